@@ -1,0 +1,25 @@
+"""What every test may ask for: recorded market data where it is there, and how hard hypothesis tries."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("default", deadline=None, max_examples=60)
+settings.register_profile(
+    "ci", deadline=None, max_examples=150, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of recorded market data: HEDGEROW_REAL_DATA, else `shared/data` beside the repository."""
+    named = os.environ.get("HEDGEROW_REAL_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not (folder / "panel_1h.parquet").is_file():
+        pytest.skip(f"no recorded market data in {folder}; set HEDGEROW_REAL_DATA to the folder that has it")
+    return folder
