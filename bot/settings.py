@@ -1,0 +1,330 @@
+"""What a config file may say, with the meaning, unit and bounds of every key; `load` reads one.
+
+One TOML file describes one use of the bot. Unknown keys are errors. Any key can be overridden by an environment
+variable (`HEDGEROW__ACCOUNT__LEVERAGE=3`) or on the command line (`--set account.leverage=3`); the command line wins.
+Relative paths are seen from the current directory. No key reaches a network.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from bot.clock import parse_utc
+from bot.config_file import resolve
+from bot.errors import ConfigError
+
+MAJORS: Final = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "AVAX", "LINK")
+
+
+def _none(value: object) -> object:
+    """`"none"` switches an optional key off, since TOML has no word for it."""
+    return None if value == "none" else value
+
+
+def _moment(value: object) -> object:
+    """A date as text, whether or not the file has quotes around it; must be one that `parse_utc` reads."""
+    if isinstance(value, datetime | date):
+        value = value.isoformat()
+    if isinstance(value, str):
+        try:
+            parse_utc(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
+T = TypeVar("T")
+Maybe = Annotated[T | None, BeforeValidator(_none)]
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$", title="a name of up to 40 letters, digits, - and _")
+]
+Coin = Annotated[str, Field(pattern=r"^[A-Za-z0-9:@/_-]{1,40}$", title="a coin's name, such as BTC or kPEPE")]
+Coins = Annotated[tuple[Coin, ...], Field(strict=False)]
+Moment = Annotated[str, BeforeValidator(_moment)]
+Location = Annotated[Path, Field(strict=False)]
+Money = Annotated[Decimal, Field(strict=False, gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+PriceSource = Literal["hl", "okx", "binance", "bybit"]
+
+
+class Section(BaseModel):
+    """A table of the config: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, ser_json_inf_nan="strings"
+    )
+
+
+class DataSettings(Section):
+    """[data]: the recorded market that a backtest or a replay runs over."""
+
+    folder: Maybe[Location] = Field(None, description="folder with the Parquet tables; --data overrides it")
+    table: Literal["candles", "panel"] = Field(
+        "candles", description="candles: hl_candles_1h with hl_funding_1h; panel: panel_1h"
+    )
+    prices: PriceSource = Field(
+        "hl", description="whose columns of panel_1h are the prices; candles are always hl"
+    )
+    funding: Annotated[
+        tuple[Literal["settled", "indicative"], ...], Field(strict=False, min_length=1, max_length=2)
+    ] = Field(("settled",), description="which funding series to use, in order of preference")
+    reference: Maybe[PriceSource] = Field(
+        None, description="the other venue whose price makes the basis; none = no basis"
+    )
+    coins: Coins = Field((), description="coins to load; empty = all there are")
+    start: Maybe[Moment] = Field(None, description="first moment (UTC); none = where the data begins")
+    end: Maybe[Moment] = Field(None, description="last moment (UTC); none = where the data ends")
+    missing: Literal["refuse", "settle"] = Field(
+        "refuse",
+        description="where candles or funding are missing: refuse to run, or settle what is held at its last price",
+    )
+    max_gap_h: int = Field(24, ge=1, description="hours of silence after which a coin is settled")
+
+    @property
+    def start_ms(self) -> int | None:
+        """Milliseconds UTC of `start`."""
+        return None if self.start is None else parse_utc(self.start)
+
+    @property
+    def end_ms(self) -> int | None:
+        """Milliseconds UTC of `end`."""
+        return None if self.end is None else parse_utc(self.end)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start_ms is not None and self.end_ms is not None and self.start_ms >= self.end_ms:
+            raise ValueError(
+                f"start {self.start} is not before end {self.end}; swap them or widen the period"
+            )
+        return self
+
+
+class MarketSettings(Section):
+    """[market]: where the market of a paper run comes from."""
+
+    source: Literal["synthetic", "replay"] = Field(
+        "synthetic", description="synthetic: made from the seed; replay: the recorded market of [data]"
+    )
+    seed: int = Field(7, ge=0, description="seed of the synthetic market")
+    coins: Annotated[Coins, Field(min_length=1)] = Field(
+        MAJORS, description="names of the synthetic market's coins"
+    )
+    speed: float = Field(3600.0, gt=0, le=1e9, description="simulated seconds per real second")
+    warmup_h: int = Field(720, ge=0, description="hours of market history before the first decision")
+    start: Maybe[Moment] = Field(
+        None, description="simulated moment at which the run begins (UTC); none = the source's"
+    )
+
+    @property
+    def start_ms(self) -> int | None:
+        """Milliseconds UTC of `start`."""
+        return None if self.start is None else parse_utc(self.start)
+
+
+class AccountSettings(Section):
+    """[account]: what the run begins with."""
+
+    equity_usd: Money = Field(Decimal(100_000), description="opening balance, USD")
+    leverage: int = Field(
+        5, ge=1, le=50, description="leverage set per position; each coin's maximum caps it"
+    )
+    margin_mode: Literal["cross", "isolated"] = Field("cross", description="margin mode of new positions")
+
+
+class FeeSettings(Section):
+    """[exchange.fees]: one flat fee for every fill, bps of notional."""
+
+    taker_bps: float = Field(ge=0, le=100, description="bps of notional for a taker fill")
+    maker_bps: float = Field(
+        ge=-10, le=100, description="bps of notional for a maker fill; negative = rebate"
+    )
+
+
+class ExchangeSettings(Section):
+    """[exchange]: how the simulated exchange charges and fills."""
+
+    fees: Annotated[
+        Annotated[Literal["hyperliquid"], Tag("named")] | Annotated[FeeSettings, Tag("table")],
+        Discriminator(lambda value: "table" if isinstance(value, dict | FeeSettings) else "named"),
+    ] = Field(
+        "hyperliquid", description="the venue's fee tiers by name, or a table of taker_bps and maker_bps"
+    )
+    half_spread_bps: float = Field(1.0, ge=0, le=1000, description="bps between mid and the best bid or ask")
+    impact_bps: float = Field(
+        10.0, ge=0, le=10_000, description="bps paid per square root of the share of the bar's volume"
+    )
+    backstop_ratio: float = Field(
+        0.6667,
+        gt=0,
+        le=1,
+        description="share of maintenance margin below which the backstop takes over the position",
+    )
+    funding_cap_per_h: float = Field(
+        0.04, gt=0, le=1, description="largest funding rate in an hour, a fraction"
+    )
+
+
+class SizingSettings(Section):
+    """[sizing]: how opinions become quantities."""
+
+    volatility_target: Maybe[Annotated[float, Field(gt=0, le=10)]] = Field(
+        None,
+        description="annualised volatility one position aims at, as a fraction of the strategy's capital; none = off",
+    )
+    volatility_lookback_h: int = Field(168, ge=2, description="hours over which volatility is measured")
+    position_size: float = Field(
+        0.25, gt=0, le=10, description="share of the strategy's capital in one position at score 1"
+    )
+    no_trade_band: float = Field(
+        0.25,
+        ge=0,
+        allow_inf_nan=True,
+        description="a position is changed only when wanted and held differ by more than this share; inf = never resize",
+    )
+
+
+class LimitSettings(Section):
+    """[limits]: the risk rules' bounds; each can only shrink a target."""
+
+    max_position_usd: Maybe[Money] = Field(
+        None, description="largest notional of one position, USD; none = no limit"
+    )
+    max_position_share: float = Field(
+        1.0, gt=0, le=50, description="largest notional of one position, share of equity"
+    )
+    max_gross_leverage: float = Field(3.0, gt=0, le=50, description="sum of notionals over equity")
+    max_net_leverage: float = Field(
+        2.0, gt=0, le=50, description="longs minus shorts over equity, either sign"
+    )
+    max_open_interest_share: Share = Field(0.02, description="largest share of a coin's open interest")
+    max_volume_share: Share = Field(0.05, description="largest share of a coin's hourly volume in one order")
+    max_data_age_h: float = Field(3.0, gt=0, description="hours after which market data is stale")
+    max_mark_deviation: Share = Field(0.10, description="largest gap of mark to oracle price, a fraction")
+    min_free_margin: float = Field(0.2, ge=0, lt=1, description="margin kept free, share of equity")
+    min_liquidation_distance: float = Field(
+        0.10, ge=0, lt=1, description="smallest price move that would liquidate, a fraction of the price"
+    )
+    stress_move: float = Field(
+        0.15, ge=0, lt=1, description="price move of all coins together in the stress, a fraction"
+    )
+    stress_loss: Share = Field(0.5, description="largest loss in the stress, share of equity")
+    max_daily_loss: Share = Field(0.05, description="loss in a UTC day that stops new risk, share of equity")
+    max_drawdown: Share = Field(
+        0.25, description="fall from the high-water mark that stops new risk, share of it"
+    )
+    min_edge_ratio: float = Field(
+        0.0, ge=0, le=100, description="expected gain over the fees it costs, below which nothing is opened"
+    )
+
+
+class ExecutionSettings(Section):
+    """[execution]: how orders are sent and protected."""
+
+    style: Literal["taker", "maker"] = Field(
+        "taker", description="taker: immediate or cancel; maker: post only"
+    )
+    slippage_bps: float = Field(
+        50.0, ge=0, le=1000, description="furthest a taker order may go from mid, bps"
+    )
+    stop_loss: Maybe[Share] = Field(
+        None, description="adverse price move at which a resting stop closes, a fraction; none = off"
+    )
+    take_profit: Maybe[Annotated[float, Field(gt=0, le=10)]] = Field(
+        None, description="favourable price move at which a resting order closes, a fraction; none = off"
+    )
+    stop_tolerance: float = Field(
+        0.1, ge=0, le=1, description="share by which a resting stop may be off before it is moved"
+    )
+
+
+class StrategySettings(Section):
+    """[[strategies]]: one plugin, its share of the money and its parameters."""
+
+    plugin: str = Field(
+        min_length=1,
+        description="name of an installed strategy, or path of a Python file, FILE.py or FILE.py:Class",
+    )
+    name: Name = Field(description="what journal and reports call it; by default the plugin's own name")
+    capital: float = Field(1.0, ge=0, le=10, description="share of equity that the strategy works with")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="the plugin's own fields; it checks them itself"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_plugin(cls, table: Any) -> Any:
+        if isinstance(table, dict) and "name" not in table and isinstance(table.get("plugin"), str):
+            stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(table["plugin"].partition(":")[0]).stem)
+            return {**table, "name": stem}
+        return table
+
+
+class JournalSettings(Section):
+    """[journal]: where what happened is written down."""
+
+    path: Location = Field(Path("state/paper.sqlite"), description="the SQLite file")
+
+
+class LogSettings(Section):
+    """[logs]: what the daemon says on stderr."""
+
+    format: Literal["console", "json"] = Field("console", description="lines for people or for machines")
+    level: Literal["debug", "info", "warning", "error", "critical"] = Field(
+        "info", description="the least important line that is shown"
+    )
+    file: Maybe[Location] = Field(None, description="JSON lines go to this rotating file too; none = off")
+
+
+class Settings(Section):
+    """A whole config file."""
+
+    version: Literal[1] = Field(description="version of this format; 1")
+    name: str = Field(min_length=1, max_length=80, description="what reports call this config")
+    mode: Literal["backtest", "paper"] = Field(
+        description="run over history, or as a daemon with paper money"
+    )
+    data: DataSettings | None = None
+    market: MarketSettings | None = None
+    account: AccountSettings = AccountSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
+    sizing: SizingSettings = SizingSettings()
+    limits: LimitSettings = LimitSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    strategies: Annotated[tuple[StrategySettings, ...], Field(strict=False, min_length=1)] = Field(
+        description="one table for each strategy"
+    )
+    journal: JournalSettings = JournalSettings()
+    logs: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        names = [strategy.name for strategy in self.strategies]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two strategies are named '{twice}'; give one of them another name")
+        if self.mode == "paper" and self.market is None:
+            raise ValueError('mode = "paper" needs a [market] section; add one')
+        if self.mode == "backtest" and self.data is None:
+            raise ValueError('mode = "backtest" needs a [data] section; add one')
+        if self.mode == "paper" and self.market and self.market.source == "replay" and self.data is None:
+            raise ValueError('market.source = "replay" needs a [data] section; add one')
+        return self
+
+
+def load(path: Path, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in a TOML file, after `HEDGEROW__SECTION__KEY` in `environ` and `section.key=value` overrides.
+
+    Raises ConfigError, one sentence that names the file and the key, for whatever is wrong with them.
+    """
+    return resolve(Settings, path, overrides, environ)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a config file."""
+    return Settings.model_json_schema()
