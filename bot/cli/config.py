@@ -1,0 +1,108 @@
+"""`hedgerow config`: what may stand in a config file, whether one is right, and what it comes to."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+OVERRIDES = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Override a key of the config; may be given more than once.",
+)
+"""The `--set` option, for every command that reads a config."""
+
+_CONFIG = click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.group(epilog="Example:  hedgerow config check config/paper.toml")
+def config() -> None:
+    """Check and show config files."""
+
+
+@config.command(epilog="Example:  hedgerow config schema > hedgerow.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of a config file, for editors."""
+    from bot import settings
+
+    click.echo(json.dumps(settings.schema(), indent=2))
+
+
+@config.command(epilog="Example:  hedgerow config check config/paper.toml --set account.leverage=3")
+@_CONFIG
+@OVERRIDES
+@_JSON
+def check(config_file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say whether CONFIG is right; the exit code is 2 if it is not.
+
+    The plugins' own parameters are checked when they are loaded.
+    """
+    from bot import settings
+
+    loaded = settings.load(config_file, overrides)
+    names = [strategy.name for strategy in loaded.strategies]
+    if as_json:
+        facts = {
+            "config": str(config_file),
+            "ok": True,
+            "name": loaded.name,
+            "mode": loaded.mode,
+            "strategies": names,
+        }
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(f"{config_file} is right: {loaded.name}, {loaded.mode}, {', '.join(names)}")
+
+
+@config.command(epilog="Example:  hedgerow config show config/paper.toml > resolved.toml")
+@_CONFIG
+@OVERRIDES
+@_JSON
+def show(config_file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Print CONFIG with every default and override filled in, as TOML that can be read again."""
+    from bot import settings
+
+    loaded = settings.load(config_file, overrides)
+    if as_json:
+        click.echo(loaded.model_dump_json(indent=2))
+    else:
+        click.echo("\n".join(_toml(loaded.model_dump(mode="json", exclude_none=True))))
+
+
+def _toml(tables: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Lines of TOML: a table's own keys first, then the tables in it."""
+    own = {key: value for key, value in tables.items() if not _is_table(value)}
+    yield from (f"{_key(key)} = {_value(value)}" for key, value in own.items())
+    for key, value in tables.items():
+        name = f"{path}{_key(key)}"
+        if isinstance(value, dict):
+            yield from ("", f"[{name}]")
+            yield from _toml(value, f"{name}.")
+        elif _is_table(value):
+            for element in value:
+                yield from ("", f"[[{name}]]")
+                yield from _toml(element, f"{name}.")
+
+
+def _is_table(value: object) -> bool:
+    is_list_of_tables = isinstance(value, list) and bool(value) and all(isinstance(e, dict) for e in value)
+    return isinstance(value, dict) or is_list_of_tables
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_value(element) for element in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())} }}"
+    if value in ("Infinity", float("inf")):
+        return "inf"
+    return json.dumps(value, ensure_ascii=False)
