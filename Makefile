@@ -10,6 +10,9 @@ CONFIG ?= config/paper.toml
 GATED  := bot/model/*,bot/signals/*,bot/pipeline/*,bot/sim/*
 GATE   := 90
 
+# Imports are several times slower without byte code, and some machines tell Python not to write any.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup run test check bench clean
 .DEFAULT_GOAL := help
 
@@ -23,9 +26,8 @@ $(STAMP): pyproject.toml
 	  echo "hedgerow needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -1); name one with PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@# Imports are several times slower without byte code, and some machines tell Python not to write any.
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q -j 0 bot strategies || true
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q -j 0 -x 'bad_|badsyntax|lib2to3' \
+	@$(BIN)/python -m compileall -q -j 0 bot strategies || true
+	@$(BIN)/python -m compileall -q -j 0 -x 'bad_|badsyntax|lib2to3' \
 	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true
 	@touch $(STAMP)
 
