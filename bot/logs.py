@@ -35,8 +35,8 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SEED_PHRASE: Final = frozenset({"seed_phrase", "seedphrase", "recovery_phrase"})
 _DEEPEST: Final = 20
 
-# A private key is 32 bytes; so is a hash, which is masked with it: a lost hash costs little.
-_PRIVATE_KEY: Final = re.compile(r"(?<![0-9a-fA-F])(?:0x)?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+# A private key is 32 bytes; so is a hash, which is masked with it, as is anything longer: a lost hash costs little.
+_PRIVATE_KEY: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{64,}")
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _ASSIGNMENT: Final = re.compile(
     r"(?i)\b(\w*(?:api[_-]?key|private[_-]?key|secret|mnemonic|password|passphrase|signature|authorization"
@@ -171,13 +171,13 @@ def _redact_text(text: str) -> str:
 
 
 def _redact_bytes(raw: bytes) -> str:
-    """Bytes as text; 32 raw bytes are what a private key is."""
+    """Bytes as text; 32 bytes are what a private key is, and among more that are no text one may hide."""
     if len(raw) == 32:
         return MASK
     try:
         return _redact_text(raw.decode())
     except UnicodeDecodeError:
-        return _redact_text(raw.hex())
+        return MASK if len(raw) > 32 else raw.hex()
 
 
 def _redact_key(key: object) -> object:
