@@ -1,0 +1,190 @@
+"""The five nouns in the order in which they flow: signal → forecast → target → order → fill, and the decision.
+
+Inside `decide` everything is a vector over instruments, one row per strategy where strategies differ; the rows a
+person reads (`Forecast`, `Target`) are made from the vectors when they are written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.model.order import Order, OrderReport
+from bot.model.panel import FloatArray
+
+LotsArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+class TradingState(StrEnum):
+    """What the operator, or a safety rule, allows: everything, only less exposure, or nothing but protection."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one strategy believes about every instrument at one moment: scores −1 … +1, shape (instruments,).
+
+    `because` is a template over `values`, filled in per instrument only when the opinion is written down. Where
+    `ready` is False the data was not complete and the score is the previous one.
+    """
+
+    scores: FloatArray
+    because: str
+    values: Mapping[str, FloatArray]
+    ready: BoolArray
+
+    def reason(self, column: int) -> str:
+        """The sentence for one instrument."""
+        if not self.ready[column]:
+            return "data incomplete, opinion held"
+        return self.because.format(**{name: values[column] for name, values in self.values.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """One strategy's belief about one instrument, as it is journaled."""
+
+    strategy: str
+    instrument: str
+    score: float
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The book wanted: signed lots per instrument, and the part of it each strategy answers for.
+
+    `lots` has shape (instruments,); `by_strategy` (strategies, instruments) and sums to `lots`.
+    """
+
+    lots: LotsArray
+    by_strategy: LotsArray
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that bound: what it saw, on which instrument (empty: the whole book), and what it did about it."""
+
+    rule: str
+    instrument: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """The account as the venue states it at one moment, aligned with the market's instruments.
+
+    `lots` signed, shape (instruments,); `entry_price` 0 where flat; `open_orders` everything resting or waiting.
+    """
+
+    equity_usd: float
+    lots: LotsArray
+    entry_price: FloatArray
+    leverage: float
+    open_orders: Sequence[OrderReport] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What earlier cycles left behind, kept in the journal, so that a restart forgets nothing.
+
+    `scores`, `since_ms` and `held_lots` have shape (strategies, instruments): last score, when its sign began (0 if
+    flat), and the lots attributed to the strategy. `rest_until_ms` (instruments,) bars re-entry after a stop.
+    """
+
+    scores: FloatArray
+    since_ms: LotsArray
+    held_lots: LotsArray
+    rest_until_ms: LotsArray
+    high_water_mark_usd: float
+    day: int  # UTC day number
+    day_open_usd: float
+
+    @classmethod
+    def blank(cls, strategies: int, instruments: int, equity_usd: float) -> Memory:
+        shape = (strategies, instruments)
+        return cls(
+            np.zeros(shape),
+            np.zeros(shape, np.int64),
+            np.zeros(shape, np.int64),
+            np.zeros(instruments, np.int64),
+            equity_usd,
+            -1,
+            equity_usd,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A request to withdraw an open order."""
+
+    order_id: int
+    client_id: str
+    instrument: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlan:
+    """What to send: cancels first, then orders in sequence."""
+
+    cancels: tuple[Cancel, ...] = ()
+    orders: tuple[Order, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.cancels or self.orders)
+
+
+NO_ORDERS = OrderPlan()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One cycle's answer, complete: what was believed, wanted, allowed and why, and what to send."""
+
+    snapshot_id: str
+    time_ms: int
+    opinions: tuple[Opinion, ...]
+    wanted: Targets
+    allowed: Targets
+    findings: tuple[Finding, ...]
+    plan: OrderPlan
+
+    def forecasts(self, strategies: Sequence[str], instruments: Sequence[str]) -> list[Forecast]:
+        """The opinions worth a line: every nonzero score."""
+        return [
+            Forecast(strategy, instruments[column], float(opinion.scores[column]), opinion.reason(int(column)))
+            for strategy, opinion in zip(strategies, self.opinions, strict=True)
+            for column in np.flatnonzero(opinion.scores)
+        ]
+
+
+def client_id(snapshot_id: str, instrument: str, leg: str) -> str:
+    """The client id of an order: a function of the decision it belongs to, so a retry carries the same one."""
+    return f"{snapshot_id}-{instrument}-{leg}"
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` split in proportion to `weights`, in whole lots: largest remainder first, ties to the earlier.
+
+    Weights of both signs are allowed as long as their sum is not 0; the parts always sum to `total`.
+    """
+    weight = sum(weights)
+    if weight == 0:
+        raise ValueError("weights that sum to 0 can't apportion anything")
+    exact = [Decimal(total) * w / weight for w in weights]
+    parts = [int(share.to_integral_value(rounding="ROUND_FLOOR")) for share in exact]
+    short = total - sum(parts)
+    order = sorted(range(len(parts)), key=lambda k: (parts[k] - exact[k], k))
+    for k in order[:short]:
+        parts[k] += 1
+    return parts
