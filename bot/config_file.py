@@ -135,10 +135,18 @@ def _sentence(
     problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     location = _known_location(model, first)
-    cuts = (location[:length] for length in range(len(location), 0, -1))
-    where = next((sources[cut] for cut in cuts if cut in sources), str(path))
+    where = _said_in(location, first["type"] == "extra_forbidden", sources) or str(path)
     more = f" ({len(problems) - 1} more to mend)" if len(problems) > 1 else ""
     return f"{where}: {_problem(model, location, first)}{more}"
+
+
+def _said_in(location: Location, unknown: bool, sources: Mapping[Location, str]) -> str | None:
+    """The override that set a key or something around it, or, for an unknown section, something in it."""
+    for length in range(len(location), 0, -1):
+        if location[:length] in sources:
+            return sources[location[:length]]
+    inside = (where for key, where in sources.items() if key[: len(location)] == location)
+    return next(inside, None) if unknown else None
 
 
 def _problem(model: type[BaseModel], location: Location, problem: ErrorDetails) -> str:
