@@ -100,9 +100,10 @@ def _run(arguments: list[str]) -> int:
         code = cli.main(args=arguments, prog_name="hedgerow", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone (`hedgerow orders | head`); keep the interpreter from flushing into the same pipe.
+        # The reader has gone (`hedgerow orders | head`): leave as quietly as click does when it meets this itself,
+        # and keep the interpreter from flushing into the same pipe once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except click.ClickException as error:
         error.show()
         return error.exit_code

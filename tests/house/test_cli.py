@@ -1,0 +1,233 @@
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import bot.cli
+from bot.cli import COMMANDS, LazyGroup, cli, main
+from bot.errors import ConfigError, DataError, HedgerowError, OutcomeUnknown, StateError
+from bot.settings import load
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEAVY = (
+    "apscheduler",
+    "bottleneck",
+    "jinja2",
+    "numpy",
+    "plotly",
+    "pyarrow",
+    "pydantic",
+    "rich",
+    "sqlite3",
+    "structlog",
+)
+PAPER = 'version = 1\nname = "paper"\nmode = "paper"\n[market]\n[[strategies]]\nplugin = "funding_carry"\n'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "paper.toml"
+    path.write_text(PAPER)
+    return path
+
+
+def leave(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Make `hedgerow data` end in this error."""
+
+    @click.command()
+    def failing() -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(LazyGroup, "get_command", lambda *_: failing)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = f"""
+import sys
+from bot.cli import cli
+try:
+    cli(["--help"])
+except SystemExit as leaving:
+    assert leaving.code == 0, leaving.code
+print(*sorted(set({HEAVY!r}) & set(sys.modules)), sep=",", file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == ""
+    assert "backtest" in done.stdout
+
+
+def test_help_lists_every_command_and_an_example() -> None:
+    told = CliRunner().invoke(cli, ["--help"]).output
+    assert [name for name in COMMANDS if f"\n  {name} " not in told] == []
+    assert "Example:" in told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    done = CliRunner().invoke(cli, [name, "--help"])
+    assert done.exit_code == 0, done.output
+    assert "Example:" in done.output
+
+
+def test_a_command_that_is_not_there_says_so_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(bot.cli.COMMANDS, "sow", ("bot.cli.sow:sow", "Sow."))
+    assert leave("sow") == 1
+    assert capsys.readouterr().err == "error: 'sow' is not part of this version of hedgerow\n"
+
+
+def test_an_import_that_fails_inside_a_command_is_not_mistaken_for_an_absent_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "needy_command.py").write_text("import a_module_nobody_has\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(bot.cli.COMMANDS, "sow", ("needy_command:sow", "Sow."))
+    assert leave("sow") == 1
+    assert "unexpected ModuleNotFoundError: No module named 'a_module_nobody_has'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nonsense"], ["nonsense"], ["config", "check"], ["config", "nonsense"]]
+)
+def test_wrong_usage_leaves_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave(*arguments) == 2
+    captured = capsys.readouterr()
+    assert "Error: " in captured.err
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ConfigError, 2), (DataError, 2), (StateError, 1), (OutcomeUnknown, 1), (HedgerowError, 1)],
+)
+def test_a_known_error_is_one_line_and_its_own_exit_code(
+    error: type[HedgerowError], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, error("found this;\n do that"))
+    assert leave("data") == code
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "error: found this; do that\n")
+
+
+def test_an_unexpected_error_is_one_line_that_tells_how_to_see_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, ZeroDivisionError("division by zero"))
+    assert leave("data") == 1
+    told = "error: unexpected ZeroDivisionError: division by zero; run again with --debug to see where\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "data"], ["data", "--debug"]])
+def test_debug_shows_the_traceback_wherever_it_stands(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, ConfigError("found this; do that"))
+    assert leave(*arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback (most recent call last):")
+    assert err.endswith("error: found this; do that\n")
+
+
+def test_an_interrupt_leaves_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, KeyboardInterrupt())
+    assert leave("data") == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["config", "schema"], ["--version"]])
+def test_a_reader_that_leaves_early_gets_no_complaint(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "bot", *arguments],
+            cwd=REPOSITORY,
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_version_is_the_packages() -> None:
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert CliRunner().invoke(cli, ["--version"]).output == f"hedgerow {declared}\n"
+
+
+def test_config_check_says_what_it_read(config: Path) -> None:
+    done = CliRunner().invoke(cli, ["config", "check", str(config)])
+    assert (done.exit_code, done.output) == (0, f"{config} is right: paper, paper, funding_carry\n")
+    facts = json.loads(CliRunner().invoke(cli, ["config", "check", str(config), "--json"]).output)
+    assert (facts["ok"], facts["mode"], facts["strategies"]) == (True, "paper", ["funding_carry"])
+
+
+def test_config_check_of_a_wrong_config_leaves_with_2(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("config", "check", str(config), "--set", "account.leverage=90") == 2
+    assert (
+        capsys.readouterr().err
+        == "error: --set: account.leverage is 90, but must be a whole number from 1 to 50\n"
+    )
+
+
+def test_config_show_prints_a_config_that_reads_back_the_same(config: Path, tmp_path: Path) -> None:
+    overrides = [
+        "sizing.no_trade_band=inf",
+        "account.equity_usd=12345.678901",
+        'name=Tab "and" \\ é',
+        'strategies.0.parameters={ a = 1, b = "x", coins = ["BTC", "ETH"], deep = { c = [[1.5], []] }, t = [{ d = 1 }] }',
+        "exchange.fees={ taker_bps = 4.5, maker_bps = 1.5 }",
+    ]
+    options = [part for override in overrides for part in ("--set", override)]
+    done = CliRunner().invoke(cli, ["config", "show", str(config), *options])
+    assert done.exit_code == 0, done.output
+    shown = tmp_path / "shown.toml"
+    shown.write_text(done.output)
+    assert load(shown, environ={}) == load(config, overrides, {})
+
+
+def test_config_show_as_json_is_json(config: Path) -> None:
+    done = CliRunner().invoke(
+        cli, ["config", "show", str(config), "--json", "--set", "sizing.no_trade_band=inf"]
+    )
+
+    def refuse(constant: str) -> NoReturn:
+        raise AssertionError(f"{constant} is not JSON")
+
+    facts = json.loads(done.output, parse_constant=refuse)
+    assert facts["sizing"]["no_trade_band"] == "Infinity"
+    assert facts["market"]["coins"][0] == "BTC"
+
+
+def test_config_schema_is_json_schema() -> None:
+    written = json.loads(CliRunner().invoke(cli, ["config", "schema"]).output)
+    assert written["properties"]["version"]["const"] == 1
