@@ -95,7 +95,7 @@ def _run(arguments: list[str]) -> int:
     debug = "--debug" in options
     if debug:
         # Taken out here, since it may stand behind the command too, and since parsing itself may fail.
-        arguments = [argument for argument in arguments if argument != "--debug"]
+        arguments = [option for option in options if option != "--debug"] + arguments[len(options) :]
     try:
         code = cli.main(args=arguments, prog_name="hedgerow", standalone_mode=False)
         sys.stdout.flush()
@@ -114,7 +114,9 @@ def _run(arguments: list[str]) -> int:
         _say(error, str(error), debug)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, not a traceback
-        what = f"unexpected {type(error).__name__}: {error}".rstrip(": ")
+        from bot.logs import redact  # here, so that help stays quick
+
+        what = str(redact(f"unexpected {type(error).__name__}: {error}")).rstrip(": ")
         _say(error, what if debug else f"{what}; run again with --debug to see where", debug)
         return 1
     return code if isinstance(code, int) else 0

@@ -141,6 +141,14 @@ def test_an_unexpected_error_is_one_line_that_tells_how_to_see_more(
     assert capsys.readouterr().err == told
 
 
+def test_an_unexpected_error_keeps_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, ValueError(f"not a key: 0x{'5e' * 32}"))
+    assert leave("data") == 1
+    assert "5e5e" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "data"], ["data", "--debug"]])
 def test_debug_shows_the_traceback_wherever_it_stands(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
