@@ -1,0 +1,1 @@
+"""Recorded market data: folders of Parquet tables, read point-in-time, with what is missing named."""
