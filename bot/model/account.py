@@ -14,7 +14,7 @@ from enum import StrEnum
 from bot.model.instrument import Instrument
 from bot.model.margin import liquidation_price, maintenance_margin
 from bot.model.money import ZERO, usd
-from bot.model.order import Fill, FundingPayment
+from bot.model.order import Fill, FundingPayment, Side
 
 
 class MarginMode(StrEnum):
@@ -28,7 +28,9 @@ class Position:
 
     instrument: Instrument
     lots: int = 0
-    cost_usd: Decimal = ZERO  # signed: what the held lots were bought for (long > 0), for entry price and realised PnL
+    cost_usd: Decimal = (
+        ZERO  # signed: what the held lots were bought for (long > 0), for entry price and realised PnL
+    )
     opened_ms: int = 0
     margin_mode: MarginMode = MarginMode.CROSS
     cash_usd: Decimal = ZERO
@@ -72,7 +74,8 @@ class Position:
 class Account:
     """Cash and positions of one account, with running totals that add up to its equity.
 
-    Invariant, exact: `cash + Σ position cash + Σ cost = deposits + realised price profit + funding − fees`.
+    Invariant, exact: `cash + Σ position cash + Σ cost = deposits + realised price profit + funding − fees − forfeited`.
+    `forfeited_usd` is margin that a liquidator took with the positions it took over; negative where it took a debt.
     """
 
     cash_usd: Decimal = ZERO
@@ -82,15 +85,22 @@ class Account:
     funding_usd: Decimal = ZERO
     fees_usd: Decimal = ZERO
     volume_usd: Decimal = ZERO
+    forfeited_usd: Decimal = ZERO
 
     def deposit(self, amount_usd: Decimal) -> None:
         self.cash_usd += amount_usd
         self.deposits_usd += amount_usd
 
-    def apply_fill(self, fill: Fill, position: Position) -> None:
-        """Fold the totals of a fill whose lots `position.trade` has taken in."""
-        signed = fill.notional_usd if fill.signed_lots > 0 else -fill.notional_usd
-        self.cash_usd -= signed + fill.fee_usd
+    def apply_fill(self, fill: Fill, position: Position, leverage: int = 1) -> None:
+        """Fold the totals of a fill whose lots `position.trade` has taken in.
+
+        `leverage` decides what an isolated position takes along from the account's cash as it grows.
+        """
+        notional = fill.notional_usd if fill.side is Side.BUY else -fill.notional_usd
+        if position.margin_mode is MarginMode.ISOLATED:
+            self.cash_usd += _settle_isolated(position, fill, notional, leverage) - fill.fee_usd
+        else:
+            self.cash_usd -= notional + fill.fee_usd
         self.realised_usd += fill.closed_pnl_usd
         self.fees_usd += fill.fee_usd
         self.volume_usd += fill.notional_usd
@@ -98,6 +108,11 @@ class Account:
             self.positions.pop(fill.instrument, None)
         else:
             self.positions[fill.instrument] = position
+
+    def forfeit(self, amount_usd: Decimal) -> None:
+        """Cash that goes to a liquidator; a negative amount is a debt that goes with the rest."""
+        self.cash_usd -= amount_usd
+        self.forfeited_usd += amount_usd
 
     def apply_funding(self, payment: FundingPayment) -> None:
         position = self.positions[payment.instrument]
@@ -120,7 +135,12 @@ class Account:
     def cross_value_usd(self, marks: Mapping[str, Decimal]) -> Decimal:
         """What backs the cross positions."""
         return self.cash_usd + sum(
-            (p.notional_usd(marks[n]) for n, p in self.positions.items() if p.margin_mode is MarginMode.CROSS), ZERO
+            (
+                p.notional_usd(marks[n])
+                for n, p in self.positions.items()
+                if p.margin_mode is MarginMode.CROSS
+            ),
+            ZERO,
         )
 
     def maintenance_usd(self, marks: Mapping[str, Decimal]) -> Decimal:
@@ -139,7 +159,36 @@ class Account:
         position = self.positions[name]
         mark = marks[name]
         if position.margin_mode is MarginMode.ISOLATED:
-            return liquidation_price(position.instrument, position.lots, mark, position.cash_usd + position.notional_usd(mark))
+            return liquidation_price(
+                position.instrument, position.lots, mark, position.cash_usd + position.notional_usd(mark)
+            )
         own = maintenance_margin(position.instrument, position.notional_usd(mark))
         others = self.maintenance_usd(marks) - own
-        return liquidation_price(position.instrument, position.lots, mark, self.cross_value_usd(marks), others)
+        return liquidation_price(
+            position.instrument, position.lots, mark, self.cross_value_usd(marks), others
+        )
+
+
+def _settle_isolated(position: Position, fill: Fill, notional_usd: Decimal, leverage: int) -> Decimal:
+    """Pay a trade of signed `notional_usd` from the position's own cash; returns what the account's cash receives.
+
+    Growing takes the new lots' initial margin from the account. Shrinking gives back the closed share of what the
+    position is worth at the trade's price, closing all of it; turning around is closing and then growing.
+    """
+    traded, after = fill.signed_lots, position.lots
+    before = after - traded
+    if before * traded >= 0:
+        margin = usd(position.instrument.notional(fill.lots, fill.price) / leverage)
+        position.cash_usd += margin - notional_usd
+        return -margin
+    if before * after > 0:
+        position.cash_usd -= notional_usd
+        worth = position.cash_usd + position.notional_usd(fill.price)
+        released = usd(worth * fill.lots / abs(before))
+        position.cash_usd -= released
+        return released
+    closing = usd(notional_usd * -before / traded)  # as Position.trade splits it
+    released = position.cash_usd - closing
+    margin = usd(abs(position.notional_usd(fill.price)) / leverage)
+    position.cash_usd = margin - (notional_usd - closing)
+    return released - margin

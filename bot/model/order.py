@@ -145,3 +145,18 @@ class FundingPayment:
     oracle: Decimal
     rate_per_hour: Decimal
     usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidation:
+    """A position the venue took over; `forfeited_usd` is remaining margin that went with it (backstop).
+
+    `lots` carries the sign of the position that was closed.
+    """
+
+    time_ms: int
+    instrument: str
+    lots: int
+    price: Decimal
+    kind: str  # "partial", "full" or "backstop"
+    forfeited_usd: Decimal = ZERO

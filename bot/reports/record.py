@@ -1,0 +1,76 @@
+"""What a run leaves behind: the exact books and the hourly curves that every report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.model.order import Fill, FundingPayment, Liquidation
+from bot.model.panel import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Why an order went out: one strategy's forecast (or a rule's finding) on one instrument at one moment."""
+
+    time_ms: int
+    instrument: str
+    source: str  # strategy or rule
+    score: float
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Per row, after everything that happened up to it, shape (rows,); USD unless said otherwise."""
+
+    times_ms: NDArray[np.int64]
+    equity: FloatArray
+    price_pnl: FloatArray  # cumulative
+    funding_pnl: FloatArray  # cumulative, received > 0
+    fees: FloatArray  # cumulative, paid > 0
+    gross: FloatArray
+    net: FloatArray
+    liquidation_distance: FloatArray  # smallest relative price move that liquidates; inf when flat
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyResult:
+    name: str
+    price_usd: Decimal
+    funding_usd: Decimal
+    fees_usd: Decimal
+
+    @property
+    def total_usd(self) -> Decimal:
+        return self.price_usd + self.funding_usd - self.fees_usd
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A finished run. Exact: `price + funding − fees = equity_end − equity_start`."""
+
+    name: str
+    config: Mapping[str, object]
+    instruments: tuple[str, ...]
+    lots_per_coin: Mapping[str, int]
+    interval_h: float
+    equity_start: Decimal
+    equity_end: Decimal
+    price_usd: Decimal
+    funding_usd: Decimal
+    fees_usd: Decimal  # paid > 0
+    curves: Curves
+    fills: Sequence[Fill]
+    payments: Sequence[FundingPayment]
+    liquidations: Sequence[Liquidation]
+    notes: Sequence[Note]
+    final_marks: Mapping[str, Decimal]  # of the positions still open
+    by_strategy: Sequence[StrategyResult] = ()
+    findings: Mapping[str, int] = field(default_factory=dict)  # rule -> times it bound
+    assumptions: Sequence[str] = ()  # sentences: what stood in for what, what was missing
+    wall_seconds: float = 0.0
