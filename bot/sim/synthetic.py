@@ -43,7 +43,7 @@ from bot.sim.processes import (
     Calibration,
 )
 
-__all__ = ["FIELDS", "MAJORS", "CoinModel", "MarketBar", "SyntheticMarket"]
+__all__ = ["FIELDS", "HOUR_MS", "MAJORS", "CoinModel", "MarketBar", "SyntheticMarket", "hourly_rates"]
 
 FloatArray = NDArray[np.float64]
 
