@@ -1,1 +1,1 @@
-"""The strategies that come with Hedgerow, one idea a file; each imports `bot.strategy` and nothing else of the bot."""
+"""One trading idea a file. Each is a strategy plugin, loaded by the config."""

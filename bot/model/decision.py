@@ -29,24 +29,37 @@ class TradingState(StrEnum):
     HALTED = "halted"
 
 
+class _Column(dict[str, float]):
+    """One instrument's entries of vectors by name, looked up as a template asks for them."""
+
+    def __init__(self, values: Mapping[str, FloatArray], column: int) -> None:
+        self._values = values
+        self._column = column
+
+    def __missing__(self, name: str) -> float:
+        return float(self._values[name][self._column])
+
+
 @dataclass(frozen=True, slots=True)
 class Opinion:
     """What one strategy believes about every instrument at one moment: scores −1 … +1, shape (instruments,).
 
     `because` is a template over `values`, filled in per instrument only when the opinion is written down. Where
-    `ready` is False the data was not complete and the score is the previous one.
+    `ready` is False the data was not complete and the score is the previous one. `edge`, where a strategy states it,
+    is what it expects to earn over the hold it has in mind, as a fraction of notional and before costs.
     """
 
     scores: FloatArray
     because: str
     values: Mapping[str, FloatArray]
     ready: BoolArray
+    edge: FloatArray | None = None
 
     def reason(self, column: int) -> str:
         """The sentence for one instrument."""
         if not self.ready[column]:
             return "data incomplete, opinion held"
-        return self.because.format(**{name: values[column] for name, values in self.values.items()})
+        return self.because.format_map(_Column(self.values, column))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +96,14 @@ class Finding:
 class AccountView:
     """The account as the venue states it at one moment, aligned with the market's instruments.
 
-    `lots` signed, shape (instruments,); `entry_price` 0 where flat; `open_orders` everything resting or waiting.
+    `lots` signed, shape (instruments,); `entry_price` 0 where flat; `leverage` as set at the venue; `open_orders`
+    everything resting or waiting.
     """
 
     equity_usd: float
     lots: LotsArray
     entry_price: FloatArray
-    leverage: float
+    leverage: FloatArray
     open_orders: Sequence[OrderReport] = ()
 
 

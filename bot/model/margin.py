@@ -68,6 +68,11 @@ class TierTable:
     rate: FloatArray
     deduction_usd: FloatArray
 
+    @property
+    def highest_rate(self) -> float:
+        """The steepest maintenance rate of all: no margin can be more than this share of notional."""
+        return float(self.rate.max())
+
     @classmethod
     def of(cls, instruments: Sequence[Instrument]) -> TierTable:
         tiers = max((len(instrument.tiers) for instrument in instruments), default=1)

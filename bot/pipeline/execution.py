@@ -1,0 +1,184 @@
+"""From an allowed book to orders: what is wanted, minus what is held and resting, on the venue's grid.
+
+Quoting is a set difference: orders that still serve the target stay, the others are cancelled, what is missing is
+placed. Closing and opening are separate orders, closing ones reduce-only, so a close that fails can't come back as a
+position. Every open position gets the protective triggers that the mandate asks for, resting at the venue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from bot.model.decision import (
+    NO_ORDERS,
+    AccountView,
+    Cancel,
+    LotsArray,
+    OrderPlan,
+    Targets,
+    TradingState,
+    client_id,
+)
+from bot.model.instrument import Instrument
+from bot.model.money import exact
+from bot.model.order import Order, OrderReport, Purpose, Side, TimeInForce, Trigger, TriggerKind
+from bot.model.panel import FloatArray
+from bot.pipeline.mandate import Execution, Style
+from bot.pipeline.snapshot import Snapshot
+
+BPS = 1e-4
+PROTECTIVE = (Purpose.STOP, Purpose.TAKE_PROFIT)
+
+
+def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPlan:
+    """What to cancel and what to send so that the account comes to hold `targets`."""
+    account, market = snapshot.account, snapshot.market
+    need = targets.lots - account.lots
+    guarded = execution.stop_loss is not None or execution.take_profit is not None
+    if not account.open_orders and not guarded and not need.any():
+        return NO_ORDERS
+    working = [report for report in account.open_orders if report.order.purpose not in PROTECTIVE]
+    if snapshot.state is TradingState.HALTED:
+        cancels = tuple(_cancel(report, "trading is halted") for report in working)
+        orders: tuple[Order, ...] = ()
+    else:
+        need, cancels = _keep_working(need, working, snapshot, execution)
+        need[~market.priced] = 0  # without a price there is no grid to place an order on
+        orders = _orders(need, snapshot, execution)
+    protection = protect(account, market.mark, market.instruments, snapshot.id, execution) if guarded else NO_ORDERS
+    return OrderPlan(cancels + protection.cancels, orders + protection.orders)
+
+
+def _keep_working(
+    need: LotsArray, working: Sequence[OrderReport], snapshot: Snapshot, execution: Execution
+) -> tuple[LotsArray, tuple[Cancel, ...]]:
+    """Let resting orders that still serve the need stand; the others are cancelled and come out of nothing."""
+    need = need.copy()
+    cancels = []
+    names = snapshot.market.prepared.panel.instruments
+    for report in working:
+        column = names.index(report.order.instrument)
+        remaining = report.remaining_lots * report.order.side.sign
+        wanted = need[column]
+        mark = snapshot.market.mark[column]
+        limit = report.order.limit_price
+        near = limit is not None and abs(float(limit) / mark - 1) <= execution.slippage_bps * BPS
+        if near and remaining * np.sign(wanted) > 0 and abs(remaining) <= abs(wanted):
+            need[column] -= remaining
+        else:
+            cancels.append(_cancel(report, "price moved away" if not near else "no longer wanted"))
+    return need, tuple(cancels)
+
+
+def _orders(need: LotsArray, snapshot: Snapshot, execution: Execution) -> tuple[Order, ...]:
+    """Closing orders first, then opening ones, each in the order of the instruments."""
+    market, held = snapshot.market, snapshot.account.lots
+    exits, entries = [], []
+    for column in np.flatnonzero(need).tolist():
+        instrument = market.instruments[column]
+        wanted, holding = int(need[column]), int(held[column])
+        mark = float(market.mark[column])
+        closing = min(abs(wanted), abs(holding)) if wanted * holding < 0 else 0
+        opening = abs(wanted) - closing
+        side = Side.of(wanted)
+        lot_usd = mark / instrument.lots_per_coin
+        if closing and (closing == abs(holding) or closing * lot_usd >= instrument.min_order_usd):
+            limit = _bound(instrument, side, mark, execution)
+            name = client_id(snapshot.id, instrument.name, "exit")
+            exits.append(
+                Order(name, instrument.name, side, closing, limit, reduce_only=True, purpose=Purpose.EXIT)
+            )
+        if opening and opening * lot_usd >= instrument.min_order_usd:
+            name = client_id(snapshot.id, instrument.name, "entry")
+            if execution.style is Style.MAKER:
+                limit = _touch(instrument, side, mark, execution)
+                entries.append(Order(name, instrument.name, side, opening, limit, TimeInForce.ALO))
+            else:
+                entries.append(Order(name, instrument.name, side, opening, _bound(instrument, side, mark, execution)))
+    return (*exits, *entries)
+
+
+def _bound(instrument: Instrument, side: Side, mark: float, execution: Execution) -> Decimal | None:
+    """The worst price to take, `slippage_bps` beyond mark, rounded to the near side; None without a bound."""
+    if not np.isfinite(execution.slippage_bps):
+        return None
+    price = exact(mark) * (1 + side.sign * exact(execution.slippage_bps) / 10_000)
+    return instrument.round_price(price, up=side is Side.SELL)
+
+
+def _touch(instrument: Instrument, side: Side, mark: float, execution: Execution) -> Decimal:
+    """The best price on one's own side of the book, rounded away from the market."""
+    price = exact(mark) * (1 - side.sign * exact(execution.half_spread))
+    return instrument.round_price(price, up=side is Side.SELL)
+
+
+def protect(
+    account: AccountView, mark: FloatArray, instruments: Sequence[Instrument], snapshot_id: str, execution: Execution
+) -> OrderPlan:
+    """Keep one stop and one take-profit per position, of its size and at its distance from entry; drop the others.
+
+    Where price is already beyond the level a trigger can't rest any more: the position is closed at once instead.
+    """
+    resting: dict[tuple[str, Purpose], list[OrderReport]] = {}
+    for report in account.open_orders:
+        if report.order.purpose in PROTECTIVE:
+            resting.setdefault((report.order.instrument, report.order.purpose), []).append(report)
+    cancels: list[Cancel] = []
+    orders: list[Order] = []
+    for column in np.flatnonzero(account.lots).tolist():
+        instrument, lots = instruments[column], int(account.lots[column])
+        for purpose, kind, move in (
+            (Purpose.STOP, TriggerKind.STOP, execution.stop_loss),
+            (Purpose.TAKE_PROFIT, TriggerKind.TAKE_PROFIT, execution.take_profit),
+        ):
+            if move is None:
+                continue
+            entry, now = float(account.entry_price[column]), float(mark[column])
+            order = _trigger_order(instrument, lots, entry, now, purpose, kind, move, snapshot_id)
+            stands = False
+            for report in resting.pop((instrument.name, purpose), []):
+                if not stands and order is not None and _same_trigger(report.order, order, move, execution):
+                    stands = True
+                else:
+                    cancels.append(_cancel(report, "size or entry price changed"))
+            if order is not None and not stands:
+                orders.append(order)
+    for reports in resting.values():
+        cancels.extend(_cancel(report, "its position is gone") for report in reports)
+    return OrderPlan(tuple(cancels), tuple(orders)) if cancels or orders else NO_ORDERS
+
+
+def _trigger_order(
+    instrument: Instrument,
+    lots: int,
+    entry: float,
+    mark: float,
+    purpose: Purpose,
+    kind: TriggerKind,
+    move: float,
+    snapshot_id: str,
+) -> Order | None:
+    """A reduce-only market trigger for the whole position; None where the price would not be positive."""
+    direction = (1 if lots > 0 else -1) * (-1 if kind is TriggerKind.STOP else 1)  # of the move that fires it
+    price = entry * (1 + direction * move)
+    if not price > 0:
+        return None
+    level = instrument.round_price(exact(price))
+    beyond = np.isfinite(mark) and direction * (mark - float(level)) >= 0
+    trigger = None if beyond else Trigger(kind, level)
+    name = client_id(snapshot_id, instrument.name, purpose)
+    return Order(name, instrument.name, Side.of(-lots), abs(lots), reduce_only=True, trigger=trigger, purpose=purpose)
+
+
+def _same_trigger(resting: Order, wanted: Order, move: float, execution: Execution) -> bool:
+    if resting.trigger is None or wanted.trigger is None or (resting.side, resting.lots) != (wanted.side, wanted.lots):
+        return False
+    drift = abs(float(resting.trigger.price / wanted.trigger.price) - 1)
+    return drift <= execution.stop_tolerance * move
+
+
+def _cancel(report: OrderReport, because: str) -> Cancel:
+    return Cancel(report.order_id, report.order.client_id, report.order.instrument, because)

@@ -1,0 +1,85 @@
+"""What the trader has been told to do: which strategies, with how much, within which limits, and how to execute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bot.pipeline.strategy import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A strategy on the account with its own capital, a share of equity (may sum to more than 1)."""
+
+    name: str
+    strategy: Strategy
+    capital: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """From scores to quantities.
+
+    `position_size` is the share of a strategy's capital in one position at score ±1. With a `volatility_target`
+    (annualised fraction of the strategy's capital that one position may contribute) a position is cut where the
+    instrument's realised volatility over `volatility_lookback_h` asks for less. Inside the `no_trade_band` (a share
+    of the wanted size) nothing is traded. `cooldown_h` keeps an instrument flat after a stop or a liquidation.
+    """
+
+    position_size: float = 0.25
+    volatility_target: float | None = None
+    volatility_lookback_h: int = 168
+    no_trade_band: float = 0.25
+    cooldown_h: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What no opinion may exceed. Shares and moves are fractions; `inf` switches a limit off."""
+
+    max_position_usd: float = float("inf")
+    max_position_share: float = 1.0  # of equity, per instrument
+    max_gross_leverage: float = 3.0
+    max_net_leverage: float = 2.0
+    max_open_interest_share: float = 0.02
+    max_volume_share: float = 0.05  # of the last 24 h of volume
+    max_data_age_h: int = 3
+    max_mark_deviation: float = 0.10  # mark against oracle
+    min_free_margin: float = 0.2  # of equity, after initial margin
+    min_liquidation_distance: float = 0.10  # relative price move of one instrument
+    stress_move: float = 0.15  # all prices against the book at once
+    stress_loss: float = 0.5  # of equity, in that case and a day of funding at the cap
+    max_daily_loss: float = 0.05  # of the UTC day's opening equity
+    max_drawdown: float = 0.25  # from the high-water mark
+    min_edge_ratio: float = 0.0  # expected edge over round-trip cost, for opening
+
+
+class Style(StrEnum):
+    TAKER = "taker"
+    MAKER = "maker"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How targets become orders. Prices are bounded by `slippage_bps` from mark; exits always take.
+
+    `stop_loss` and `take_profit` are relative moves from the entry price at which a reduce-only trigger rests at the
+    venue; a resting one is replaced when its price is off by more than `stop_tolerance` of that move.
+    """
+
+    style: Style = Style.TAKER
+    slippage_bps: float = 50.0
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    stop_tolerance: float = 0.1
+    taker_fee: float = 0.00045  # fractions of notional, for the edge rule and the strategies' own cost gates
+    half_spread: float = 0.0001
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    strategies: tuple[Slot, ...]
+    sizing: Sizing = field(default_factory=Sizing)
+    limits: Limits = field(default_factory=Limits)
+    execution: Execution = field(default_factory=Execution)

@@ -1,0 +1,154 @@
+"""The market made ready for deciding: a panel, every strategy's signals over it, and the conditions risk looks at.
+
+`Prepared` is computed once over a whole history, or over the live tail; `Market` is one of its rows. That is all
+the difference there is between research and live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bot.model.decision import BoolArray
+from bot.model.instrument import Instrument
+from bot.model.margin import TierTable
+from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
+from bot.pipeline.mandate import Limits, Mandate, Sizing
+from bot.pipeline.strategy import SignalTable, reach_of
+from bot.signals.volatility import realised_volatility
+from bot.signals.windows import moving_mean
+
+DAY_H = 24
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What risk must know of every instrument at every row; shape (rows, instruments).
+
+    `priced`: a mark is known now. `fresh`: mark and settled funding are. `age_h`: hours since both last were.
+    `sane`: the mark does not contradict the oracle. `cap_usd`: what open interest and volume allow, inf where
+    unknown. `volatility`: annualised, NaN where unknown, None where not asked for.
+    """
+
+    priced: BoolArray
+    fresh: BoolArray
+    sane: BoolArray
+    age_h: FloatArray
+    cap_usd: FloatArray
+    volatility: FloatArray | None
+    reach: int
+
+    @classmethod
+    def of(cls, panel: Panel, limits: Limits, sizing: Sizing) -> Conditions:
+        mark, funding = panel.mark.values, panel.funding_rate.values
+        priced = np.isfinite(mark)
+        known = priced & np.isfinite(funding)
+        with np.errstate(invalid="ignore"):
+            agrees = ~(np.abs(mark / panel.oracle.values - 1) > limits.max_mark_deviation)
+        rows = np.arange(panel.rows)[:, None]
+        last = np.maximum.accumulate(np.where(known, rows, -1), axis=0)
+        age_h = np.where(last < 0, np.inf, (rows - last) * (panel.grid.interval_ms / HOUR_MS))
+        reach = int(np.ceil(limits.max_data_age_h * HOUR_MS / panel.grid.interval_ms)) + 2
+        cap = np.full(mark.shape, np.inf)
+        if "volume_usd" in panel.fields and np.isfinite(limits.max_volume_share):
+            day = moving_mean(panel.volume_usd, panel.grid.span(DAY_H), min_count=panel.grid.span(DAY_H) // 2)
+            cap = np.fmin(cap, day.values * panel.grid.span(DAY_H) * limits.max_volume_share)
+            reach = max(reach, day.reach)
+        if "open_interest" in panel.fields and np.isfinite(limits.max_open_interest_share):
+            cap = np.fmin(cap, panel.open_interest.values * mark * limits.max_open_interest_share)
+        volatility = None
+        if sizing.volatility_target is not None:
+            measured = realised_volatility(panel, sizing.volatility_lookback_h)
+            volatility, reach = measured.values, max(reach, measured.reach)
+        return cls(priced, known, agrees, age_h, cap, volatility, reach)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A panel with everything `decide` reads already measured."""
+
+    panel: Panel
+    instruments: tuple[Instrument, ...]
+    tables: tuple[SignalTable, ...]
+    conditions: Conditions
+    tiers: TierTable
+    lots_per_coin: FloatArray
+    mark: FloatArray
+
+    @classmethod
+    def of(cls, panel: Panel, instruments: Sequence[Instrument], mandate: Mandate) -> Prepared:
+        if panel.instruments != tuple(instrument.name for instrument in instruments):
+            raise ValueError("the panel's columns and the instruments must be the same, in the same order")
+        return cls(
+            panel,
+            tuple(instruments),
+            tuple(SignalTable.of(slot.strategy, panel) for slot in mandate.strategies),
+            Conditions.of(panel, mandate.limits, mandate.sizing),
+            TierTable.of(instruments),
+            np.array([float(instrument.lots_per_coin) for instrument in instruments]),
+            panel.mark.values,
+        )
+
+    def at(self, row: int) -> Market:
+        """One row; negative rows count from the newest."""
+        return Market(self, row % self.panel.rows if row < 0 else row)
+
+
+class Market:
+    """One moment of a prepared panel."""
+
+    __slots__ = ("prepared", "row", "time_ms")
+
+    def __init__(self, prepared: Prepared, row: int) -> None:
+        self.prepared = prepared
+        self.row = row
+        self.time_ms = prepared.panel.grid.time_ms(row)
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        return self.prepared.instruments
+
+    @property
+    def mark(self) -> FloatArray:
+        """Mark price per instrument, NaN where unknown now."""
+        row: FloatArray = self.prepared.mark[self.row]
+        return row
+
+    @property
+    def priced(self) -> BoolArray:
+        row: BoolArray = self.prepared.conditions.priced[self.row]
+        return row
+
+    @property
+    def fresh(self) -> BoolArray:
+        row: BoolArray = self.prepared.conditions.fresh[self.row]
+        return row
+
+    @property
+    def sane(self) -> BoolArray:
+        row: BoolArray = self.prepared.conditions.sane[self.row]
+        return row
+
+    @property
+    def age_h(self) -> FloatArray:
+        row: FloatArray = self.prepared.conditions.age_h[self.row]
+        return row
+
+    @property
+    def cap_usd(self) -> FloatArray:
+        row: FloatArray = self.prepared.conditions.cap_usd[self.row]
+        return row
+
+    @property
+    def volatility(self) -> FloatArray | None:
+        measured = self.prepared.conditions.volatility
+        return None if measured is None else measured[self.row]
+
+
+def rows_needed(mandate: Mandate, interval_ms: int = HOUR_MS) -> int:
+    """How long a live tail must be for one decision to equal the one over the whole history."""
+    empty = Panel(Grid(0, 1, interval_ms), ("NONE",), {"volume_usd": np.full((1, 1), np.nan)})
+    conditions = Conditions.of(empty, mandate.limits, mandate.sizing)
+    return max([conditions.reach, *(reach_of(slot.strategy, interval_ms) for slot in mandate.strategies)])

@@ -1,0 +1,60 @@
+"""From opinions to quantities: the only place where floats become lots, rounded toward zero."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bot.model.decision import LotsArray, Opinion, Targets, apportion
+from bot.pipeline.mandate import Mandate
+from bot.pipeline.snapshot import Snapshot
+
+
+def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandate) -> Targets:
+    """The book that the strategies want together, each sized on its own capital.
+
+    A strategy's position is `score × capital × equity × position_size`, cut to the volatility target where one is
+    set. Inside the no-trade band it keeps the lots it has, so opinions that waver don't churn; without a price, too.
+    Strategies that disagree are netted before anything is traded.
+    """
+    market, memory, sizing = snapshot.market, snapshot.memory, mandate.sizing
+    equity = max(0.0, snapshot.account.equity_usd)
+    mark, resting = market.mark, memory.rest_until_ms > market.time_ms
+    by_strategy = np.empty_like(memory.held_lots)
+    for k, (opinion, slot) in enumerate(zip(opinions, mandate.strategies, strict=True)):
+        held = memory.held_lots[k]
+        capital = slot.capital * equity
+        if not opinion.scores.any():
+            by_strategy[k] = 0
+            continue
+        size_usd: float | np.ndarray = sizing.position_size * capital
+        volatility = market.volatility
+        if volatility is not None and sizing.volatility_target is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                # A price that has not moved has an unknown risk, not none: NaN and 0 both leave no position.
+                size_usd = np.minimum(size_usd, capital * sizing.volatility_target / volatility)
+            size_usd = np.where(np.isfinite(size_usd) & (volatility > 0), size_usd, 0.0)
+        with np.errstate(invalid="ignore"):
+            exact = opinion.scores * size_usd / mark * market.prepared.lots_per_coin
+        known = np.isfinite(exact)
+        wanted = np.where(known, exact, 0.0).astype(np.int64)  # truncates toward zero
+        keep = wanted * np.sign(held) > 0
+        if np.isfinite(sizing.no_trade_band):
+            keep &= np.abs(wanted - held) <= sizing.no_trade_band * np.abs(wanted)
+        wanted = np.where(keep | ~known, held, wanted)
+        by_strategy[k] = np.where(resting, 0, wanted) if resting.any() else wanted
+    return Targets(by_strategy.sum(axis=0), by_strategy)
+
+
+def shrunk(targets: Targets, lots: LotsArray) -> Targets:
+    """The targets with `lots` in place of their sum; strategies give way in proportion to what they wanted."""
+    by_strategy = targets.by_strategy
+    changed = np.flatnonzero(lots != targets.lots)
+    if len(changed):
+        by_strategy = by_strategy.copy()
+        if len(by_strategy) == 1:
+            by_strategy[0] = lots
+        else:
+            for column in changed:
+                parts = by_strategy[:, column].tolist()
+                by_strategy[:, column] = apportion(int(lots[column]), parts)
+    return Targets(lots, by_strategy)

@@ -1,0 +1,25 @@
+"""Everything a decision may look at: one moment of market, account, memory and trading state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.model.decision import AccountView, Memory, TradingState
+from bot.pipeline.market import Market
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    market: Market
+    account: AccountView
+    memory: Memory
+    state: TradingState = TradingState.ACTIVE
+
+    @property
+    def time_ms(self) -> int:
+        return self.market.time_ms
+
+    @property
+    def id(self) -> str:
+        """Names the decision made from this snapshot and, with it, its orders: the moment in hexadecimal seconds."""
+        return f"{self.market.time_ms // 1000:x}"

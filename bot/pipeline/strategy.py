@@ -1,0 +1,137 @@
+"""The face a strategy author sees: a frozen class of parameters with two methods.
+
+`signals` measures (once over a whole history, or over a live tail; the result is the same); `forecast` turns one
+moment of those measurements into scores from −1 (fully short) to +1 (fully long). A strategy can't trade, log, wait
+or look ahead, and it has no memory of its own: what it said last and for how long is in the view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bot.model.decision import BoolArray, Opinion
+from bot.model.panel import HOUR_MS, Field, FloatArray, Grid, Panel
+
+Hours = int
+
+
+class View:
+    """One moment as a strategy sees it: every signal by its name as an array over instruments.
+
+    Besides the signals: `previous` (the strategy's own last scores), `hours_held` (how long their sign has stood, 0
+    where flat), `instruments` (names) and `time_ms`.
+    """
+
+    __slots__ = ("_table", "hours_held", "instruments", "previous", "row", "time_ms")
+
+    def __init__(
+        self, table: SignalTable, row: int, time_ms: int, previous: FloatArray, hours_held: FloatArray
+    ) -> None:
+        self._table = table
+        self.row = row
+        self.time_ms = time_ms
+        self.instruments = table.instruments
+        self.previous = previous
+        self.hours_held = hours_held
+
+    def __getattr__(self, name: str) -> FloatArray:
+        try:
+            row: FloatArray = self._table.values[name][self.row]
+        except KeyError:
+            known = ", ".join(self._table.values)
+            raise AttributeError(f"the view has no signal {name!r}; signals() named {known}") from None
+        return row
+
+    @property
+    def ready(self) -> BoolArray:
+        """Where every signal that the strategy needs is known."""
+        row: BoolArray = self._table.ready[self.row]
+        return row
+
+    def opinion(
+        self, score: FloatArray, because: str, *, edge: FloatArray | None = None, **values: FloatArray
+    ) -> Opinion:
+        """The strategy's answer; `because` may name any signal and any extra array given by keyword.
+
+        `edge` is the gain expected over the hold in mind, a fraction of notional before costs; risk compares it with
+        the cost of getting in and out.
+        """
+        return Opinion(score, because, _Values(self, values), self.ready, edge)
+
+
+class _Values(Mapping[str, FloatArray]):
+    """What a because-template may name, looked up only when a sentence is made."""
+
+    __slots__ = ("_extra", "_view")
+
+    def __init__(self, view: View, extra: Mapping[str, FloatArray]) -> None:
+        self._view = view
+        self._extra = extra
+
+    def __getitem__(self, name: str) -> FloatArray:
+        if name in self._extra:
+            return self._extra[name]
+        try:
+            value: FloatArray = getattr(self._view, name)
+        except AttributeError as error:
+            raise KeyError(name) from error
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (*self._extra, *self._view._table.values, "previous", "hours_held")
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Base of all strategies. Subclasses are frozen dataclasses; their fields are the parameters of the config."""
+
+    #: Signals a strategy can do without: unknown values there don't make it hold its last opinion.
+    optional: ClassVar[frozenset[str]] = frozenset()
+
+    def signals(self, panel: Panel) -> Mapping[str, Field]:
+        """What to measure: named causal functions of the panel."""
+        raise NotImplementedError(f"{type(self).__name__} must define signals(panel)")
+
+    def forecast(self, view: View) -> Opinion:
+        """What to believe at one moment: `view.opinion(scores, because)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define forecast(view)")
+
+
+@dataclass(frozen=True)
+class SignalTable:
+    """A strategy's signals over a panel: name → (rows, instruments), and where all it needs is known."""
+
+    instruments: tuple[str, ...]
+    values: Mapping[str, FloatArray]
+    ready: BoolArray
+    reach: int = field(default=1)  # rows of history that the deepest signal depends on
+
+    @classmethod
+    def of(cls, strategy: Strategy, panel: Panel) -> SignalTable:
+        signals = dict(strategy.signals(panel))
+        if not signals:
+            raise ValueError(f"{type(strategy).__name__}.signals() named no signal")
+        for name, signal in signals.items():
+            if not isinstance(signal, Field) or signal.grid != panel.grid:
+                raise TypeError(f"{type(strategy).__name__}: signal {name!r} must be a field on the panel's clock")
+            if name in ("previous", "hours_held", "instruments", "time_ms", "ready", "row", "opinion"):
+                raise ValueError(f"{type(strategy).__name__}: {name!r} is taken; give the signal another name")
+        needed = [signal.values for name, signal in signals.items() if name not in strategy.optional]
+        ready = np.ones((panel.rows, len(panel.instruments)), dtype=np.bool_)
+        for values in needed:
+            ready &= np.isfinite(values)
+        reach = max(signal.reach for signal in signals.values())
+        return cls(panel.instruments, {name: signal.values for name, signal in signals.items()}, ready, reach)
+
+
+def reach_of(strategy: Strategy, interval_ms: int = HOUR_MS) -> int:
+    """Rows of history a strategy needs for one forecast, found by running its signals over an empty panel."""
+    nothing: dict[str, Any] = {}
+    return SignalTable.of(strategy, Panel(Grid(0, 1, interval_ms), ("NONE",), nothing)).reach
