@@ -40,11 +40,10 @@ def describe(
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     shown.add_column("table", no_wrap=True)
     for heading in ("rows", "coins", "first", "last", "missing h", "longest h"):
         shown.add_column(heading, justify="right", no_wrap=True)
@@ -60,7 +59,9 @@ def _print(facts: dict[str, Any]) -> None:
     for name, table in facts["tables"].items():
         console.print(f"{name}: {table['verdict']}", markup=False, highlight=False, soft_wrap=True)
     if facts["other_files"]:
-        console.print(f"not read: {', '.join(facts['other_files'])}", markup=False, highlight=False)
+        console.print(
+            f"not read: {', '.join(facts['other_files'])}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def _day(moment: str | None) -> str:

@@ -103,7 +103,7 @@ def _facts(table: Table, known: Known, coins: frozenset[str]) -> dict[str, Any]:
         "interval_h": _mix(interval),
         "known_share": _known_shares(table, asked) if table.name == PANEL else None,
     }
-    facts["verdict"] = _verdict(table, facts, series)
+    facts["verdict"] = _verdict(facts, series)
     facts["per_coin"] = {each.coin: _span(each) for each in series}
     return facts
 
@@ -177,7 +177,7 @@ def _span(each: Coverage) -> dict[str, Any]:
     }
 
 
-def _verdict(table: Table, facts: Mapping[str, Any], series: Sequence[Coverage]) -> str:
+def _verdict(facts: Mapping[str, Any], series: Sequence[Coverage]) -> str:
     """One line: what blocks use first, then what a reader should know."""
     if not facts["rows"]:
         return "no rows"

@@ -94,8 +94,10 @@ class Loading:
             other = known & np.isnan(own) & np.isfinite(prices)
             prices = np.where(np.isnan(own), prices, own)
             if other.any():
+                count = int(np.count_nonzero(other))
                 self.notes.append(
-                    f"{np.count_nonzero(other)} open interests are USD divided by another venue's close"
+                    f"{count} {'open interest is' if count == 1 else 'open interests are'} USD divided by the close "
+                    f"of the panel's prices, {price} being unknown then"
                 )
         else:
             self.notes.append("open interest is USD divided by the close")
@@ -110,15 +112,15 @@ class Loading:
                 f"column '{interval}' of {table.path} is empty; a rate without its interval can't be used"
             )
         other = settled & (hours != 1.0) & ~unknown
-        for mask, cause in ((unknown, "of unknown interval"), (other, "that cover other than 1 hour")):
-            if mask.any():
+        lengths = ", ".join(f"{each:g} h" for each in np.unique(hours[other]))
+        for mask, cause in (
+            (unknown, "of unknown interval"),
+            (other, f"covering other than 1 hour ({lengths})"),
+        ):
+            if count := int(np.count_nonzero(mask)):
                 first, last = self._range(mask)
-                lengths = (
-                    "" if mask is unknown else f" ({', '.join(f'{h:g} h' for h in np.unique(hours[mask]))})"
-                )
-                self.notes.append(
-                    f"{np.count_nonzero(mask)} funding rates {cause}{lengths}, {first} to {last}, are left out"
-                )
+                noun, verb = ("rate", "is") if count == 1 else ("rates", "are")
+                self.notes.append(f"{count} funding {noun} {cause}, {first} to {last}, {verb} left out")
                 rates[mask] = np.nan
 
     def _prefer(self, rates: FloatArray, standing_in: str) -> None:
