@@ -104,6 +104,13 @@ def test_volatility_is_clustered_and_fades_slowly(returns: FloatArray) -> None:
     assert all((values > 0.01).all() for values in at.values())
 
 
+def test_a_large_move_is_followed_by_turmoil(returns: FloatArray) -> None:
+    """|return| in the hour after one of the largest 1 % of moves, over its mean: 2.54 for these twelve coins."""
+    size = np.abs(returns) / np.abs(returns).mean(axis=0)
+    large = size[:-1] > np.quantile(size, 0.99, axis=0)
+    assert 2.2 < size[1:][large].mean() < 2.9
+
+
 def test_returns_cannot_be_foretold_from_the_last_one(returns: FloatArray) -> None:
     """Real autocorrelation at 1 h: -0.09 to 0.00."""
     for lag in (1, 2, 24):
@@ -299,7 +306,8 @@ def test_trends_build_open_interest(history: Matrices) -> None:
 
 def test_a_crash_liquidates(history: Matrices, returns: FloatArray) -> None:
     """The worst 0.1 % of hours: open interest falls (real BTC: -1.6 % in coins in the hour, more in the next), volume
-    jumps, the premium falls (real BTC: -0.8 bp in hours below -2 %), the spread widens."""
+    jumps, the premium falls (BTC and ETH: -0.8 and -1.0 bp in
+    milder hours, all below -2 %), the spread widens."""
     crash = returns < np.quantile(returns, 0.001, axis=0)
     coins = np.log(history["open_interest"])
     one_hour_on = np.r_[np.zeros((1, 12), bool), crash[:-1]]
@@ -307,7 +315,7 @@ def test_a_crash_liquidates(history: Matrices, returns: FloatArray) -> None:
     assert -0.15 < both_hours < -0.02
     log_volume = np.log(history["volume_usd"][1:])
     assert log_volume[crash].mean() - log_volume.mean() > 1.5
-    assert -10 < (np.diff(history["mid"] / history["oracle"], axis=0)[crash] * 1e4).mean() < -1.0
+    assert -10 < (np.diff(history["mid"] / history["oracle"], axis=0)[crash] * 1e4).mean() < -3.5
     log_spread = np.log(history["spread_bps"][1:])
     assert log_spread[crash].mean() - log_spread.mean() > 0.8
 
