@@ -39,7 +39,18 @@ class Rules:
 class Member:
     """One account at the venue: its books, its settings and its open orders."""
 
-    __slots__ = ("account", "leverage", "mode", "name", "open", "partial_ms", "reducing", "traded", "working")
+    __slots__ = (
+        "account",
+        "floor_usd",
+        "leverage",
+        "mode",
+        "name",
+        "open",
+        "partial_ms",
+        "reducing",
+        "traded",
+        "working",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -51,6 +62,9 @@ class Member:
         self.reducing: dict[str, dict[int, LiveOrder]] = {}  # open reduce-only orders, oldest first
         self.partial_ms: dict[str, int] = {}  # when a part of a position was last liquidated
         self.traded = TradedVolume()
+        self.floor_usd: Decimal | None = (
+            None  # cash below which the positions, all cross, fall short; None: unknown
+        )
 
 
 class Clearing:
@@ -228,6 +242,7 @@ class Clearing:
             closed,
         )
         account.apply_fill(fill, position, self.leverage(member, name))
+        member.floor_usd = None
         member.traded.add(notional_usd, time_ms)
         live.fill(lots, price)
         return fill
@@ -241,14 +256,16 @@ class Clearing:
     ) -> None:
         """Pay funding on what is held at this instant, at the oracle price, to cash or to the isolated margin."""
         cap = self.rules.funding_cap_per_hour
-        for member in self.members.values():
+        for account_name, member in self.members.items():
             account = member.account
             for name, position in account.positions.items():
                 rate, oracle = rates_per_hour.get(name), oracles.get(name)
                 if rate is None or oracle is None:
                     continue
-                rate = min(cap, max(-cap, rate))
-                amount = payment_usd(position.lots * position.instrument.lot, oracle, rate)
-                payment = FundingPayment(time_ms, name, position.lots, oracle, rate, amount)
+                if abs(rate) > cap:
+                    rate = cap if rate > 0 else -cap
+                lots = position.lots
+                amount = payment_usd(lots * position.instrument.lot, oracle, rate)
+                payment = FundingPayment(time_ms, name, lots, oracle, rate, amount)
                 account.apply_funding(payment)
-                events.append((member.name, payment))
+                events.append((account_name, payment))

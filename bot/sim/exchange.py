@@ -6,7 +6,7 @@ calls always give the same books. The outside market is a quote of unlimited siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import KeysView, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -69,6 +69,10 @@ class Exchange:
             live.report(OrderStatus.WAITING if live.order.trigger else OrderStatus.RESTING, live.updated_ms)
             for live in self._clearing.member(account).open.values()
         ]
+
+    def open_ids(self, account: str) -> KeysView[int]:
+        """Ids of the orders that rest or wait; cheap to ask for on every bar."""
+        return self._clearing.member(account).open.keys()
 
     def drain(self) -> list[Event]:
         """What happened since the last call, in order, each with the account it happened to."""
@@ -146,7 +150,7 @@ class Exchange:
         if self._matching.waiting:
             for name, mark in marks.items():
                 self._fire_triggers(name, mark, time_ms)
-        liquidate(self._matching, time_ms)
+        liquidate(self._matching, time_ms, marks_moved=True)
 
     def settle_funding(
         self, rates_per_hour: Mapping[str, Decimal], oracles: Mapping[str, Decimal], time_ms: int
@@ -154,7 +158,7 @@ class Exchange:
         """Pay one hour's funding on the positions held at this instant, then liquidate who can't bear it."""
         self._advance(time_ms)
         self._clearing.settle_funding(rates_per_hour, oracles, time_ms, self._matching.events)
-        liquidate(self._matching, time_ms)
+        liquidate(self._matching, time_ms, marks_moved=False)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue, exact and ready for JSON. Drain the events first: they are not part of it."""

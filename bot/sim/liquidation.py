@@ -16,14 +16,20 @@ from bot.sim.matching import Matching
 CLIENT_ID = "liquidation"
 
 
-def liquidate(matching: Matching, time_ms: int) -> None:
-    """Check every account once, oldest first: the cross positions as one, then each isolated one alone."""
+def liquidate(matching: Matching, time_ms: int, *, marks_moved: bool) -> None:
+    """Check every account once, oldest first: the cross positions as one, then each isolated one alone.
+
+    Where neither marks nor positions have changed since the last check, only cash is looked at.
+    """
     marks = matching.clearing.marks
     for member in matching.clearing.members.values():
         account = member.account
         if not account.positions:
             continue
+        if not marks_moved and member.floor_usd is not None and account.cash_usd >= member.floor_usd:
+            continue
         value, needed, has_cross = account.cash_usd, ZERO, False
+        all_cross = True
         short: list[str] = []
         for name, position in account.positions.items():
             instrument = position.instrument
@@ -33,8 +39,11 @@ def liquidate(matching: Matching, time_ms: int) -> None:
                 has_cross = True
                 value += notional
                 needed += margin
-            elif position.cash_usd + notional < margin:
-                short.append(name)
+            else:
+                all_cross = False
+                if position.cash_usd + notional < margin:
+                    short.append(name)
+        member.floor_usd = needed - (value - account.cash_usd) if all_cross else None
         if has_cross and value < needed:
             _liquidate_cross(matching, member, value, needed, time_ms)
         for name in short:
