@@ -1,0 +1,1 @@
+"""Questions asked of history, and of strategies before they are trusted with anything."""

@@ -1,0 +1,260 @@
+"""A strategy run over history: the daemon's own decisions, with the clock in our hands.
+
+For each bar: trade at its open what was decided before it, live through it, settle funding at its end, then decide.
+The same `decide`, exchange and bookkeeping run on paper; only the source of bars and the pace differ.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+
+from bot.clock import utc
+from bot.errors import DataError
+from bot.model.account import MarginMode
+from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory
+from bot.model.instrument import Instrument
+from bot.model.money import ZERO, exact
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose
+from bot.model.panel import FloatArray, Panel
+from bot.pipeline.mandate import Mandate
+from bot.pipeline.market import Prepared, rows_needed
+from bot.reports.record import Curves, Note, RunRecord, StrategyResult
+from bot.sim.bars import Bar, BarMarket, Bars, Frictions
+from bot.sim.exchange import Exchange, Rules
+from bot.trader.desk import Desk
+
+ACCOUNT = "trader"
+CHUNK_ROWS = 2048
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What to run: a market, a mandate, and the venue's terms."""
+
+    name: str
+    panel: Panel
+    instruments: tuple[Instrument, ...]
+    mandate: Mandate
+    equity_usd: Decimal = Decimal(100_000)
+    rules: Rules = field(default_factory=Rules)
+    frictions: Frictions = field(default_factory=Frictions)
+    leverage: int = 5
+    margin_mode: MarginMode = MarginMode.CROSS
+    settle_gaps: bool = False  # else missing prices or funding refuse the run
+    max_gap_h: int = 24
+    first_row: int = 0  # decisions begin here; earlier rows only warm the signals up
+    config: Mapping[str, object] = field(default_factory=dict)
+    assumptions: Sequence[str] = ()
+
+
+def run(test: Backtest, progress: Progress | None = None) -> RunRecord:
+    """Run it to the end. Raises DataError where data is missing and the test does not say what to do about it."""
+    began = time.perf_counter()
+    if test.panel.rows - test.first_row < 2:
+        raise DataError(f"{test.name}: a backtest needs at least two bars, found {test.panel.rows - test.first_row}")
+    if not test.settle_gaps:
+        refuse_gaps(test.panel)
+    runner = _Runner(test)
+    for row in range(test.first_row, test.panel.rows):
+        runner.bar(row)
+        if progress is not None and row % 256 == 0:
+            progress(row - test.first_row, test.panel.rows - test.first_row)
+    return runner.record(time.perf_counter() - began)
+
+
+def refuse_gaps(panel: Panel) -> None:
+    """Raise DataError if a price or a funding rate is missing between the first and the last known of its coin."""
+    for name in ("close", "funding_rate"):
+        known = np.isfinite(panel.field(name).values)
+        for column, coin in enumerate(panel.instruments):
+            rows = np.flatnonzero(known[:, column])
+            if not len(rows):
+                raise DataError(
+                    f"{coin} has no {name} at all in this period; leave it out, or say what to do with "
+                    'data.missing = "settle"'
+                )
+            holes = (rows[-1] - rows[0] + 1) - len(rows)
+            if holes:
+                first = rows[0] + int(np.argmin(known[rows[0] :, column]))
+                raise DataError(
+                    f"{coin} lacks {name} in {holes} hours from {utc(panel.grid.time_ms(first))} on; shorten the "
+                    'period, or set data.missing = "settle" to close what is held over long gaps and count the rest'
+                )
+
+
+class _Runner:
+    """The loop's state: exchange, desk, and the curves as they grow."""
+
+    def __init__(self, test: Backtest) -> None:
+        self.test = test
+        self.prepared = Prepared.of(test.panel, test.instruments, test.mandate)
+        self.bars = Bars(test.panel)
+        self.silent = self.bars.silent_rows > test.max_gap_h * 3_600_000 / test.panel.grid.interval_ms
+        self.any_silent = self.silent.any(axis=1)
+        exchange = Exchange(test.instruments, test.rules)
+        start_ms = test.panel.grid.time_ms(test.first_row) - test.panel.grid.interval_ms
+        exchange.deposit(ACCOUNT, test.equity_usd, start_ms)
+        for instrument in test.instruments:
+            mode = MarginMode.ISOLATED if instrument.only_isolated else test.margin_mode
+            exchange.set_leverage(
+                ACCOUNT, instrument.name, min(test.leverage, instrument.max_leverage), mode, start_ms
+            )
+        self.market = BarMarket(exchange, ACCOUNT, test.instruments, test.frictions)
+        equity = float(test.equity_usd)
+        memory = Memory.blank(len(test.mandate.strategies), len(test.instruments), equity)
+        self.desk = Desk(test.mandate, test.instruments, memory)
+        self.guarded = test.mandate.execution.stop_loss is not None or test.mandate.execution.take_profit is not None
+        self.plan = NO_ORDERS
+        self.fills: list[Fill] = []
+        self.payments: list[FundingPayment] = []
+        self.liquidations: list[Liquidation] = []
+        self.notes: list[Note] = []
+        self.findings: Counter[str] = Counter()
+        self.settled = 0
+        rows, width = test.panel.rows - test.first_row, len(test.instruments)
+        self.equity, self.funding, self.fees = np.empty(rows), np.zeros(rows), np.zeros(rows)
+        self.sizes = np.zeros((rows, width))
+
+    def bar(self, row: int) -> None:
+        """One bar, then one decision."""
+        market, bar = self.market, self.bars.at(row)
+        if self.plan or market.exchange.open_ids(ACCOUNT):
+            market.open(bar, self.plan)
+            if self.guarded:
+                self._protect(bar)
+        market.close(bar)
+        if self.any_silent[row]:
+            self._settle_silent(row, bar)
+        self._absorb()
+        self._draw(row)
+        decision = self.desk.decide(self.prepared.at(row), self._view())
+        self.plan = decision.plan
+        if decision.findings:
+            self.findings.update(finding.rule for finding in decision.findings)
+        if decision.plan.orders:
+            self._note(decision)
+
+    def _view(self) -> AccountView:
+        market = self.market
+        open_orders = market.exchange.open_orders(ACCOUNT) if market.exchange.open_ids(ACCOUNT) else ()
+        return AccountView(market.equity_usd, market.lots, market.entry_price, market.leverage, open_orders)
+
+    def _protect(self, bar: Bar) -> None:
+        """Positions opened at this bar's open get their triggers before the bar is lived through."""
+        plan = self.desk.protection(self._view(), bar.open, f"{bar.start_ms // 1000:x}+")
+        if plan:
+            self.market.open(bar, plan)
+
+    def _settle_silent(self, row: int, bar: Bar) -> None:
+        for column in np.flatnonzero(self.silent[row] & (self.market.lots != 0)):
+            self.market.settle_at_last_price(self.test.instruments[column].name, bar.end_ms)
+            self.settled += 1
+
+    def _absorb(self) -> None:
+        events = self.market.take_events()
+        if not events:
+            return
+        self.desk.absorb(events, self.market.lots)
+        for event in events:
+            if isinstance(event, FundingPayment):
+                self.payments.append(event)
+            elif isinstance(event, Fill):
+                self.fills.append(event)
+            elif isinstance(event, Liquidation):
+                self.liquidations.append(event)
+
+    def _draw(self, row: int) -> None:
+        at, account = row - self.test.first_row, self.market.account
+        self.equity[at] = self.market.equity_usd
+        self.funding[at] = account.funding_usd
+        self.fees[at] = account.fees_usd
+        self.sizes[at] = self.market.size
+
+    def _note(self, decision: Decision) -> None:
+        names = self.prepared.panel.instruments
+        columns = {order.instrument: names.index(order.instrument) for order in decision.plan.orders}
+        for name, column in columns.items():
+            for slot, opinion in zip(self.test.mandate.strategies, decision.opinions, strict=True):
+                because, score = opinion.reason(column), float(opinion.scores[column])
+                self.notes.append(Note(decision.time_ms, name, slot.name, score, because))
+            for finding in decision.findings:
+                if finding.instrument in ("", name):
+                    self.notes.append(Note(decision.time_ms, name, finding.rule, 0.0, finding.detail))
+
+    def record(self, wall_seconds: float) -> RunRecord:
+        test, account = self.test, self.market.account
+        grid = test.panel.grid.slice(test.first_row, test.panel.rows)
+        marks = {name: exact(self.market.mark[self.market.columns[name]]) for name in account.positions}
+        equity_end = account.equity_usd(marks)
+        price = equity_end - test.equity_usd - account.funding_usd + account.fees_usd
+        by_strategy = [
+            StrategyResult(
+                slot.name,
+                self.desk.attribution.price_usd(k, self.market.mark),
+                self.desk.attribution.funding_usd[k],
+                self.desk.attribution.fees_usd[k],
+            )
+            for k, slot in enumerate(test.mandate.strategies)
+        ]
+        return RunRecord(
+            name=test.name,
+            config=test.config,
+            instruments=test.panel.instruments,
+            lots_per_coin={i.name: i.lots_per_coin for i in test.instruments},
+            interval_h=grid.interval_ms / 3_600_000,
+            equity_start=test.equity_usd,
+            equity_end=equity_end,
+            price_usd=price,
+            funding_usd=account.funding_usd,
+            fees_usd=account.fees_usd,
+            curves=self._curves(grid.times_ms, equity_end),
+            fills=self.fills,
+            payments=self.payments,
+            liquidations=self.liquidations,
+            notes=self.notes,
+            final_marks=marks,
+            by_strategy=by_strategy,
+            findings=dict(self.findings),
+            assumptions=[*test.assumptions, *self._assumed()],
+            wall_seconds=wall_seconds,
+        )
+
+    def _curves(self, times_ms: np.ndarray, equity_end: Decimal) -> Curves:
+        rows = len(self.equity)
+        self.equity[-1] = float(equity_end)
+        gross, net, distance = np.empty(rows), np.empty(rows), np.empty(rows)
+        for start in range(0, rows, CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            offset = self.test.first_row
+            value = self.sizes[chunk] * self.bars.mark[start + offset : start + offset + CHUNK_ROWS]
+            gross[chunk], net[chunk] = np.abs(value).sum(axis=1), value.sum(axis=1)
+            held = np.flatnonzero(gross[chunk] > 0)
+            nearest = np.full(len(value), np.inf)
+            for at in held:
+                nearest[at] = self.prepared.tiers.liquidation_distance(value[at], self.equity[start + at]).min()
+            distance[chunk] = nearest
+        price = self.equity - float(self.test.equity_usd) - self.funding + self.fees
+        return Curves(times_ms, self.equity, price, self.funding, self.fees, gross, net, distance)
+
+    def _assumed(self) -> list[str]:
+        sentences = []
+        if self.market.unpaid_hours:
+            sentences.append(
+                f"{self.market.unpaid_hours} settlements fell on held positions without a known rate; nothing was paid"
+            )
+        if self.settled:
+            sentences.append(
+                f"{self.settled} positions were settled at their last price after {self.test.max_gap_h} h without one"
+            )
+        forfeited = self.market.account.forfeited_usd
+        if forfeited != ZERO:
+            sentences.append(f"{forfeited:,.2f} USD of margin went to the liquidator; it is part of the price result")
+        return sentences

@@ -1,0 +1,1 @@
+"""The shell around the pure pipeline: what is remembered from cycle to cycle, and the loop that runs them."""

@@ -1,0 +1,90 @@
+"""Who earned what: every fill and payment of the one account, divided among the strategies that wanted it.
+
+Strategies are netted before anything is traded, so a fill rarely is one strategy's alone. Each is a book of its own
+here, in whole lots and exact dollars, and the books always add up to the account.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+
+from bot.model.decision import LotsArray, apportion
+from bot.model.instrument import Instrument
+from bot.model.money import MICRO_USD, ZERO, exact
+from bot.model.order import Fill, FundingPayment
+from bot.model.panel import FloatArray
+
+
+class Attribution:
+    """The strategies' shares of one account: `held_lots` (strategies, instruments) and each one's cash.
+
+    `cash_usd` is what a strategy's trades cost it so far (before fees), so that its price profit is
+    `cash + Σ held × mark`.
+    """
+
+    def __init__(self, held_lots: LotsArray, instruments: tuple[Instrument, ...]) -> None:
+        self.held_lots = held_lots.copy()
+        self.instruments = instruments
+        strategies = len(held_lots)
+        self.cash_usd = [ZERO] * strategies
+        self.funding_usd = [ZERO] * strategies
+        self.fees_usd = [ZERO] * strategies
+
+    def fill(self, fill: Fill, column: int, wanted: LotsArray) -> None:
+        """Divide a fill by how far each strategy is from what it wants; `wanted` as `held_lots`.
+
+        What the venue did on its own (stops, liquidations, settlements) goes by what each holds.
+        """
+        held = self.held_lots[:, column]
+        gap = wanted[:, column] - held
+        traded = fill.signed_lots
+        if int(gap.sum()) == traded:
+            parts = gap.tolist()
+        elif int(gap.sum()) * traded > 0:
+            parts = apportion(traded, gap.tolist())
+        elif held.any() and int(held.sum()) != 0:
+            parts = apportion(traded, held.tolist())
+        else:
+            parts = [traded] + [0] * (len(held) - 1)
+        paid = fill.notional_usd if traded > 0 else -fill.notional_usd
+        self._trade(column, parts, _shares(paid, parts))
+        for k, fee in enumerate(_shares(fill.fee_usd, [abs(part) for part in parts])):
+            self.fees_usd[k] += fee
+
+    def cross(self, column: int, wanted: LotsArray, mark: float) -> None:
+        """Strategies that want opposite changes trade with each other at mark, without the venue and without fees."""
+        parts = (wanted[:, column] - self.held_lots[:, column]).tolist()
+        if sum(parts) != 0:
+            raise ValueError("only changes that cancel out can be crossed")
+        self._trade(column, parts, [self.instruments[column].notional(part, exact(mark)) for part in parts])
+
+    def payment(self, payment: FundingPayment, column: int) -> None:
+        """Divide funding by what each strategy holds; opposite holdings pay each other their part."""
+        held = self.held_lots[:, column].tolist()
+        if sum(held) == 0:
+            held = [1] + [0] * (len(held) - 1)
+        for k, part in enumerate(_shares(payment.usd, held)):
+            self.funding_usd[k] += part
+
+    def price_usd(self, k: int, mark: FloatArray) -> Decimal:
+        """Price profit of strategy `k`, its open lots at `mark`."""
+        value = sum(
+            (self.instruments[c].notional(int(self.held_lots[k, c]), exact(mark[c])) for c in np.flatnonzero(self.held_lots[k])),
+            ZERO,
+        )
+        return self.cash_usd[k] + value
+
+    def _trade(self, column: int, parts: list[int], paid_usd: list[Decimal]) -> None:
+        self.held_lots = self.held_lots.copy()  # a snapshot may still hold the old one
+        self.held_lots[:, column] += parts
+        for k, amount in enumerate(paid_usd):
+            self.cash_usd[k] -= amount
+
+
+def _shares(amount: Decimal, weights: list[int]) -> list[Decimal]:
+    """An amount in millionths divided by integer weights, exactly."""
+    if sum(1 for weight in weights if weight) <= 1:
+        return [amount if weight else ZERO for weight in weights]
+    return [part * MICRO_USD for part in apportion(int(amount / MICRO_USD), weights)]
