@@ -116,7 +116,11 @@ def profit(record: RunRecord) -> Figure:
     net = c.price_pnl + c.funding_pnl - c.fees
     rows = thin(net, c.price_pnl)
     x = c.times_ms[rows].tolist()
-    parts = [("Price", "price", c.price_pnl), ("Funding", "funding", c.funding_pnl), ("Fees", "fees", -c.fees)]
+    parts = [
+        ("Price", "price", c.price_pnl),
+        ("Funding", "funding", c.funding_pnl),
+        ("Fees", "fees", -c.fees),
+    ]
     data: list[Trace] = []
     for name, colour, values in parts:
         shown_in_legend = True
@@ -151,7 +155,10 @@ def exposure(record: RunRecord) -> Figure:
         _line("Gross", x, numbers(gross[rows], 4), "price", hovertemplate="%{y:.2f} ×"),
         _line("Net", x, numbers(net[rows], 4), "fees", hovertemplate="%{y:+.2f} ×"),
     ]
-    layout = {"xaxis": _times(), "yaxis": _axis(title={"text": "× equity", "standoff": 8}, tickformat=".2~f", zeroline=True)}
+    layout = {
+        "xaxis": _times(),
+        "yaxis": _axis(title={"text": "× equity", "standoff": 8}, tickformat=".2~f", zeroline=True),
+    }
     note = "Gross is the leverage of the whole book; net is what is left of it when longs and shorts are set off."
     return Figure("exposure", "Exposure", note, 300, data, layout)
 
@@ -179,7 +186,7 @@ def liquidation(record: RunRecord) -> Figure | None:
         "yaxis": _axis(title={"text": "Price move", "standoff": 8}, tickformat=".0%", range=[0, max(highest, 0.01)]),
     }  # fmt: skip
     note = "The smallest move of one price that would have had a position liquidated. No line where nothing could be"
-    note += "; beyond 150 % it is off the chart." if np.nanmax(distance) > HIGHEST_DISTANCE else "."
+    note += "; beyond 150% it is off the chart." if np.nanmax(distance) > HIGHEST_DISTANCE else "."
     return Figure("liquidation", "Distance to liquidation", note, 300, data, layout)
 
 
@@ -195,11 +202,13 @@ def _buckets(first_ms: int, last_ms: int) -> tuple[str, NDArray[np.int64]]:
     return ("day" if step == DAY_MS else "week"), np.arange(start_ms, last_ms + step, step, dtype=np.int64)
 
 
-def _sum_by_bucket(record: RunRecord) -> tuple[str, NDArray[np.int64], list[str], FloatArray, NDArray[np.int64]]:
+def _sum_by_bucket(
+    record: RunRecord,
+) -> tuple[str, NDArray[np.int64], list[str], FloatArray, NDArray[np.int64]]:
     """Name and edges of the buckets, coins, USD and number of payments per (coin, bucket)."""
     payments = record.payments
     times = np.array([p.time_ms for p in payments], dtype=np.int64) - 1  # paid for the hour that ends then
-    amounts = np.array([float(p.usd) for p in payments])
+    amounts = np.array([float(p.usd) for p in payments], dtype=np.float64)
     coins = sorted({p.instrument for p in payments})
     place = {coin: row for row, coin in enumerate(coins)}
     rows = np.array([place[p.instrument] for p in payments], dtype=np.int64)
@@ -207,12 +216,14 @@ def _sum_by_bucket(record: RunRecord) -> tuple[str, NDArray[np.int64], list[str]
     width = edges.size - 1
     cell = rows * width + np.clip(np.searchsorted(edges, times, side="right") - 1, 0, width - 1)
     shape = (len(coins), width)
-    total = np.bincount(cell, weights=amounts, minlength=len(coins) * width).reshape(shape)
-    count = np.bincount(cell, minlength=len(coins) * width).reshape(shape)
+    total = np.bincount(cell, weights=amounts, minlength=len(coins) * width).reshape(shape).astype(np.float64)
+    count = np.bincount(cell, minlength=len(coins) * width).reshape(shape).astype(np.int64)
     return name, edges, coins, total, count
 
 
-def _fewer(coins: Sequence[str], usd: FloatArray, count: NDArray[np.int64]) -> tuple[list[str], FloatArray, NDArray[np.int64]]:
+def _fewer(
+    coins: Sequence[str], usd: FloatArray, count: NDArray[np.int64]
+) -> tuple[list[str], FloatArray, NDArray[np.int64]]:
     """Coins by what they brought, the least on top; beyond `MOST_COINS`, those that moved least are one row."""
     turnover = np.abs(usd).sum(axis=1)
     shown = np.sort(np.argsort(-turnover, kind="stable")[:MOST_COINS])
@@ -236,7 +247,9 @@ def funding(record: RunRecord) -> Figure | None:
     held = np.where(count > 0, usd, np.nan)
     seen = held[np.isfinite(held)]
     cap = float(np.max(np.abs(np.percentile(seen, [5, 95])))) or float(np.max(np.abs(seen))) or 1.0
-    labels = np.datetime_as_string(edges[:-1].astype("datetime64[ms]"), unit="M" if name == "month" else "D").tolist()
+    labels = np.datetime_as_string(
+        edges[:-1].astype("datetime64[ms]"), unit="M" if name == "month" else "D"
+    ).tolist()
     when = {"day": "%{customdata}", "week": "week of %{customdata}", "month": "%{customdata}"}[name]
     total = usd.sum(axis=0)
     above = min(0.3, 110 / (170 + 19 * len(coins)))
@@ -284,7 +297,9 @@ def figures(record: RunRecord) -> list[Figure]:
     return [figure for figure in drawn if figure is not None]
 
 
-def monthly_returns(curves: Curves, equity_start: float) -> list[tuple[int, list[float | None], float | None]]:
+def monthly_returns(
+    curves: Curves, equity_start: float
+) -> list[tuple[int, list[float | None], float | None]]:
     """Per year: the returns of its twelve months and of the year; None where the run wasn't, or equity was gone."""
     if curves.times_ms.size == 0:
         return []

@@ -148,7 +148,9 @@ def _drawdown(record: RunRecord) -> dict[str, Number]:
     """Largest loss from a peak (fraction and USD may be at different moments) and the longest time below one."""
     curves, start = record.curves, float(record.equity_start)
     if curves.times_ms.size == 0:
-        return dict.fromkeys(("max_drawdown", "max_drawdown_usd", "max_drawdown_hours", "time_under_water", "calmar"))
+        return dict.fromkeys(
+            ("max_drawdown", "max_drawdown_usd", "max_drawdown_hours", "time_under_water", "calmar")
+        )
     peak, depth = drawdown(curves.equity, start)
     under = curves.equity < peak
     times = curves.times_ms.astype(np.float64)
@@ -173,7 +175,13 @@ def _exposure(record: RunRecord) -> dict[str, Number]:
     curves = record.curves
     solvent = curves.equity > 0
     if not np.any(solvent):
-        names = ("exposure_mean", "exposure_max", "net_exposure_mean", "leverage_max", "min_liquidation_distance")
+        names = (
+            "exposure_mean",
+            "exposure_max",
+            "net_exposure_mean",
+            "leverage_max",
+            "min_liquidation_distance",
+        )
         return dict.fromkeys(names)
     leverage = curves.gross[solvent] / curves.equity[solvent]
     near = curves.liquidation_distance[np.isfinite(curves.liquidation_distance)]
@@ -243,8 +251,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "volatility": ("Volatility, annual", "%"),
     "sharpe": ("Sharpe ratio", ""),
     "sharpe_standard_error": ("Sharpe, standard error", ""),
-    "sharpe_low_95": ("Sharpe, 95 % interval from", ""),
-    "sharpe_high_95": ("Sharpe, 95 % interval to", ""),
+    "sharpe_low_95": ("Sharpe, 95% interval from", ""),
+    "sharpe_high_95": ("Sharpe, 95% interval to", ""),
     "sortino": ("Sortino ratio", ""),
     "calmar": ("Calmar ratio", ""),
     "omega": ("Omega ratio", ""),
@@ -254,7 +262,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "time_under_water": ("Share of time under water", "%"),
     "worst_day": ("Worst day", "%"),
     "worst_hour": ("Worst hour", "%"),
-    "expected_shortfall_1pct": ("Mean of the worst 1 % of days", "%"),
+    "expected_shortfall_1pct": ("Mean of the worst 1% of days", "%"),
     "skew": ("Skew of daily returns", ""),
     "kurtosis": ("Excess kurtosis of daily returns", ""),
     "exposure_mean": ("Gross exposure ÷ equity, mean", "x"),

@@ -21,12 +21,20 @@ from bot.reports.record import RunRecord
 from bot.reports.trades import Trade
 
 MOST_TRADES = 500
+#: Plotly writes style elements and draws pictures; nothing else is allowed, and no script but the two that are named.
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "script-src '{plotly}' '{own}'"
+)
 FOLDER = Path(__file__).parent
-NOTHING = "–"  # noqa: RUF001  the sign for a number that isn't defined
+NOTHING = "–"
 Amount = float | int | Decimal | None
 
 
 def _signed(text: str, *, sign: bool) -> str:
+    """With a true minus sign, and a plus where asked for; what rounds to zero has neither."""
+    if not text.strip("-0.,"):
+        return text.lstrip("-")
     return ("+" + text if sign and not text.startswith("-") else text).replace("-", "−")
 
 
@@ -34,18 +42,12 @@ def usd(value: Amount, *, sign: bool = False) -> str:
     """Dollars with separators: cents below 100,000, none above; `sign` marks gains with a plus."""
     if value is None:
         return NOTHING
-    text = f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:,.2f}"
-    if not text.strip("-0.,"):
-        return text.lstrip("-")
-    return _signed(text, sign=sign)
+    return _signed(f"{value:,.0f}" if abs(float(value)) >= 100_000 else f"{value:,.2f}", sign=sign)
 
 
 def percent(value: Amount, decimals: int = 2, *, sign: bool = False) -> str:
     """A fraction as per cent."""
-    if value is None:
-        return NOTHING
-    text = f"{100 * value:,.{decimals}f} %"
-    return text.lstrip("-") if not text.strip("-0.% ") else _signed(text, sign=sign)
+    return NOTHING if value is None else _signed(f"{100 * value:,.{decimals}f}", sign=sign) + "%"
 
 
 def number(value: Amount, decimals: int = 2) -> str:
@@ -54,18 +56,20 @@ def number(value: Amount, decimals: int = 2) -> str:
 
 
 def price(value: Amount) -> str:
-    """A price to six significant figures, never fewer than the whole dollars."""
+    """A price to five significant figures, never fewer than the whole dollars."""
     if value is None:
         return NOTHING
     exact = Decimal(value)
-    return f"{exact:,.{max(0, min(10, 5 - exact.adjusted()))}f}"
+    return f"{exact:,.{max(0, min(10, 4 - exact.adjusted()))}f}"
 
 
 def moment(time_ms: int | None) -> str:
     """Minutes are enough to find a trade again; always UTC."""
     from datetime import UTC, datetime
 
-    return NOTHING if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    return (
+        NOTHING if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    )
 
 
 def tone(value: Amount) -> str:
@@ -94,12 +98,13 @@ def _cards(facts: Mapping[str, Any]) -> list[dict[str, str]]:
     low, high = number(m["sharpe_low_95"]), number(m["sharpe_high_95"])
 
     def card(label: str, value: str, below: str, mood: str = "") -> dict[str, str]:
-        return {"label": label, "value": value, "below": below, "tone": mood}
+        figure, _, unit = value.partition(" ")
+        return {"label": label, "value": figure, "unit": unit, "below": below, "tone": mood}
 
     return [
         card("Net result", f"{usd(pnl['total'], sign=True)} USD", f"{percent(m['total_return'], sign=True)} of capital", tone(pnl["total"])),
         card("Annual growth", percent(m["cagr"], 1, sign=True), f"compound · volatility {percent(m['volatility'], 1)}", tone(m["cagr"])),
-        card("Sharpe", number(m["sharpe"]), f"daily · 95 %: {low} to {high}" if m["sharpe"] is not None else "needs two days that differ"),
+        card("Sharpe", number(m["sharpe"]), f"daily · 95%: {low} to {high}" if m["sharpe"] is not None else "needs two days that differ"),
         card("Max drawdown", percent(m["max_drawdown"]), f"{usd(m['max_drawdown_usd'])} USD · longest {number(m['max_drawdown_hours'], 0)} h"),
         card("Funding", f"{usd(pnl['funding'], sign=True)} USD", f"{percent(m['funding_yield_on_capital'], 1, sign=True)} a year on capital", tone(pnl["funding"])),
         card("Price", f"{usd(pnl['price'], sign=True)} USD", "realised and open, before fees", tone(pnl["price"])),
@@ -147,14 +152,20 @@ def render(record: RunRecord, facts: Mapping[str, Any], trades: Sequence[Trade])
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
         usd=usd, percent=percent, number=number, price=price, moment=moment, tone=tone, metric=metric
     )
     plotly, own = get_plotlyjs(), (FOLDER / "page.js.jinja").read_text(encoding="utf-8")
     drawn = figures(record)
-    data = json.dumps([asdict(figure) for figure in drawn], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    data = json.dumps(
+        [asdict(figure) for figure in drawn], ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
     shown = _rows(record, trades)
     return environment.get_template("page.html").render(
         record=record,
@@ -166,7 +177,7 @@ def render(record: RunRecord, facts: Mapping[str, Any], trades: Sequence[Trade])
         hidden_trades=len(trades) - len(shown),
         labels=LABELS,
         config=flat(facts["config"]),
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src '{_hash(plotly)}' '{_hash(own)}'",
+        policy=POLICY.format(plotly=_hash(plotly), own=_hash(own)),
         style=Markup((FOLDER / "page.css.jinja").read_text(encoding="utf-8")),  # noqa: S704  the package's own file
         plotly=Markup(plotly),  # noqa: S704  the package's own script
         own_script=Markup(own),  # noqa: S704  as above

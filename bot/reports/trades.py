@@ -15,8 +15,8 @@ from operator import attrgetter
 
 from bot.errors import DataError
 from bot.model.money import ZERO, usd
-from bot.model.order import Fill, FundingPayment, Purpose, Side
-from bot.reports.record import Liquidation, Note, RunRecord
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Side
+from bot.reports.record import Note, RunRecord
 
 HOUR_MS = 3_600_000
 _AVERAGE = Context(prec=12)  # an average price is read, not booked
@@ -164,7 +164,9 @@ def _holdings(instrument: str, fills: Sequence[Fill], payments: Sequence[Funding
 def _forfeit(holdings: Sequence[_Holding], liquidation: Liquidation) -> None:
     """Charge margin lost to a backstop to the round trip that it ended."""
     if not holdings:
-        raise DataError(f"{liquidation.instrument} was liquidated without a fill; the run's record is incomplete")
+        raise DataError(
+            f"{liquidation.instrument} was liquidated without a fill; the run's record is incomplete"
+        )
     ended = [h for h in holdings if h.closed_ms == liquidation.time_ms and h.exit_purpose == "liquidation"]
     before = [h for h in holdings if h.opened_ms <= liquidation.time_ms]
     (ended or before or list(holdings))[-1].forfeited_usd += liquidation.forfeited_usd
@@ -211,7 +213,9 @@ def _trade(instrument: str, held: _Holding, record: RunRecord, reasons: _Reasons
         price_usd += position_value_usd(instrument, held.lots, record)
     per_coin = record.lots_per_coin[instrument]
     ended_ms = int(record.curves.times_ms[-1]) if held.closed_ms is None else held.closed_ms
-    exit_price = _AVERAGE.divide(held.sold_usd * per_coin, Decimal(held.sold_lots)) if held.sold_lots else None
+    exit_price = (
+        _AVERAGE.divide(held.sold_usd * per_coin, Decimal(held.sold_lots)) if held.sold_lots else None
+    )
     return Trade(
         instrument=instrument,
         side=held.side,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,16 @@ from bot.reports.record import RunRecord
 from bot.reports.trades import Trade, round_trips
 
 #: The headline numbers, which stand at the top level of the JSON object as well as among all metrics.
-_HEADLINES = ("sharpe", "sortino", "calmar", "max_drawdown", "turnover", "exposure_mean", "trades", "liquidations")
+_HEADLINES = (
+    "sharpe",
+    "sortino",
+    "calmar",
+    "max_drawdown",
+    "turnover",
+    "exposure_mean",
+    "trades",
+    "liquidations",
+)
 
 
 def iso_times(times_ms: NDArray[np.int64] | Sequence[int]) -> list[str]:
@@ -36,8 +46,10 @@ def iso_times(times_ms: NDArray[np.int64] | Sequence[int]) -> list[str]:
     moments = np.asarray(times_ms, dtype=np.int64)
     if moments.size == 0:
         return []
-    unit = "ms" if np.any(moments % 1000) else "s"
-    text: list[str] = np.datetime_as_string(moments.astype("datetime64[ms]"), unit=unit, timezone="UTC").tolist()
+    unit: Literal["ms", "s"] = "ms" if np.any(moments % 1000) else "s"
+    text: list[str] = np.datetime_as_string(
+        moments.astype("datetime64[ms]"), unit=unit, timezone="UTC"
+    ).tolist()
     return text
 
 
@@ -110,7 +122,8 @@ def summary(record: RunRecord, trades: Sequence[Trade] | None = None) -> dict[st
         "wall_seconds": record.wall_seconds,
         "metrics": numbers,
         "by_strategy": [
-            {"strategy": s.name, **pnl_split(s.price_usd, s.funding_usd, s.fees_usd)} for s in record.by_strategy
+            {"strategy": s.name, **pnl_split(s.price_usd, s.funding_usd, s.fees_usd)}
+            for s in record.by_strategy
         ],
         "by_coin": _by_coin(record, trips),
         "findings": record.findings,
@@ -237,5 +250,8 @@ def _equity_rows(record: RunRecord) -> Iterable[Sequence[object]]:
     c = record.curves
     money = (c.equity, c.price_pnl, c.funding_pnl, -c.fees, c.gross, c.net)
     return zip(
-        iso_times(c.times_ms), *(_column(m, 6) for m in money), _column(c.liquidation_distance, 8), strict=True
+        iso_times(c.times_ms),
+        *(_column(m, 6) for m in money),
+        _column(c.liquidation_distance, 8),
+        strict=True,
     )

@@ -9,8 +9,8 @@ from decimal import Decimal
 import numpy as np
 
 from bot.model.money import ZERO, exact, usd, usd_down
-from bot.model.order import Fill, FundingPayment, Purpose, Side
-from bot.reports.record import Curves, Liquidation, Note, RunRecord, StrategyResult
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Side
+from bot.reports.record import Curves, Note, RunRecord, StrategyResult
 
 HOUR_MS = 3_600_000
 START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -146,34 +146,38 @@ def lively_record(days: int = 400, coins: Sequence[str] = COINS, seed: int = 7) 
     base = np.array([60_000, 3_000, 150, 30, 2, 0.2, 0.01, 30, 15, 3, 0.8, 25.0] * 9)[:width]
     walk = np.cumsum(rng.normal(0, 0.006, (rows, width)), axis=0)
     prices = np.array([[float(f"{p:.5g}") for p in row] for row in base * np.exp(walk - walk[0])])
-    season = np.sin(np.arange(rows)[:, None] / (24 * rng.uniform(10, 40, width)) + rng.uniform(0, 6, width))
-    rates = np.round(1.25e-5 + 4e-5 * season + rng.normal(0, 1e-5, (rows, width)), 9)
+    season = np.sin(np.arange(rows)[:, None] / (24 * rng.uniform(2, 9, width)) + rng.uniform(0, 6, width))
+    rates = np.round(1.25e-5 + 4e-5 * season + rng.normal(0, 6e-5, (rows, width)), 9)
     lots = np.zeros(width, dtype=np.int64)
     cash, funding, fees, forfeited = Decimal(100_000), ZERO, ZERO, ZERO
+    equity, price, marks = cash, ZERO, [ZERO] * width
     fills: list[Fill] = []
     payments: list[FundingPayment] = []
     notes: list[Note] = []
     liquidations: list[Liquidation] = []
     columns: list[tuple[float, ...]] = []
-    total_lots = {coin: 0 for coin in coins}
     for row in range(rows):
         time_ms = START_MS + row * HOUR_MS
         marks = [exact(p) for p in prices[row]]
         for i, coin in enumerate(coins):
             if lots[i] and row:
                 amount = usd(-int(lots[i]) * marks[i] / LOTS_PER_COIN * exact(rates[row, i]))
-                payments.append(FundingPayment(time_ms, coin, int(lots[i]), marks[i], exact(rates[row, i]), amount))
+                payments.append(
+                    FundingPayment(time_ms, coin, int(lots[i]), marks[i], exact(rates[row, i]), amount)
+                )
                 funding += amount
         for i, coin in enumerate(coins):
             if row % 8 or row > rows - 30:
                 continue
-            score = -np.sign(season[row, i]) * (abs(season[row, i]) > 0.55)
-            wanted = int(score * 12_000 / prices[row, i] * LOTS_PER_COIN)
+            score = -np.sign(season[row, i]) * (abs(season[row, i]) > 0.75)
+            wanted = int(score * 14_000 / prices[row, i] * LOTS_PER_COIN)
             same = np.sign(wanted) == np.sign(lots[i])
             change = 0 if same else wanted - int(lots[i])
             if row == 24 * 200 and i == 3 and lots[i]:
                 change = -int(lots[i])
-                liquidations.append(Liquidation(time_ms, coin, int(lots[i]), marks[i], "backstop", Decimal("812.5")))
+                liquidations.append(
+                    Liquidation(time_ms, coin, int(lots[i]), marks[i], "backstop", Decimal("812.5"))
+                )
                 forfeited += Decimal("812.5")
             if not change:
                 continue
@@ -193,27 +197,46 @@ def lively_record(days: int = 400, coins: Sequence[str] = COINS, seed: int = 7) 
             number = len(fills) + 1
             side = Side.of(change)
             fills.append(
-                Fill(number, time_ms, coin, side, abs(change), marks[i], notional, fee, maker, f"c{number}", number, purpose)
+                Fill(
+                    number,
+                    time_ms,
+                    coin,
+                    side,
+                    abs(change),
+                    marks[i],
+                    notional,
+                    fee,
+                    maker,
+                    f"c{number}",
+                    number,
+                    purpose,
+                )
             )
             text = f"funding {rates[row, i] * 8760:+.1%} a year, z {season[row, i] * 2.4:+.1f}, OI {rng.normal(0, 0.05):+.1%} in 6 h"
             notes.append(Note(time_ms, coin, "funding_carry", float(score), text))
             cash -= side.sign * notional
             fees += fee
             lots[i] += change
-            total_lots[coin] += change
         signed = [int(lots[i]) * marks[i] / LOTS_PER_COIN for i in range(width)]
         price = cash - Decimal(100_000) + sum(signed, ZERO) - forfeited
         equity = Decimal(100_000) + price + funding - fees
         gross = float(sum((abs(s) for s in signed), ZERO))
         near = float(equity) / gross - 0.0125 if gross else np.inf
-        columns.append((float(equity), float(price), float(funding), float(fees), gross, float(sum(signed, ZERO)), near))
+        columns.append(
+            (float(equity), float(price), float(funding), float(fees), gross, float(sum(signed, ZERO)), near)
+        )
     curves = Curves(
-        START_MS + HOUR_MS * np.arange(rows, dtype=np.int64), *(np.array(c, dtype=np.float64) for c in zip(*columns, strict=True))
+        START_MS + HOUR_MS * np.arange(rows, dtype=np.int64),
+        *(np.array(c, dtype=np.float64) for c in zip(*columns, strict=True)),
     )
     third = usd(price / 3), usd(funding / 3), usd(fees / 3)
     return RunRecord(
         name="Funding carry, twelve coins",
-        config={"version": 1, "sizing": {"target_leverage": 1.5, "coins": list(coins)}, "strategies": {"funding_carry": {"enter_apr": 0.1}}},
+        config={
+            "version": 1,
+            "sizing": {"target_leverage": 1.5, "coins": list(coins)},
+            "strategies": {"funding_carry": {"enter_apr": 0.1}},
+        },
         instruments=tuple(coins),
         lots_per_coin=dict.fromkeys(coins, LOTS_PER_COIN),
         interval_h=1.0,
