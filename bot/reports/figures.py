@@ -97,7 +97,7 @@ def equity(record: RunRecord) -> Figure:
     layout = {
         "xaxis": _times(anchor="y2"),
         "yaxis": _money("Equity, USD", domain=[0.34, 1]),
-        "yaxis2": _axis(title={"text": "Drawdown", "standoff": 8}, domain=[0, 0.27], tickformat=".1%", rangemode="tozero"),
+        "yaxis2": _axis(title={"text": "Drawdown", "standoff": 8}, domain=[0, 0.27], tickformat=".1%", range=[-max(1.08 * float(depth.max()), 0.001), 0]),
         "showlegend": False,
         "shapes": [
             {
