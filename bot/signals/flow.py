@@ -36,6 +36,8 @@ def open_interest_usd_split(panel: Panel, hours: float = 24) -> tuple[Field, Fie
 def volume_surge(panel: Panel, hours: float = 6, baseline_h: float = 24 * 14) -> Field:
     """Volume of the last `hours` relative to the usual: 1 is as always, 3 is three times as much."""
     recent = moving_mean(panel.volume_usd, panel.grid.span(hours))
-    usual = moving_mean(panel.volume_usd, panel.grid.span(baseline_h), min_count=int(panel.grid.span(baseline_h) * 0.9))
+    usual = moving_mean(
+        panel.volume_usd, panel.grid.span(baseline_h), min_count=int(panel.grid.span(baseline_h) * 0.9)
+    )
     result: Field = recent / usual
     return result

@@ -52,7 +52,9 @@ def regime(panel: Panel) -> Field:
     up, down = (move > MOVE).values, (move < -MOVE).values
     growing, shrinking = (flow > FLOW).values, (flow < -FLOW).values
     heavy = (surge > CROWD_SURGE).values
-    cascade = (flow < CASCADE_FLOW).values & (surge > CASCADE_SURGE).values & (abs(move) > CASCADE_MOVE).values
+    cascade = (
+        (flow < CASCADE_FLOW).values & (surge > CASCADE_SURGE).values & (abs(move) > CASCADE_MOVE).values
+    )
     code = np.select(
         [
             cascade,

@@ -22,7 +22,10 @@ def realised_volatility(panel: Panel, hours: float = 24 * 7) -> Field:
     one_bar = panel.mark.apply(np.log)
     returns = one_bar - one_bar.lag(1)
     bars_per_year = HOURS_PER_YEAR * HOUR_MS / panel.grid.interval_ms
-    return moving_std(returns, rows, min_count=max(2, int(rows * 0.9))) * float(np.sqrt(bars_per_year))
+    volatility: Field = moving_std(returns, rows, min_count=max(2, int(rows * 0.9))) * float(
+        np.sqrt(bars_per_year)
+    )
+    return volatility
 
 
 def drift(panel: Panel, hours: float = 48, volatility_h: float = 24 * 7) -> Field:

@@ -85,12 +85,14 @@ def moving_average_exponential(field: Field, half_life_rows: int, min_count: int
 
 
 def moving_rank(field: Field, rows: int, min_count: int | None = None) -> Field:
-    """Share of the window's values that the present one is above, 0 … 1, ties counting half."""
-    if field.grid.rows < rows and min_count is None:
-        return Field(np.full(field.values.shape, np.nan), field.grid, field.reach + rows - 1)
+    """Share of the window's other values that the present one is above, 0 … 1, ties counting half."""
+    enough = rows if min_count is None else min_count
+    reach = field.reach + rows - 1
     window = min(rows, field.grid.rows)
-    rank = bn.move_rank(field.values, window, min_count=min(window, rows if min_count is None else min_count), axis=0)
-    return Field((rank + 1) / 2, field.grid, field.reach + rows - 1)
+    if window < enough:
+        return Field(np.full(field.values.shape, np.nan), field.grid, reach)
+    rank = bn.move_rank(field.values, window, min_count=enough, axis=0)
+    return Field((rank + 1) / 2, field.grid, reach)
 
 
 def _windowed(field: Field, rows: int, fold: _Fold, join: _Join, min_count: int | None) -> tuple[Field, ...]:
