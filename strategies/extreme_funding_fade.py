@@ -45,7 +45,9 @@ class ExtremeFundingFade(Strategy):
 
     def __post_init__(self) -> None:
         if not 0 <= self.exit_z < self.enter_z:
-            raise ValueError(f"exit_z must be at least 0 and below enter_z, found {self.exit_z} and {self.enter_z}")
+            raise ValueError(
+                f"exit_z must be at least 0 and below enter_z, found {self.exit_z} and {self.enter_z}"
+            )
 
     def signals(self, panel: Panel) -> Mapping[str, Field]:
         return {
@@ -57,14 +59,23 @@ class ExtremeFundingFade(Strategy):
         }
 
     def forecast(self, view: View) -> Opinion:
-        premium_z = where(abs(nan_to_num(view.premium_z)) > abs(view.funding_z), view.premium_z, view.funding_z)
+        premium_z = where(
+            abs(nan_to_num(view.premium_z)) > abs(view.funding_z), view.premium_z, view.funding_z
+        )
         z = where(sign(premium_z) == sign(view.funding_z), premium_z, view.funding_z)
         crowd = sign(z)
         leaving = nan_to_num(view.flow) < self.unwinding
         stalled = crowd * view.move < self.stall
         held = view.previous != 0
-        stay = held & (abs(z) > self.exit_z) & (crowd == -sign(view.previous)) & (view.hours_held < self.time_stop_h)
-        enter = ~held & (abs(z) > self.enter_z) & (leaving | stalled) & (view.volatility < self.max_volatility)
+        stay = (
+            held
+            & (abs(z) > self.exit_z)
+            & (crowd == -sign(view.previous))
+            & (view.hours_held < self.time_stop_h)
+        )
+        enter = (
+            ~held & (abs(z) > self.enter_z) & (leaving | stalled) & (view.volatility < self.max_volatility)
+        )
         enter &= strongest(abs(z), enter, self.max_positions - int(stay.sum()))
         score = where(stay, view.previous, where(enter, -crowd, 0.0))
         return view.opinion(

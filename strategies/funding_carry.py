@@ -9,7 +9,21 @@ the price, so it steps aside from prices that run against it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.strategy import Field, FloatArray, Hours, Opinion, Panel, Strategy, View, abs, carry_apr, drift, exp, sign, where
+from bot.strategy import (
+    Field,
+    FloatArray,
+    Hours,
+    Opinion,
+    Panel,
+    Strategy,
+    View,
+    abs,
+    carry_apr,
+    drift,
+    exp,
+    sign,
+    where,
+)
 
 HOURS_PER_YEAR = 8760
 
@@ -30,7 +44,9 @@ class FundingCarry(Strategy):
 
     def __post_init__(self) -> None:
         if not 0 <= self.exit_apr < self.full_apr:
-            raise ValueError(f"exit_apr must be at least 0 and below full_apr, found {self.exit_apr} and {self.full_apr}")
+            raise ValueError(
+                f"exit_apr must be at least 0 and below full_apr, found {self.exit_apr} and {self.full_apr}"
+            )
         if min(self.half_life_h, self.decay_h, self.hold_h) < 1:
             raise ValueError("half_life_h, decay_h and hold_h must be at least 1")
 

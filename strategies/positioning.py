@@ -7,7 +7,20 @@ follows fresh longs and fresh shorts while funding is still ordinary, and does n
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.strategy import Field, Hours, Opinion, Panel, Regime, Strategy, View, abs, regime, stress, where, zscore
+from bot.strategy import (
+    Field,
+    Hours,
+    Opinion,
+    Panel,
+    Regime,
+    Strategy,
+    View,
+    abs,
+    regime,
+    stress,
+    where,
+    zscore,
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +41,9 @@ class Positioning(Strategy):
 
     def forecast(self, view: View) -> Opinion:
         early = (abs(view.funding_z) < self.max_z) & (view.stress < self.calm)
-        following = where(view.regime == Regime.FRESH_LONGS, 1.0, where(view.regime == Regime.FRESH_SHORTS, -1.0, 0.0))
+        following = where(
+            view.regime == Regime.FRESH_LONGS, 1.0, where(view.regime == Regime.FRESH_SHORTS, -1.0, 0.0)
+        )
         fresh = where(early, following * self.score, 0.0)
         staying = (view.previous != 0) & (view.hours_held < self.max_hold_h) & (view.stress < self.calm)
         score = where(staying, view.previous, where(view.previous == 0, fresh, 0.0))

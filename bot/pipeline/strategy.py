@@ -60,16 +60,19 @@ class View:
         `edge` is the gain expected over the hold in mind, a fraction of notional before costs; risk compares it with
         the cost of getting in and out.
         """
-        return Opinion(score, because, _Values(self, values), self.ready, edge)
+        return Opinion(score, because, _Values(self, self._table.values, values), self.ready, edge)
 
 
 class _Values(Mapping[str, FloatArray]):
     """What a because-template may name, looked up only when a sentence is made."""
 
-    __slots__ = ("_extra", "_view")
+    __slots__ = ("_extra", "_signals", "_view")
 
-    def __init__(self, view: View, extra: Mapping[str, FloatArray]) -> None:
+    def __init__(
+        self, view: View, signals: Mapping[str, FloatArray], extra: Mapping[str, FloatArray]
+    ) -> None:
         self._view = view
+        self._signals = signals
         self._extra = extra
 
     def __getitem__(self, name: str) -> FloatArray:
@@ -82,7 +85,7 @@ class _Values(Mapping[str, FloatArray]):
         return value
 
     def __iter__(self) -> Iterator[str]:
-        yield from (*self._extra, *self._view._table.values, "previous", "hours_held")
+        yield from (*self._extra, *self._signals, "previous", "hours_held")
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -119,16 +122,24 @@ class SignalTable:
         if not signals:
             raise ValueError(f"{type(strategy).__name__}.signals() named no signal")
         for name, signal in signals.items():
-            if not isinstance(signal, Field) or signal.grid != panel.grid:
-                raise TypeError(f"{type(strategy).__name__}: signal {name!r} must be a field on the panel's clock")
+            if not _is_field(signal) or signal.grid != panel.grid:
+                raise TypeError(
+                    f"{type(strategy).__name__}: signal {name!r} must be a field on the panel's clock"
+                )
             if name in ("previous", "hours_held", "instruments", "time_ms", "ready", "row", "opinion"):
-                raise ValueError(f"{type(strategy).__name__}: {name!r} is taken; give the signal another name")
+                raise ValueError(
+                    f"{type(strategy).__name__}: {name!r} is taken; give the signal another name"
+                )
         needed = [signal.values for name, signal in signals.items() if name not in strategy.optional]
         ready = np.ones((panel.rows, len(panel.instruments)), dtype=np.bool_)
         for values in needed:
             ready &= np.isfinite(values)
         reach = max(signal.reach for signal in signals.values())
         return cls(panel.instruments, {name: signal.values for name, signal in signals.items()}, ready, reach)
+
+
+def _is_field(given: object) -> bool:
+    return isinstance(given, Field)  # a plugin may not have looked at the types
 
 
 def reach_of(strategy: Strategy, interval_ms: int = HOUR_MS) -> int:
