@@ -5,7 +5,7 @@
 Everything here is stable for plugin authors; the rest of the bot is not theirs to reach.
 """
 
-from numpy import abs, clip, exp, isfinite, log, maximum, minimum, nan_to_num, sign, where, zeros_like
+from numpy import clip, exp, isfinite, log, maximum, minimum, nan_to_num, sign, where, zeros_like
 
 from bot.model.decision import Opinion
 from bot.model.panel import Field, FloatArray, Panel
@@ -25,7 +25,6 @@ __all__ = [
     "Regime",
     "Strategy",
     "View",
-    "abs",
     "basis",
     "carry_apr",
     "change",

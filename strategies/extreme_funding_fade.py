@@ -16,7 +16,6 @@ from bot.strategy import (
     Panel,
     Strategy,
     View,
-    abs,
     drift,
     nan_to_num,
     open_interest_change,

@@ -17,7 +17,6 @@ from bot.strategy import (
     Panel,
     Strategy,
     View,
-    abs,
     carry_apr,
     drift,
     exp,
@@ -77,4 +76,5 @@ class FundingCarry(Strategy):
     def expected_rent(self, rate: FloatArray) -> FloatArray:
         """Carry collected over `hold_h` while the rate halves every `decay_h`: `rate·τ·(1 − e^(−hold/τ))`."""
         tau = self.decay_h / 0.6931471805599453
-        return rate / HOURS_PER_YEAR * tau * (1 - exp(-self.hold_h / tau))
+        rent: FloatArray = rate / HOURS_PER_YEAR * tau * (1 - exp(-self.hold_h / tau))
+        return rent

@@ -15,7 +15,6 @@ from bot.strategy import (
     Regime,
     Strategy,
     View,
-    abs,
     regime,
     stress,
     where,
