@@ -41,6 +41,10 @@ class Exchange:
         return self._clearing.accounts
 
     @property
+    def rules(self) -> Rules:
+        return self._clearing.rules
+
+    @property
     def marks(self) -> dict[str, Decimal]:
         return self._clearing.marks
 
@@ -140,8 +144,11 @@ class Exchange:
         self._matching.sweep(instrument, 1, low, time_ms, touching=False)
         self._matching.sweep(instrument, -1, high, time_ms, touching=False)
 
-    def set_marks(self, marks: Mapping[str, Decimal], time_ms: int) -> None:
-        """Set mark prices, fire the triggers they reach, then liquidate what they leave short of margin."""
+    def set_marks(self, marks: Mapping[str, Decimal], time_ms: int, *, solvent: bool = False) -> None:
+        """Set mark prices, fire the triggers they reach, then liquidate what they leave short of margin.
+
+        `solvent` spares the last step where the caller has shown already that no account can fall short.
+        """
         self._advance(time_ms)
         for name, mark in marks.items():
             if name not in self._instruments or not mark > 0:
@@ -150,15 +157,38 @@ class Exchange:
         if self._matching.waiting:
             for name, mark in marks.items():
                 self._fire_triggers(name, mark, time_ms)
-        liquidate(self._matching, time_ms, marks_moved=True)
+        if solvent:
+            self._clearing.forget_floors()
+        else:
+            liquidate(self._matching, time_ms, marks_moved=True)
 
     def settle_funding(
-        self, rates_per_hour: Mapping[str, Decimal], oracles: Mapping[str, Decimal], time_ms: int
+        self,
+        rates_per_hour: Mapping[str, Decimal],
+        oracles: Mapping[str, Decimal],
+        time_ms: int,
+        *,
+        solvent: bool = False,
     ) -> None:
-        """Pay one hour's funding on the positions held at this instant, then liquidate who can't bear it."""
+        """Pay one hour's funding on the positions held at this instant, then liquidate who can't bear it.
+
+        `solvent` as in `set_marks`; it must hold after the payments.
+        """
         self._advance(time_ms)
         self._clearing.settle_funding(rates_per_hour, oracles, time_ms, self._matching.events)
-        liquidate(self._matching, time_ms, marks_moved=False)
+        if not solvent:
+            liquidate(self._matching, time_ms, marks_moved=False)
+
+    def delist(self, instrument: str, price: Decimal, time_ms: int) -> None:
+        """Settle an instrument for good: orders are cancelled, positions closed at `price` without a fee.
+
+        It has no mark from then on, so that nothing can be ordered in it.
+        """
+        self._advance(time_ms)
+        self._clearing.instrument(instrument)
+        if not price > 0:
+            raise Refused(f"{instrument} must be settled at a price above 0, found {price}")
+        self._matching.delist(instrument, price, time_ms)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue, exact and ready for JSON. Drain the events first: they are not part of it."""

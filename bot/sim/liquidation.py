@@ -7,13 +7,11 @@ from decimal import Decimal
 
 from bot.model.account import MarginMode, Position
 from bot.model.margin import maintenance_margin
-from bot.model.money import ZERO, usd
+from bot.model.money import ZERO
 from bot.model.order import Liquidation, Order, Purpose, Side
 from bot.sim.book import LiveOrder
 from bot.sim.clearing import Member, Rules
 from bot.sim.matching import Matching
-
-CLIENT_ID = "liquidation"
 
 
 def liquidate(matching: Matching, time_ms: int, *, marks_moved: bool) -> None:
@@ -105,7 +103,8 @@ def _send(matching: Matching, member: Member, position: Position, time_ms: int) 
     )
     if is_partial:
         lots = math.ceil(rules.partial_share * lots)
-    live = _order(matching, member, name, side, lots, time_ms)
+    order = Order(Purpose.LIQUIDATION.value, name, side, lots, purpose=Purpose.LIQUIDATION)
+    live = LiveOrder(matching.next_order_id(), member.name, order, time_ms)
     matching.take(live, time_ms)
     if not live.filled_lots:
         return
@@ -125,18 +124,7 @@ def _backstop(matching: Matching, member: Member, names: list[str], time_ms: int
     taken: list[tuple[str, int, Decimal]] = []
     for name in names:
         held, mark = account.lots(name), clearing.marks[name]
-        live = _order(matching, member, name, Side.of(-held), abs(held), time_ms)
-        fill = clearing.trade(
-            live,
-            abs(held),
-            mark,
-            usd(clearing.instruments[name].notional(abs(held), mark)),
-            is_maker=False,
-            trade_id=matching.next_trade_id(),
-            time_ms=time_ms,
-            free=True,
-        )
-        matching.events.append((member.name, fill))
+        matching.close_at(member, name, mark, Purpose.LIQUIDATION, time_ms)
         taken.append((name, held, mark))
     forfeited = account.cash_usd - kept
     account.forfeit(forfeited)
@@ -144,8 +132,3 @@ def _backstop(matching: Matching, member: Member, names: list[str], time_ms: int
         event = Liquidation(time_ms, name, held, mark, "backstop", forfeited)
         matching.events.append((member.name, event))
         forfeited = ZERO
-
-
-def _order(matching: Matching, member: Member, name: str, side: Side, lots: int, time_ms: int) -> LiveOrder:
-    order = Order(CLIENT_ID, name, side, lots, purpose=Purpose.LIQUIDATION)
-    return LiveOrder(matching.next_order_id(), member.name, order, time_ms)

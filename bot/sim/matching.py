@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from bot.model.money import usd
-from bot.model.order import OrderReport, OrderStatus
+from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side
 from bot.sim.book import Book, LiveOrder
 from bot.sim.clearing import Clearing, Event, Member
 
@@ -151,6 +151,37 @@ class Matching:
             self.drop_stale(clearing.members[taker.account], name, time_ms)
         if maker is not None:
             self.drop_stale(clearing.members[maker.account], name, time_ms)
+
+    def close_at(self, member: Member, name: str, price: Decimal, purpose: Purpose, time_ms: int) -> None:
+        """The venue closes a whole position at `price`, past the book and without a fee."""
+        held = member.account.lots(name)
+        order = Order(purpose.value, name, Side.of(-held), abs(held), purpose=purpose)
+        live = LiveOrder(self.next_order_id(), member.name, order, time_ms)
+        fill = self.clearing.trade(
+            live,
+            abs(held),
+            price,
+            usd(self.clearing.instruments[name].notional(abs(held), price)),
+            is_maker=False,
+            trade_id=self.next_trade_id(),
+            time_ms=time_ms,
+            free=True,
+        )
+        self.events.append((member.name, fill))
+
+    def delist(self, name: str, price: Decimal, time_ms: int) -> None:
+        """Cancel all orders of an instrument, then close all its positions at `price`."""
+        members = self.clearing.members.values()
+        orders = [
+            live for member in members for live in member.open.values() if live.order.instrument == name
+        ]
+        for live in sorted(orders, key=lambda live: live.order_id):
+            self.cancel(live, "delistedCanceled", time_ms)
+        for member in members:
+            if member.account.lots(name):
+                self.close_at(member, name, price, Purpose.SETTLEMENT, time_ms)
+        self.books[name] = Book()
+        self.clearing.marks.pop(name, None)
 
     def drop_stale(self, member: Member, name: str, time_ms: int) -> None:
         """Cancel reduce-only orders that no longer reduce: first those that rest, then those that wait."""

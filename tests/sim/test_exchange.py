@@ -886,6 +886,33 @@ def test_funding_can_liquidate() -> None:
     assert [e.kind for e in taken(venue)] == ["partial"]
 
 
+def test_delisting_settles_every_position_and_ends_trading() -> None:
+    venue = exchange(Rules(), ann=10_000, bob=10_000)
+    venue.set_leverage("bob", "ALT", 5, ISOLATED, 0)
+    both(venue, 100)
+    venue.submit("ann", order(BUY, 10), 0)
+    venue.submit("bob", order(SELL, 10), 0)
+    fees = venue.accounts["ann"].fees_usd
+    orders = [
+        venue.submit("bob", order(BUY, 5, 90), 0).order_id,
+        venue.submit("ann", stop(SELL, 10, 90), 0).order_id,
+    ]
+    venue.drain()
+    venue.delist("ALT", D(103), 1)
+    events = venue.drain()
+    assert [e.order_id for _, e in events if isinstance(e, OrderReport)] == orders
+    closed = [(who, e.side, e.price, e.fee_usd, e.purpose) for who, e in events if isinstance(e, Fill)]
+    assert closed == [
+        ("ann", SELL, D(103), D(0), Purpose.SETTLEMENT),
+        ("bob", BUY, D(103), D(0), Purpose.SETTLEMENT),
+    ]
+    assert venue.accounts["ann"].cash_usd == 10_030 - fees
+    assert venue.accounts["bob"].cash_usd == 9_970 - fees
+    assert venue.submit("ann", order(BUY, 10), 2).reason == "No mark price."
+    with pytest.raises(Refused, match="above 0"):
+        venue.delist("DEC", D(0), 2)
+
+
 # Random sequences
 
 
