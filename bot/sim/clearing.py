@@ -247,6 +247,11 @@ class Clearing:
         live.fill(lots, price)
         return fill
 
+    def forget_floors(self) -> None:
+        """Marks have moved: the cash that each member's positions were last found to need is no longer known."""
+        for member in self.members.values():
+            member.floor_usd = None
+
     def settle_funding(
         self,
         rates_per_hour: Mapping[str, Decimal],
