@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "bot/signals/": ("numpy", "bottleneck", "bot.model", "bot.errors"),
     "bot/pipeline/": ("numpy", "bot.model", "bot.signals", "bot.errors"),
     "bot/sim/": ("numpy", "bot.model", "bot.errors"),
+    "bot/journal/": ("numpy", "bot.model", "bot.errors", "bot.clock"),
     "strategies/": ("numpy", "bot.strategy"),
 }
 

@@ -1,0 +1,1 @@
+"""What happened, written down once and durably: the daemon writes, everybody else reads."""
