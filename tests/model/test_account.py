@@ -45,7 +45,9 @@ def test_a_position_pays_the_average_of_what_it_bought() -> None:
     position = Position(ETH)
     assert position.trade(10_000, Decimal(2000)) == 0
     assert position.trade(30_000, Decimal(6600)) == 0
-    assert (position.lots, position.cost_usd, position.entry_price) == (40_000, 8600, 2150)
+    assert position.lots == 40_000
+    assert position.cost_usd == 8600
+    assert position.entry_price == 2150
     assert position.unrealised_usd(Decimal(2200)) == 200
     assert position.notional_usd(Decimal(2200)) == 8800
 
@@ -53,7 +55,8 @@ def test_a_position_pays_the_average_of_what_it_bought() -> None:
 def test_a_partial_close_realises_its_share_and_keeps_the_entry_price() -> None:
     position = Position(ETH, 40_000, Decimal(8600))
     assert position.trade(-10_000, Decimal(-2300)) == 150
-    assert (position.lots, position.entry_price) == (30_000, 2150)
+    assert position.lots == 30_000
+    assert position.entry_price == 2150
 
 
 def test_a_short_gains_when_bought_back_lower() -> None:
@@ -61,13 +64,17 @@ def test_a_short_gains_when_bought_back_lower() -> None:
     position.trade(-20_000, Decimal(-4000))
     assert position.entry_price == 2000
     assert position.trade(20_000, Decimal(3000)) == 1000
-    assert (position.lots, position.cost_usd, position.entry_price) == (0, 0, 0)
+    assert position.lots == 0
+    assert position.cost_usd == 0
+    assert position.entry_price == 0
 
 
 def test_a_flip_closes_the_whole_and_opens_the_rest_at_the_trade_price() -> None:
     position = Position(ETH, 10_000, Decimal(2000))
     assert position.trade(-30_000, Decimal(-6300)) == 100
-    assert (position.lots, position.cost_usd, position.entry_price) == (-20_000, -4200, 2100)
+    assert position.lots == -20_000
+    assert position.cost_usd == -4200
+    assert position.entry_price == 2100
 
 
 @given(trades)
@@ -119,12 +126,10 @@ def test_a_closed_position_leaves_the_account() -> None:
     account.apply_fill(fill("ETH", -10_000, "2100", profit, "1"), position)
     assert account.positions == {}
     assert account.lots("ETH") == 0
-    assert (account.cash_usd, account.realised_usd, account.fees_usd, account.volume_usd) == (
-        99,
-        100,
-        1,
-        4100,
-    )
+    assert account.cash_usd == 99
+    assert account.realised_usd == 100
+    assert account.fees_usd == 1
+    assert account.volume_usd == 4100
 
 
 def payment(lots: int, amount: str) -> FundingPayment:

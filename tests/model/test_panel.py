@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -64,8 +67,14 @@ def test_fields_do_arithmetic_and_keep_their_clock() -> None:
 
 def test_fields_on_different_clocks_refuse_to_mix() -> None:
     data = panel(5)
-    now, before = data.slice(1, 5).close, data.slice(0, 4).close
-    for mix in (lambda: now - before, lambda: now > before, lambda: np.maximum(now, before)):
+    now: Any = data.slice(1, 5).close
+    before: Any = data.slice(0, 4).close
+    mixes: list[Callable[[], Any]] = [
+        lambda: now - before,
+        lambda: now > before,
+        lambda: np.maximum(now, before),
+    ]
+    for mix in mixes:
         with pytest.raises(ValueError, match="different clocks"):
             mix()
 
@@ -113,7 +122,8 @@ def test_a_field_nobody_has_heard_of_is_named() -> None:
 
 
 def test_a_panel_refuses_matrices_that_do_not_fit() -> None:
-    for values in (np.zeros((4, 3)), np.zeros((3, 2)), np.zeros((4, 2), dtype=np.float32)):
+    wrong: list[Any] = [np.zeros((4, 3)), np.zeros((3, 2)), np.zeros((4, 2), dtype=np.float32)]
+    for values in wrong:
         with pytest.raises(ValueError, match=r"close must be float64 of shape \(4, 2\)"):
             Panel(Grid(FIRST, 4), ("BTC", "ETH"), {"close": values})
     with pytest.raises(ValueError, match="stands twice"):

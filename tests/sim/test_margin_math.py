@@ -56,9 +56,9 @@ def test_each_bracket_of_a_position_is_margined_at_its_own_rate(
 def test_the_largest_of_the_tiers_lines_is_the_sum_of_the_brackets(
     instrument: Instrument, notional: Decimal
 ) -> None:
-    assert maintenance_margin(instrument, notional) == Decimal(
-        bracket_maintenance(instrument, Fraction(notional)).numerator
-    ) / Decimal(bracket_maintenance(instrument, Fraction(notional)).denominator)
+    assert Fraction(maintenance_margin(instrument, notional)) == bracket_maintenance(
+        instrument, Fraction(notional)
+    )
 
 
 @pytest.mark.parametrize("instrument", [BTC, DOGE, TINY])

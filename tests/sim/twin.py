@@ -19,7 +19,7 @@ from bot.model.instrument import Instrument
 from bot.model.order import Order, Purpose, Side, TimeInForce, Trigger, TriggerKind
 
 NOTHING = Fraction(0)
-FORTNIGHT_MS = 14 * 24 * 3_600_000
+DAY_MS = 24 * 3_600_000
 
 Event = tuple[Any, ...]
 
@@ -56,6 +56,10 @@ def micro(value: Fraction) -> Fraction:
 
 def micro_down(value: Fraction) -> Fraction:
     return Fraction(math.floor(value * 1_000_000), 1_000_000)
+
+
+def as_decimal(value: Fraction) -> Decimal:
+    return Decimal(value.numerator) / Decimal(value.denominator)
 
 
 def bracket_maintenance(instrument: Instrument, notional: Fraction) -> Fraction:
@@ -180,7 +184,20 @@ class Twin:
         position = found.position(instrument)
         if position is not None and position.isolated != isolated:
             raise Refused("open position")
+        before = self._setting(found, instrument)
+        if position is not None and isolated and leverage < before[0]:
+            value = self._value(traded, position.lots, self.marks[instrument])
+            if position.cash + value < abs(value) / leverage:
+                raise Refused("margin of the open isolated position")
+        if instrument in self.marks:
+            worst = self._value(traded, self._worst_lots(found, instrument, None), self.marks[instrument])
+            if worst and leverage > allowed_leverage(traded, worst):
+                raise Refused("margin tier")
+        needed = self._in_use(found, None)
         found.settings[instrument] = (leverage, isolated)
+        if self._in_use(found, None) > max(needed, self._cross_value(found)):
+            found.settings[instrument] = before
+            raise Refused("margin")
 
     def submit(self, account: str, order: Order, time_ms: int) -> Event:
         self.now = time_ms
@@ -313,11 +330,7 @@ class Twin:
             instrument, self._value(instrument, worst, self.marks[order.instrument])
         ):
             return "Order would cause position to exceed margin tier limit at current leverage"
-        return (
-            ""
-            if self._has_margin(account, order.instrument, placed)
-            else "Insufficient margin to place order."
-        )
+        return "" if self._has_margin(account, placed) else "Insufficient margin to place order."
 
     def _worst_lots(self, account: TwinAccount, instrument: str, extra: TwinOrder | None) -> int:
         held, buys, sells = account.lots(instrument), 0, 0
@@ -328,19 +341,22 @@ class Twin:
                 sells += order.left if order.asked.side is Side.SELL else 0
         return max(abs(held + buys), abs(held - sells))
 
-    def _has_margin(self, account: TwinAccount, name: str, extra: TwinOrder | None) -> bool:
-        in_use = NOTHING
+    def _has_margin(self, account: TwinAccount, extra: TwinOrder | None) -> bool:
+        return self._in_use(account, extra) <= self._cross_value(account)
+
+    def _in_use(self, account: TwinAccount, extra: TwinOrder | None) -> Fraction:
+        """Initial margin that cross cash must cover, each instrument on its worse side.
+
+        An isolated position holds its own; only what orders could add to it is still to be taken from there.
+        """
+        total = NOTHING
         for instrument in self.instruments.values():
             leverage, isolated = self._setting(account, instrument.name)
-            if not isolated and instrument.name in self.marks:
-                lots = self._worst_lots(account, instrument.name, extra)
-                in_use += self._value(instrument, lots, self.marks[instrument.name]) / leverage
-        value = self._cross_value(account)
-        leverage, isolated = self._setting(account, name)
-        if not isolated:
-            return in_use <= value
-        more = self._worst_lots(account, name, extra) - abs(account.lots(name))
-        return self._value(self.instruments[name], more, self.marks[name]) / leverage <= value - in_use
+            if instrument.name in self.marks:
+                own = abs(account.lots(instrument.name)) if isolated else 0
+                lots = self._worst_lots(account, instrument.name, extra) - own
+                total += self._value(instrument, lots, self.marks[instrument.name]) / leverage
+        return total
 
     # --- matching ----------------------------------------------------------------------------------------------
 
@@ -355,9 +371,9 @@ class Twin:
             elif maker.account is order.account:
                 self._end(maker, "canceled", "selfTradeCanceled")
             else:
-                willing = self._willing_lots(maker)
+                willing = self._willing_lots(maker, order.left)
                 if willing:
-                    self._trade(price, min(willing, order.left), order, maker)
+                    self._trade(price, willing, order, maker)
         if not order.left:
             return self._end(order, "filled")
         if may_rest:
@@ -386,23 +402,24 @@ class Twin:
             return None
         return min(offers, key=lambda o: o[0]) if buys else max(offers, key=lambda o: o[0])
 
-    def _willing_lots(self, maker: TwinOrder) -> int:
-        """How much of a resting order may trade now; one that may not at all is cancelled."""
-        held, name = maker.account.lots(maker.asked.instrument), maker.asked.instrument
+    def _willing_lots(self, maker: TwinOrder, asked: int) -> int:
+        """How much of `asked` a resting order may trade now; one that may not at all is cancelled."""
+        held = maker.account.lots(maker.asked.instrument)
+        lots = min(asked, maker.left)
         if maker.asked.reduce_only:
             reducible = abs(held) if held * maker.asked.side.sign < 0 else 0
             if not reducible:
                 self._end(maker, "canceled", "reduceOnlyCanceled")
-            return min(maker.left, reducible)
-        increases = abs(held + maker.asked.side.sign * maker.left) > abs(held)
-        if increases and not self._has_margin(maker.account, name, None):
+            return min(lots, reducible)
+        increases = abs(held + maker.asked.side.sign * lots) > abs(held)
+        if increases and not self._has_margin(maker.account, None):
             self._end(maker, "canceled", "marginCanceled")
             return 0
-        return maker.left
+        return lots
 
     def _fill_from_outside(self, order: TwinOrder) -> None:
         if order.state == "resting":
-            willing = self._willing_lots(order)
+            willing = self._willing_lots(order, order.left)
             if willing:
                 self._trade(order.price, willing, None, order)
 
@@ -412,11 +429,7 @@ class Twin:
             if order is not None:
                 self._fill(order, price, lots, is_maker=order is maker)
         if maker is not None:
-            left = maker.left
-            self._end(maker, "resting" if left else "filled")
-            held = maker.account.lots(maker.asked.instrument)
-            if left and maker.asked.reduce_only and held == 0:
-                self._end(maker, "canceled", "reduceOnlyCanceled")
+            self._end(maker, "resting" if maker.left else "filled")
         for order in (taker, maker):
             if order is not None:
                 self._cancel_what_cannot_reduce(order.account, order.asked.instrument)
@@ -426,11 +439,9 @@ class Twin:
     ) -> None:
         account, instrument = order.account, self.instruments[order.asked.instrument]
         notional = micro(self._value(instrument, lots, price))
-        since = self.now - FORTNIGHT_MS
-        volume = sum((n for t, n in account.trades if t > since), NOTHING)
-        rate = Fraction(
-            self.rules.fees.rate(is_maker, Decimal(volume.numerator) / Decimal(volume.denominator))
-        )
+        today = self.now // DAY_MS
+        volume = sum((n for t, n in account.trades if today - 14 <= t // DAY_MS < today), NOTHING)
+        rate = Fraction(self.rules.fees.rate(is_maker, as_decimal(volume)))
         fee = NOTHING if free else micro_down(notional * rate)
         profit = self._move(account, instrument, order.asked.side.sign * lots, price, notional)
         account.cash -= fee
@@ -506,11 +517,10 @@ class Twin:
         return proceeds - cost_out
 
     def _cancel_what_cannot_reduce(self, account: TwinAccount, instrument: str) -> None:
-        held = account.lots(instrument)
-        for order in self._open():
-            asked = order.asked
-            theirs = order.account is account and asked.instrument == instrument
-            if theirs and asked.reduce_only and held * asked.side.sign >= 0:
+        for order in self._open("resting") + self._open("waiting"):
+            theirs = order.account is account and order.asked.instrument == instrument
+            stuck = account.lots(instrument) * order.asked.side.sign >= 0
+            if theirs and order.asked.reduce_only and stuck:
                 self._end(order, "canceled", "reduceOnlyCanceled")
 
     def _fire(self, order: TwinOrder) -> None:
@@ -556,7 +566,7 @@ class Twin:
             account.forfeited += forfeited
             for i, (position, lots, price) in enumerate(closed):
                 self._liquidation(
-                    account, position, "backstop", abs(lots), price, forfeited if i == 0 else NOTHING
+                    account, position, "backstop", lots, price, forfeited if i == 0 else NOTHING
                 )
             return
         for position in held:
@@ -577,7 +587,7 @@ class Twin:
         if value >= Fraction(self.rules.backstop_ratio) * needed:
             self._liquidate_at_market(account, position)
             return
-        lots, cash_before = abs(position.lots), account.cash
+        lots, cash_before = position.lots, account.cash
         price = self._close_at_mark(account, position)
         forfeited, account.cash = account.cash - cash_before, cash_before
         account.forfeited += forfeited
@@ -597,17 +607,21 @@ class Twin:
         cooling = last is not None and self.now - last < self.rules.cooldown_ms
         if notional > Fraction(self.rules.partial_liquidation_usd) and not cooling:
             lots, kind = math.ceil(Fraction(self.rules.partial_share) * lots), "partial"
+        sign = 1 if position.lots > 0 else -1
         order = self._liquidation_order(account, position, lots)
+        if self._best_opposite(order) is None:
+            self.order_id -= 1  # as if nothing had been sent
+            return
         self._execute(order, may_rest=False)
         if order.filled:
             if kind == "partial":
                 account.partial_ms[name] = self.now
-            self._liquidation(account, position, kind, order.filled, order.average, NOTHING)
+            self._liquidation(account, position, kind, sign * order.filled, order.average, NOTHING)
 
     def _liquidation_order(self, account: TwinAccount, position: TwinPosition, lots: int) -> TwinOrder:
         self.order_id += 1
         side = Side.SELL if position.lots > 0 else Side.BUY
-        asked = Order("", position.instrument.name, side, lots, purpose=Purpose.LIQUIDATION)
+        asked = Order("liquidation", position.instrument.name, side, lots, purpose=Purpose.LIQUIDATION)
         return TwinOrder(self.order_id, account, asked, lots, "new")
 
     def _liquidation(
@@ -670,8 +684,15 @@ class Twin:
             order.average,
             reason,
         )
-        self.events.append(report)
+        if (
+            order.asked.purpose is not Purpose.LIQUIDATION
+        ):  # nobody asked for it, so nobody is told but of its fills
+            self.events.append(report)
         return report
+
+    def spare_margin(self, account: str) -> Fraction:
+        found = self._account(account)
+        return self._cross_value(found) - self._in_use(found, None)
 
     def state(self) -> dict[str, Any]:
         """Everything that must agree, as plain tuples."""
