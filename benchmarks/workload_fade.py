@@ -3,18 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.strategy import Field, Hours, Opinion, Panel, Strategy, View, abs, sign, strongest, where, zscore
+from bot.strategy import Field, Hours, Opinion, Panel, Strategy, View, moving_z, sign, strongest, where
 
 
 @dataclass(frozen=True)
 class WorkloadFade(Strategy):
+    """Enter against extreme funding, leave when it is ordinary again; nothing else."""
+
     enter_z: float = 2.0
     exit_z: float = 0.5
     lookback_h: Hours = 168
     max_positions: int = 10
 
     def signals(self, panel: Panel) -> Mapping[str, Field]:
-        return {"z": zscore(panel.funding_rate, self.lookback_h)}
+        return {"z": moving_z(panel.funding_rate, panel.grid.span(self.lookback_h))}
 
     def forecast(self, view: View) -> Opinion:
         extreme = abs(view.z)

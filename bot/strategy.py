@@ -14,7 +14,7 @@ from bot.signals.flow import change, open_interest_change, open_interest_usd_spl
 from bot.signals.funding import basis, carry_apr, funding_apr, percentile, premium, smoothed, zscore
 from bot.signals.regime import Regime, regime, stress
 from bot.signals.volatility import drift, log_return, realised_volatility
-from bot.signals.windows import moving_mean, moving_std, moving_sum
+from bot.signals.windows import moving_mean, moving_std, moving_sum, moving_z
 
 __all__ = [
     "Field",
@@ -40,6 +40,7 @@ __all__ = [
     "moving_mean",
     "moving_std",
     "moving_sum",
+    "moving_z",
     "nan_to_num",
     "open_interest_change",
     "open_interest_usd_split",

@@ -1,0 +1,1 @@
+"""The nouns: instruments, panels, funding, orders, accounts, margin and decisions."""

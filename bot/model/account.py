@@ -18,6 +18,8 @@ from bot.model.order import Fill, FundingPayment, Side
 
 
 class MarginMode(StrEnum):
+    """Whether a position draws on the whole account (cross) or only on the margin set aside for it (isolated)."""
+
     CROSS = "cross"
     ISOLATED = "isolated"
 

@@ -176,9 +176,9 @@ class Decision:
     def forecasts(self, strategies: Sequence[str], instruments: Sequence[str]) -> list[Forecast]:
         """The opinions worth a line: every nonzero score."""
         return [
-            Forecast(strategy, instruments[column], float(opinion.scores[column]), opinion.reason(int(column)))
+            Forecast(strategy, instruments[column], float(opinion.scores[column]), opinion.reason(column))
             for strategy, opinion in zip(strategies, self.opinions, strict=True)
-            for column in np.flatnonzero(opinion.scores)
+            for column in np.flatnonzero(opinion.scores).tolist()
         ]
 
 

@@ -64,8 +64,14 @@ class Instrument:
             raise ValueError(f"{self.name}: margin tiers must start at a lower bound of 0")
         bounds = [tier.lower_bound_usd for tier in self.tiers]
         leverages = [tier.max_leverage for tier in self.tiers]
-        if bounds != sorted(set(bounds)) or leverages != sorted(leverages, reverse=True) or min(leverages) < 1:
-            raise ValueError(f"{self.name}: margin tiers must rise in bound and fall in leverage, found {self.tiers}")
+        if (
+            bounds != sorted(set(bounds))
+            or leverages != sorted(leverages, reverse=True)
+            or min(leverages) < 1
+        ):
+            raise ValueError(
+                f"{self.name}: margin tiers must rise in bound and fall in leverage, found {self.tiers}"
+            )
         if not 0 <= self.size_decimals <= 12:
             raise ValueError(f"{self.name}: size decimals must be 0 to 12, found {self.size_decimals}")
         object.__setattr__(self, "maintenance", tiers_with_deductions(self.tiers))
@@ -100,7 +106,9 @@ class Instrument:
         """
         if price <= 0:
             raise ValueError(f"{self.name}: a price must be above 0, found {price}")
-        decimals = min(SIGNIFICANT_FIGURES - 1 - price.adjusted(), max(0, PERP_PRICE_DECIMALS - self.size_decimals))
+        decimals = min(
+            SIGNIFICANT_FIGURES - 1 - price.adjusted(), max(0, PERP_PRICE_DECIMALS - self.size_decimals)
+        )
         rounding = ROUND_HALF_EVEN if up is None else ROUND_CEILING if up else ROUND_FLOOR
         return price.quantize(Decimal(1).scaleb(-max(0, decimals)), rounding)
 
@@ -108,6 +116,8 @@ class Instrument:
         return price > 0 and self.round_price(price) == price
 
 
-def simple_instrument(name: str, size_decimals: int, max_leverage: int, **more: bool) -> Instrument:
+def simple_instrument(
+    name: str, size_decimals: int, max_leverage: int, *, only_isolated: bool = False
+) -> Instrument:
     """An instrument with one margin tier."""
-    return Instrument(name, size_decimals, (MarginTier(ZERO, max_leverage),), **more)
+    return Instrument(name, size_decimals, (MarginTier(ZERO, max_leverage),), only_isolated=only_isolated)

@@ -56,7 +56,9 @@ def liquidation_price(
         return None
     size = instrument.size(lots)
     free = account_value_usd - other_maintenance_usd - size * mark
-    crossings = [-(free + deduction) / (size - abs(size) * rate) for _, rate, deduction in instrument.maintenance]
+    crossings = [
+        -(free + deduction) / (size - abs(size) * rate) for _, rate, deduction in instrument.maintenance
+    ]
     price = max(crossings) if lots > 0 else min(crossings)
     return price if price > 0 else None
 
@@ -67,11 +69,7 @@ class TierTable:
 
     rate: FloatArray
     deduction_usd: FloatArray
-
-    @property
-    def highest_rate(self) -> float:
-        """The steepest maintenance rate of all: no margin can be more than this share of notional."""
-        return float(self.rate.max())
+    highest_rate: float  # no margin can be more than this share of notional
 
     @classmethod
     def of(cls, instruments: Sequence[Instrument]) -> TierTable:
@@ -82,27 +80,31 @@ class TierTable:
             for k in range(tiers):  # the last tier repeated changes no maximum
                 _, r, d = instrument.maintenance[min(k, len(instrument.maintenance) - 1)]
                 rate[i, k], deduction[i, k] = float(r), float(d)
-        return cls(rate, deduction)
+        return cls(rate, deduction, float(rate.max(initial=0.0)))
 
     def maintenance(self, notional_usd: FloatArray) -> FloatArray:
         """Maintenance margin per instrument of absolute values `notional_usd`, shape (instruments,)."""
         margin: FloatArray = (np.abs(notional_usd)[:, None] * self.rate - self.deduction_usd).max(axis=1)
         return margin
 
-    def liquidation_distance(self, notional_usd: FloatArray, account_value_usd: float) -> FloatArray:
+    def liquidation_distance(
+        self, notional_usd: FloatArray, account_value_usd: float | FloatArray
+    ) -> FloatArray:
         """Relative move of each instrument's price that liquidates a cross account, all other prices unmoved.
 
-        `notional_usd` is signed, shape (instruments,). Distances are positive: a long's is downward and at most 1
-        (infinite where even a price of 0 does no harm), a short's upward; infinite for instruments not held.
+        `notional_usd` is signed, shape (…, instruments), `account_value_usd` of shape (…). Distances are positive: a
+        long's is downward and at most 1 (infinite where even a price of 0 does no harm), a short's upward; infinite
+        for instruments not held.
         """
         gross = np.abs(notional_usd)
-        margin = (gross[:, None] * self.rate - self.deduction_usd).max(axis=1)
-        spare = account_value_usd - (margin.sum() - margin)
+        margin = (gross[..., None] * self.rate - self.deduction_usd).max(axis=-1)
+        value = np.asarray(account_value_usd, dtype=np.float64)[..., None]
+        spare = value - (margin.sum(axis=-1, keepdims=True) - margin)
         side = np.sign(notional_usd)
         # value(d) = spare − gross·d, margin(d) = gross·(1 − side·d)·rate − deduction; equal at d:
         with np.errstate(divide="ignore", invalid="ignore"):
-            meets = (spare[:, None] - gross[:, None] * self.rate + self.deduction_usd) / (
-                gross[:, None] * (1 - side[:, None] * self.rate)
+            meets = (spare[..., None] - gross[..., None] * self.rate + self.deduction_usd) / (
+                gross[..., None] * (1 - side[..., None] * self.rate)
             )
-        distance = np.where(gross > 0, meets.min(axis=1), np.inf)
+        distance = np.where(gross > 0, meets.min(axis=-1), np.inf)
         return np.where((side > 0) & (distance >= 1), np.inf, np.maximum(distance, 0.0))

@@ -10,6 +10,8 @@ from bot.model.money import ZERO
 
 
 class Side(StrEnum):
+    """Which way an order trades."""
+
     BUY = "buy"
     SELL = "sell"
 
@@ -28,12 +30,16 @@ class Side(StrEnum):
 
 
 class TimeInForce(StrEnum):
+    """How long an order stands."""
+
     GTC = "gtc"  # rests until filled or cancelled
     ALO = "alo"  # add liquidity only: refused if it would match at once
     IOC = "ioc"  # what can't match at once is cancelled
 
 
 class TriggerKind(StrEnum):
+    """Whether a trigger bounds a loss or takes a gain; with the side it says which way the price must cross."""
+
     STOP = "stop"
     TAKE_PROFIT = "take_profit"
 
@@ -84,6 +90,8 @@ class Order:
 
 
 class OrderStatus(StrEnum):
+    """Where in its life an order is."""
+
     RESTING = "resting"
     WAITING = "waiting"  # a trigger order that has not fired
     FILLED = "filled"

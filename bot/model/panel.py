@@ -48,7 +48,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.rows < 0 or self.interval_ms <= 0:
-            raise ValueError(f"a grid needs rows >= 0 and interval_ms > 0, found {self.rows} and {self.interval_ms}")
+            raise ValueError(
+                f"a grid needs rows >= 0 and interval_ms > 0, found {self.rows} and {self.interval_ms}"
+            )
 
     @classmethod
     def between(cls, start_ms: int, end_ms: int, interval_ms: int = HOUR_MS) -> Grid:
@@ -159,7 +161,9 @@ class Panel:
         shape = (self.grid.rows, len(self.instruments))
         for name, values in self.fields.items():
             if values.shape != shape or values.dtype != np.float64:
-                raise ValueError(f"{name} must be float64 of shape {shape}, was {values.dtype} of {values.shape}")
+                raise ValueError(
+                    f"{name} must be float64 of shape {shape}, was {values.dtype} of {values.shape}"
+                )
 
     def field(self, name: str) -> Field:
         """One field; NaN throughout where the source has none of it."""
@@ -222,4 +226,8 @@ class Panel:
             new = np.asarray(row.get(name, unknown), dtype=np.float64)[None, :]
             fields[name] = np.concatenate([old, blank, new])[-keep:]
         rows = min(keep, self.grid.rows + gap + 1)
-        return Panel(Grid(time_ms // self.grid.interval_ms - rows + 1, rows, self.grid.interval_ms), self.instruments, fields)
+        return Panel(
+            Grid(time_ms // self.grid.interval_ms - rows + 1, rows, self.grid.interval_ms),
+            self.instruments,
+            fields,
+        )

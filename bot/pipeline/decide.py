@@ -37,21 +37,27 @@ def forecast(market: Market, memory: Memory, strategies: Sequence[Slot]) -> tupl
     """Ask every strategy. Where its data is incomplete its last score stands: missing data never opens or closes."""
     opinions = []
     for k, (slot, table) in enumerate(zip(strategies, market.prepared.tables, strict=True)):
-        previous, since_ms = memory.scores[k], memory.since_ms[k]
-        hours_held = np.where(since_ms > 0, (market.time_ms - since_ms) / HOUR_MS, 0.0)
-        opinion = slot.strategy.forecast(View(table, market.row, market.time_ms, previous, hours_held))
-        ready = opinion.ready
-        scores = np.where(ready, opinion.scores, previous)
-        if not (np.abs(scores) <= 1).all():  # also catches NaN
+        previous = memory.scores[k]
+        opinion = slot.strategy.forecast(
+            View(table, market.row, market.time_ms, previous, memory.since_ms[k])
+        )
+        ready, scores = opinion.ready, opinion.scores
+        if not table.all_ready[market.row]:
+            scores = np.where(ready, scores, previous)
+        if not (scores.min() >= -1 and scores.max() <= 1):  # also catches NaN
             worst = market.prepared.panel.instruments[int(np.argmin(np.abs(scores) <= 1))]
-            raise ValueError(f"strategy {slot.name} gave {worst} a score outside −1 … +1; mend its forecast()")
+            raise ValueError(
+                f"strategy {slot.name} gave {worst} a score outside −1 … +1; mend its forecast()"
+            )
         opinions.append(Opinion(scores, opinion.because, opinion.values, ready, opinion.edge))
     return tuple(opinions)
 
 
 def remember(memory: Memory, decision: Decision) -> Memory:
     """The memory for the next cycle: the scores just given, and since when their signs stand."""
-    scores = np.stack([opinion.scores for opinion in decision.opinions])
+    scores = np.array([opinion.scores for opinion in decision.opinions])
+    if (scores == memory.scores).all():
+        return memory
     changed = np.sign(scores) != np.sign(memory.scores)
     if changed.any():
         since = np.where(changed, np.where(scores == 0, 0, decision.time_ms), memory.since_ms)
@@ -64,7 +70,10 @@ def open_day(memory: Memory, time_ms: int, equity_usd: float) -> Memory:
     day = time_ms // DAY_MS
     if day != memory.day:
         return replace(
-            memory, day=day, day_open_usd=equity_usd, high_water_mark_usd=max(memory.high_water_mark_usd, equity_usd)
+            memory,
+            day=day,
+            day_open_usd=equity_usd,
+            high_water_mark_usd=max(memory.high_water_mark_usd, equity_usd),
         )
     if equity_usd > memory.high_water_mark_usd:
         return replace(memory, high_water_mark_usd=equity_usd)

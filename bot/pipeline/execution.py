@@ -48,7 +48,9 @@ def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPla
         need, cancels = _keep_working(need, working, snapshot, execution)
         need[~market.priced] = 0  # without a price there is no grid to place an order on
         orders = _orders(need, snapshot, execution)
-    protection = protect(account, market.mark, market.instruments, snapshot.id, execution) if guarded else NO_ORDERS
+    protection = (
+        protect(account, market.mark, market.instruments, snapshot.id, execution) if guarded else NO_ORDERS
+    )
     return OrderPlan(cancels + protection.cancels, orders + protection.orders)
 
 
@@ -97,7 +99,9 @@ def _orders(need: LotsArray, snapshot: Snapshot, execution: Execution) -> tuple[
                 limit = _touch(instrument, side, mark, execution)
                 entries.append(Order(name, instrument.name, side, opening, limit, TimeInForce.ALO))
             else:
-                entries.append(Order(name, instrument.name, side, opening, _bound(instrument, side, mark, execution)))
+                entries.append(
+                    Order(name, instrument.name, side, opening, _bound(instrument, side, mark, execution))
+                )
     return (*exits, *entries)
 
 
@@ -116,7 +120,11 @@ def _touch(instrument: Instrument, side: Side, mark: float, execution: Execution
 
 
 def protect(
-    account: AccountView, mark: FloatArray, instruments: Sequence[Instrument], snapshot_id: str, execution: Execution
+    account: AccountView,
+    mark: FloatArray,
+    instruments: Sequence[Instrument],
+    snapshot_id: str,
+    execution: Execution,
 ) -> OrderPlan:
     """Keep one stop and one take-profit per position, of its size and at its distance from entry; drop the others.
 
@@ -170,11 +178,17 @@ def _trigger_order(
     beyond = np.isfinite(mark) and direction * (mark - float(level)) >= 0
     trigger = None if beyond else Trigger(kind, level)
     name = client_id(snapshot_id, instrument.name, purpose)
-    return Order(name, instrument.name, Side.of(-lots), abs(lots), reduce_only=True, trigger=trigger, purpose=purpose)
+    return Order(
+        name, instrument.name, Side.of(-lots), abs(lots), reduce_only=True, trigger=trigger, purpose=purpose
+    )
 
 
 def _same_trigger(resting: Order, wanted: Order, move: float, execution: Execution) -> bool:
-    if resting.trigger is None or wanted.trigger is None or (resting.side, resting.lots) != (wanted.side, wanted.lots):
+    if (
+        resting.trigger is None
+        or wanted.trigger is None
+        or (resting.side, resting.lots) != (wanted.side, wanted.lots)
+    ):
         return False
     drift = abs(float(resting.trigger.price / wanted.trigger.price) - 1)
     return drift <= execution.stop_tolerance * move

@@ -56,6 +56,8 @@ class Limits:
 
 
 class Style(StrEnum):
+    """How entries trade: take what is offered at once, or post and wait."""
+
     TAKER = "taker"
     MAKER = "maker"
 
@@ -79,6 +81,8 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Mandate:
+    """All of it together: the second half of what a decision depends on, beside the snapshot."""
+
     strategies: tuple[Slot, ...]
     sizing: Sizing = field(default_factory=Sizing)
     limits: Limits = field(default_factory=Limits)

@@ -39,6 +39,9 @@ class Conditions:
     cap_usd: FloatArray
     volatility: FloatArray | None
     reach: int
+    all_fresh: Sequence[bool]  # per row, so that nothing more is looked at where all is well
+    all_sane: Sequence[bool]
+    capped: bool
 
     @classmethod
     def of(cls, panel: Panel, limits: Limits, sizing: Sizing) -> Conditions:
@@ -52,17 +55,21 @@ class Conditions:
         age_h = np.where(last < 0, np.inf, (rows - last) * (panel.grid.interval_ms / HOUR_MS))
         reach = int(np.ceil(limits.max_data_age_h * HOUR_MS / panel.grid.interval_ms)) + 2
         cap = np.full(mark.shape, np.inf)
+        capped = False
         if "volume_usd" in panel.fields and np.isfinite(limits.max_volume_share):
             day = moving_mean(panel.volume_usd, panel.grid.span(DAY_H), min_count=panel.grid.span(DAY_H) // 2)
+            capped = True
             cap = np.fmin(cap, day.values * panel.grid.span(DAY_H) * limits.max_volume_share)
             reach = max(reach, day.reach)
         if "open_interest" in panel.fields and np.isfinite(limits.max_open_interest_share):
+            capped = True
             cap = np.fmin(cap, panel.open_interest.values * mark * limits.max_open_interest_share)
         volatility = None
         if sizing.volatility_target is not None:
             measured = realised_volatility(panel, sizing.volatility_lookback_h)
             volatility, reach = measured.values, max(reach, measured.reach)
-        return cls(priced, known, agrees, age_h, cap, volatility, reach)
+        all_fresh, all_sane = known.all(axis=1).tolist(), agrees.all(axis=1).tolist()
+        return cls(priced, known, agrees, age_h, cap, volatility, reach, all_fresh, all_sane, capped)
 
 
 @dataclass(frozen=True)
@@ -76,19 +83,22 @@ class Prepared:
     tiers: TierTable
     lots_per_coin: FloatArray
     mark: FloatArray
+    usd_per_lot: FloatArray  # at mark
 
     @classmethod
     def of(cls, panel: Panel, instruments: Sequence[Instrument], mandate: Mandate) -> Prepared:
         if panel.instruments != tuple(instrument.name for instrument in instruments):
             raise ValueError("the panel's columns and the instruments must be the same, in the same order")
+        lots_per_coin = np.array([float(instrument.lots_per_coin) for instrument in instruments])
         return cls(
             panel,
             tuple(instruments),
             tuple(SignalTable.of(slot.strategy, panel) for slot in mandate.strategies),
             Conditions.of(panel, mandate.limits, mandate.sizing),
             TierTable.of(instruments),
-            np.array([float(instrument.lots_per_coin) for instrument in instruments]),
+            lots_per_coin,
             panel.mark.values,
+            panel.mark.values / lots_per_coin,
         )
 
     def at(self, row: int) -> Market:
@@ -115,6 +125,20 @@ class Market:
         """Mark price per instrument, NaN where unknown now."""
         row: FloatArray = self.prepared.mark[self.row]
         return row
+
+    @property
+    def usd_per_lot(self) -> FloatArray:
+        row: FloatArray = self.prepared.usd_per_lot[self.row]
+        return row
+
+    @property
+    def all_fresh(self) -> bool:
+        """Every price and funding rate is known now."""
+        return self.prepared.conditions.all_fresh[self.row]
+
+    @property
+    def all_sane(self) -> bool:
+        return self.prepared.conditions.all_sane[self.row]
 
     @property
     def priced(self) -> BoolArray:

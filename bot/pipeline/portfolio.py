@@ -18,7 +18,7 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
     """
     market, memory, sizing = snapshot.market, snapshot.memory, mandate.sizing
     equity = max(0.0, snapshot.account.equity_usd)
-    mark, resting = market.mark, memory.rest_until_ms > market.time_ms
+    resting = memory.rest_until_ms > market.time_ms
     by_strategy = np.empty_like(memory.held_lots)
     for k, (opinion, slot) in enumerate(zip(opinions, mandate.strategies, strict=True)):
         held = memory.held_lots[k]
@@ -33,16 +33,20 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
                 # A price that has not moved has an unknown risk, not none: NaN and 0 both leave no position.
                 size_usd = np.minimum(size_usd, capital * sizing.volatility_target / volatility)
             size_usd = np.where(np.isfinite(size_usd) & (volatility > 0), size_usd, 0.0)
-        with np.errstate(invalid="ignore"):
-            exact = opinion.scores * size_usd / mark * market.prepared.lots_per_coin
-        known = np.isfinite(exact)
-        wanted = np.where(known, exact, 0.0).astype(np.int64)  # truncates toward zero
-        keep = wanted * np.sign(held) > 0
-        if np.isfinite(sizing.no_trade_band):
+        exact = opinion.scores * size_usd / market.usd_per_lot
+        if market.all_fresh:
+            wanted = exact.astype(np.int64)  # truncates toward zero
+        else:
+            wanted = np.where(market.priced, exact, 0.0).astype(np.int64)
+            wanted = np.where(market.priced, wanted, held)
+        keep = (wanted > 0) & (held > 0) | (wanted < 0) & (held < 0)
+        if sizing.no_trade_band != np.inf:
             keep &= np.abs(wanted - held) <= sizing.no_trade_band * np.abs(wanted)
-        wanted = np.where(keep | ~known, held, wanted)
-        by_strategy[k] = np.where(resting, 0, wanted) if resting.any() else wanted
-    return Targets(by_strategy.sum(axis=0), by_strategy)
+        by_strategy[k] = np.where(keep, held, wanted)
+        if resting.any():
+            by_strategy[k, resting] = 0
+    lots = by_strategy[0] if len(by_strategy) == 1 else by_strategy.sum(axis=0)
+    return Targets(lots, by_strategy)
 
 
 def shrunk(targets: Targets, lots: LotsArray) -> Targets:

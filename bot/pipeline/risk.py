@@ -50,6 +50,29 @@ def no_larger(lots: LotsArray, than: LotsArray) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """The book as wanted, in USD: gross, net, its largest position, and the initial margin it takes."""
+
+    gross: float
+    net: float
+    largest: float
+    margin: float
+
+
+def _exposure(
+    lots: LotsArray, price: FloatArray, held: LotsArray, buying: LotsArray | None, selling: LotsArray | None
+) -> FloatArray:
+    if buying is not None and selling is not None:
+        long, short = held + buying, held - selling
+        worse = np.where(np.abs(long) > np.abs(short), long, short)
+        in_flight = (buying + selling > 0) & (np.abs(worse) > np.abs(lots))
+        lots = np.where(in_flight, worse, lots)
+    # A column without any price yet holds nothing; NaN × 0 must not spread.
+    value: FloatArray = np.where(lots != 0, lots * price, 0.0)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """What the rules look at, worked out once: prices for every column that has one, exposure still in flight."""
 
@@ -62,11 +85,14 @@ class Case:
     equity: float
     buying: LotsArray | None  # lots of resting orders that could still open, per side; None: no such order
     selling: LotsArray | None
+    wanted: Load
 
     @classmethod
     def of(cls, targets: Targets, opinions: Sequence[Opinion], snapshot: Snapshot, mandate: Mandate) -> Case:
         market, account = snapshot.market, snapshot.account
-        price = np.where(market.priced, market.mark, account.entry_price) / market.prepared.lots_per_coin
+        price = market.usd_per_lot
+        if not market.all_fresh:
+            price = np.where(market.priced, price, account.entry_price / market.prepared.lots_per_coin)
         buying = selling = None
         for report in account.open_orders:
             if report.order.reduce_only or report.order.purpose in PROTECTIVE:
@@ -76,18 +102,34 @@ class Case:
             column = market.prepared.panel.instruments.index(report.order.instrument)
             side = buying if report.order.signed_lots > 0 else selling
             side[column] += report.remaining_lots
-        equity = account.equity_usd
-        return cls(snapshot, mandate, targets, opinions, account.lots, price, equity, buying, selling)
+        value = _exposure(targets.lots, price, account.lots, buying, selling)
+        gross = np.abs(value)
+        wanted = Load(
+            float(gross.sum()), float(value.sum()), float(gross.max()), float(gross @ (1 / account.leverage))
+        )
+        return cls(
+            snapshot,
+            mandate,
+            targets,
+            opinions,
+            account.lots,
+            price,
+            account.equity_usd,
+            buying,
+            selling,
+            wanted,
+        )
 
     def exposure(self, lots: LotsArray) -> FloatArray:
         """Signed USD per instrument if `lots` were held, or what resting orders could make of it, if that is worse."""
-        if self.buying is not None and self.selling is not None:
-            long, short = self.held + self.buying, self.held - self.selling
-            worse = np.where(np.abs(long) > np.abs(short), long, short)
-            in_flight = (self.buying + self.selling > 0) & (np.abs(worse) > np.abs(lots))
-            lots = np.where(in_flight, worse, lots)
-        value: FloatArray = lots * self.price
-        return value
+        return _exposure(lots, self.price, self.held, self.buying, self.selling)
+
+    def fits(self, lots: LotsArray, load: float, room: float) -> bool:
+        """Whether the book as first wanted is within a limit already, so that a rule need not look closer.
+
+        Rules before it can only have shrunk the book; but a hedge that shrank may have left a larger net.
+        """
+        return load <= room and lots is self.targets.lots
 
     def names(self, columns: BoolArray) -> list[str]:
         instruments = self.snapshot.market.prepared.panel.instruments
@@ -100,7 +142,7 @@ def kept_part(lots: LotsArray, held: LotsArray) -> LotsArray:
     return np.where(same, np.sign(lots) * np.minimum(np.abs(lots), np.abs(held)), 0)
 
 
-def _only_reduce(lots: LotsArray, case: Case, where: BoolArray, rule: str, because: str) -> Verdict:
+def _only_reduce(lots: LotsArray, case: Case, where: BoolArray | bool, rule: str, because: str) -> Verdict:
     kept = np.where(where, kept_part(lots, case.held), lots)
     cut = kept != lots
     if not cut.any():
@@ -121,7 +163,10 @@ def _fit(lots: LotsArray, case: Case, rule: str, load: Callable[[LotsArray], flo
         if load(kept) > 1:
             fitted, what = kept, "no increase"
         else:
-            fitted, what = _largest(lambda f: kept + ((lots - kept) * f).astype(np.int64), load), "increases cut"
+            fitted, what = (
+                _largest(lambda f: kept + ((lots - kept) * f).astype(np.int64), load),
+                "increases cut",
+            )
     else:
         fitted, what = _largest(lambda f: (kept * f).astype(np.int64), load), "positions cut"
     if np.array_equal(fitted, lots):
@@ -141,18 +186,19 @@ def _largest(book: Callable[[float], LotsArray], load: Callable[[LotsArray], flo
 
 
 def trading_state(lots: LotsArray, case: Case) -> Verdict:
+    """While trading is reduced or halted nothing may grow."""
     state = case.snapshot.state
     if state is TradingState.ACTIVE:
         return lots, ()
-    return _only_reduce(lots, case, np.True_, "trading_state", f"trading is {state}")
+    return _only_reduce(lots, case, True, "trading_state", f"trading is {state}")
 
 
 def data_freshness(lots: LotsArray, case: Case) -> Verdict:
     """No increase without a price and a funding rate of this moment; none kept when they have been missing long."""
     market, limit = case.snapshot.market, case.mandate.limits.max_data_age_h
-    stale = ~market.fresh
-    if not stale.any():
+    if market.all_fresh:
         return lots, ()
+    stale = ~market.fresh
     lost = stale & (market.age_h > limit)
     kept = np.where(lost, 0, np.where(stale, kept_part(lots, case.held), lots))
     cut = kept != lots
@@ -168,14 +214,16 @@ def data_freshness(lots: LotsArray, case: Case) -> Verdict:
 
 
 def price_sanity(lots: LotsArray, case: Case) -> Verdict:
-    sane = case.snapshot.market.sane
-    if sane.all():
+    """A mark far from its oracle is somebody else's mistake or attack: nothing may grow on it."""
+    if case.snapshot.market.all_sane:
         return lots, ()
+    sane = case.snapshot.market.sane
     limit = case.mandate.limits.max_mark_deviation
     return _only_reduce(lots, case, ~sane, "price_sanity", f"mark is more than {limit:.0%} from the oracle")
 
 
 def drawdown(lots: LotsArray, case: Case) -> Verdict:
+    """Everything is closed once equity has fallen too far below its high-water mark."""
     mark, limit = case.snapshot.memory.high_water_mark_usd, case.mandate.limits.max_drawdown
     if case.equity > mark * (1 - limit):
         return lots, ()
@@ -184,11 +232,12 @@ def drawdown(lots: LotsArray, case: Case) -> Verdict:
 
 
 def daily_loss(lots: LotsArray, case: Case) -> Verdict:
+    """Nothing may grow for the rest of a UTC day that has lost too much."""
     opened, limit = case.snapshot.memory.day_open_usd, case.mandate.limits.max_daily_loss
     if case.equity > opened * (1 - limit):
         return lots, ()
     because = f"equity {case.equity:,.0f} is more than {limit:.0%} below the day's opening {opened:,.0f}"
-    return _only_reduce(lots, case, np.True_, "daily_loss", because)
+    return _only_reduce(lots, case, True, "daily_loss", because)
 
 
 def edge_over_costs(lots: LotsArray, case: Case) -> Verdict:
@@ -202,15 +251,19 @@ def edge_over_costs(lots: LotsArray, case: Case) -> Verdict:
         for part, opinion in zip(case.targets.by_strategy, case.opinions, strict=True)
     ]
     poor = ~(np.max(edges, axis=0) >= ratio * cost)
-    return _only_reduce(lots, case, poor, "edge_over_costs", f"edge below {ratio:g} × round-trip cost {cost:.2%}")
+    return _only_reduce(
+        lots, case, poor, "edge_over_costs", f"edge below {ratio:g} × round-trip cost {cost:.2%}"
+    )
 
 
 def position_size(lots: LotsArray, case: Case) -> Verdict:
     """Per instrument: USD, share of equity, and for increases what open interest and volume can bear."""
     limits = case.mandate.limits
     own_cap = min(limits.max_position_usd, limits.max_position_share * max(case.equity, 0.0))
+    if not case.snapshot.market.prepared.conditions.capped and case.fits(lots, case.wanted.largest, own_cap):
+        return lots, ()
     cap_usd = case.snapshot.market.cap_usd
-    value = np.abs(lots * case.price)
+    value = np.abs(case.exposure(lots))
     over = value > np.minimum(own_cap, cap_usd)
     if not over.any():
         return lots, ()
@@ -227,20 +280,28 @@ def position_size(lots: LotsArray, case: Case) -> Verdict:
     findings = []
     for column in np.flatnonzero(cut):
         what = "volume or open interest" if cap_usd[column] < own_cap else "position limit"
-        detail = f"cut from {value[column]:,.0f} to {abs(reviewed[column] * case.price[column]):,.0f} USD: {what}"
-        findings.append(Finding("position_size", case.snapshot.market.prepared.panel.instruments[column], detail))
+        detail = (
+            f"cut from {value[column]:,.0f} to {abs(reviewed[column] * case.price[column]):,.0f} USD: {what}"
+        )
+        findings.append(
+            Finding("position_size", case.snapshot.market.prepared.panel.instruments[column], detail)
+        )
     return reviewed, tuple(findings)
 
 
 def gross_leverage(lots: LotsArray, case: Case) -> Verdict:
+    """All exposures together, longs and shorts alike, stay within a multiple of equity."""
     room = case.mandate.limits.max_gross_leverage * max(case.equity, 0.0)
+    if case.fits(lots, case.wanted.gross, room):
+        return lots, ()
     because = f"gross exposure {{:.0%}} of the limit of {case.mandate.limits.max_gross_leverage:g} × equity"
     return _fit(lots, case, "gross_leverage", lambda x: _ratio(np.abs(case.exposure(x)).sum(), room), because)
 
 
 def net_leverage(lots: LotsArray, case: Case) -> Verdict:
+    """Longs against shorts stay within a multiple of equity; only the heavier side gives way."""
     room = case.mandate.limits.max_net_leverage * max(case.equity, 0.0)
-    if abs(case.exposure(lots).sum()) <= room:
+    if case.fits(lots, abs(case.wanted.net), room) or abs(case.exposure(lots).sum()) <= room:
         return lots, ()
     heavy = np.sign(case.exposure(lots).sum())
     light = np.where(np.sign(lots) == heavy, 0, lots)  # the other side stays: it lowers the net
@@ -256,9 +317,17 @@ def net_leverage(lots: LotsArray, case: Case) -> Verdict:
 def free_margin(lots: LotsArray, case: Case) -> Verdict:
     """Initial margin leaves a share of equity free, for the day when it is needed."""
     room = (1 - case.mandate.limits.min_free_margin) * max(case.equity, 0.0)
+    if case.fits(lots, case.wanted.margin, room):
+        return lots, ()
     leverage = case.snapshot.account.leverage
     because = f"initial margin {{:.0%}} of what may be used ({1 - case.mandate.limits.min_free_margin:.0%} of equity)"
-    return _fit(lots, case, "free_margin", lambda x: _ratio((np.abs(case.exposure(x)) / leverage).sum(), room), because)
+    return _fit(
+        lots,
+        case,
+        "free_margin",
+        lambda x: _ratio((np.abs(case.exposure(x)) / leverage).sum(), room),
+        because,
+    )
 
 
 def liquidation_distance(lots: LotsArray, case: Case) -> Verdict:
@@ -270,17 +339,20 @@ def liquidation_distance(lots: LotsArray, case: Case) -> Verdict:
         nearest = tiers.liquidation_distance(case.exposure(book), case.equity).min()
         return _ratio(limit, nearest)
 
-    value = np.abs(case.exposure(lots))
-    gross, largest = value.sum(), value.max()
+    gross, largest = case.wanted.gross, case.wanted.largest  # no smaller than what is left of them by now
     if largest * limit + tiers.highest_rate * (gross + largest * limit) <= case.equity:
         return lots, ()  # safe even if every position were in its last tier
-    return _fit(lots, case, "liquidation_distance", load, f"liquidation at {{:.1f}} × nearer than {limit:.0%}")
+    return _fit(
+        lots, case, "liquidation_distance", load, f"liquidation at {{:.1f}} × nearer than {limit:.0%}"
+    )
 
 
 def portfolio_stress(lots: LotsArray, case: Case) -> Verdict:
     """All prices move together against the book while an hour's funding goes at the cap."""
     limits = case.mandate.limits
     room = limits.stress_loss * max(case.equity, 0.0)
+    if case.fits(lots, abs(case.wanted.net) * limits.stress_move + case.wanted.gross * CAP_PER_H, room):
+        return lots, ()
 
     def load(book: LotsArray) -> float:
         value = case.exposure(book)

@@ -10,6 +10,8 @@ from bot.pipeline.market import Market
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
+    """What is true at one moment, as far as the trader knows."""
+
     market: Market
     account: AccountView
     memory: Memory

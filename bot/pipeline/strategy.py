@@ -7,13 +7,13 @@ or look ahead, and it has no memory of its own: what it said last and for how lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from bot.model.decision import BoolArray, Opinion
+from bot.model.decision import BoolArray, LotsArray, Opinion
 from bot.model.panel import HOUR_MS, Field, FloatArray, Grid, Panel
 
 Hours = int
@@ -26,17 +26,17 @@ class View:
     where flat), `instruments` (names) and `time_ms`.
     """
 
-    __slots__ = ("_table", "hours_held", "instruments", "previous", "row", "time_ms")
+    __slots__ = ("_since_ms", "_table", "instruments", "previous", "row", "time_ms")
 
     def __init__(
-        self, table: SignalTable, row: int, time_ms: int, previous: FloatArray, hours_held: FloatArray
+        self, table: SignalTable, row: int, time_ms: int, previous: FloatArray, since_ms: LotsArray
     ) -> None:
         self._table = table
         self.row = row
         self.time_ms = time_ms
         self.instruments = table.instruments
         self.previous = previous
-        self.hours_held = hours_held
+        self._since_ms = since_ms
 
     def __getattr__(self, name: str) -> FloatArray:
         try:
@@ -45,6 +45,12 @@ class View:
             known = ", ".join(self._table.values)
             raise AttributeError(f"the view has no signal {name!r}; signals() named {known}") from None
         return row
+
+    @property
+    def hours_held(self) -> FloatArray:
+        """Hours since the sign of the strategy's score last changed; 0 where it has none."""
+        hours: FloatArray = np.where(self._since_ms > 0, (self.time_ms - self._since_ms) / HOUR_MS, 0.0)
+        return hours
 
     @property
     def ready(self) -> BoolArray:
@@ -114,7 +120,8 @@ class SignalTable:
     instruments: tuple[str, ...]
     values: Mapping[str, FloatArray]
     ready: BoolArray
-    reach: int = field(default=1)  # rows of history that the deepest signal depends on
+    reach: int  # rows of history that the deepest signal depends on
+    all_ready: Sequence[bool]  # per row
 
     @classmethod
     def of(cls, strategy: Strategy, panel: Panel) -> SignalTable:
@@ -131,11 +138,12 @@ class SignalTable:
                     f"{type(strategy).__name__}: {name!r} is taken; give the signal another name"
                 )
         needed = [signal.values for name, signal in signals.items() if name not in strategy.optional]
-        ready = np.ones((panel.rows, len(panel.instruments)), dtype=np.bool_)
+        ready: BoolArray = np.ones((panel.rows, len(panel.instruments)), dtype=np.bool_)
         for values in needed:
             ready &= np.isfinite(values)
         reach = max(signal.reach for signal in signals.values())
-        return cls(panel.instruments, {name: signal.values for name, signal in signals.items()}, ready, reach)
+        values_of = {name: signal.values for name, signal in signals.items()}
+        return cls(panel.instruments, values_of, ready, reach, [bool(row.all()) for row in ready])
 
 
 def _is_field(given: object) -> bool:

@@ -1,0 +1,1 @@
+"""What a finished run was worth: figures, tables and a page."""

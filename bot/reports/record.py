@@ -40,6 +40,8 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class StrategyResult:
+    """What one strategy made of its share of the account, fees counted as paid."""
+
     name: str
     price_usd: Decimal
     funding_usd: Decimal

@@ -20,17 +20,17 @@ from bot.model.account import MarginMode
 from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, exact
-from bot.model.order import Fill, FundingPayment, Liquidation, Purpose
-from bot.model.panel import FloatArray, Panel
+from bot.model.order import Fill, FundingPayment, Liquidation
+from bot.model.panel import Panel
 from bot.pipeline.mandate import Mandate
-from bot.pipeline.market import Prepared, rows_needed
+from bot.pipeline.market import Prepared
 from bot.reports.record import Curves, Note, RunRecord, StrategyResult
 from bot.sim.bars import Bar, BarMarket, Bars, Frictions
 from bot.sim.exchange import Exchange, Rules
 from bot.trader.desk import Desk
 
 ACCOUNT = "trader"
-CHUNK_ROWS = 2048
+CHUNK_ROWS = 1024
 
 Progress = Callable[[int, int], None]
 
@@ -59,7 +59,9 @@ def run(test: Backtest, progress: Progress | None = None) -> RunRecord:
     """Run it to the end. Raises DataError where data is missing and the test does not say what to do about it."""
     began = time.perf_counter()
     if test.panel.rows - test.first_row < 2:
-        raise DataError(f"{test.name}: a backtest needs at least two bars, found {test.panel.rows - test.first_row}")
+        raise DataError(
+            f"{test.name}: a backtest needs at least two bars, found {test.panel.rows - test.first_row}"
+        )
     if not test.settle_gaps:
         refuse_gaps(test.panel)
     runner = _Runner(test)
@@ -98,7 +100,7 @@ class _Runner:
         self.prepared = Prepared.of(test.panel, test.instruments, test.mandate)
         self.bars = Bars(test.panel)
         self.silent = self.bars.silent_rows > test.max_gap_h * 3_600_000 / test.panel.grid.interval_ms
-        self.any_silent = self.silent.any(axis=1)
+        self.any_silent = [bool(row.any()) for row in self.silent]
         exchange = Exchange(test.instruments, test.rules)
         start_ms = test.panel.grid.time_ms(test.first_row) - test.panel.grid.interval_ms
         exchange.deposit(ACCOUNT, test.equity_usd, start_ms)
@@ -111,7 +113,9 @@ class _Runner:
         equity = float(test.equity_usd)
         memory = Memory.blank(len(test.mandate.strategies), len(test.instruments), equity)
         self.desk = Desk(test.mandate, test.instruments, memory)
-        self.guarded = test.mandate.execution.stop_loss is not None or test.mandate.execution.take_profit is not None
+        self.guarded = (
+            test.mandate.execution.stop_loss is not None or test.mandate.execution.take_profit is not None
+        )
         self.plan = NO_ORDERS
         self.fills: list[Fill] = []
         self.payments: list[FundingPayment] = []
@@ -134,8 +138,9 @@ class _Runner:
         if self.any_silent[row]:
             self._settle_silent(row, bar)
         self._absorb()
-        self._draw(row)
-        decision = self.desk.decide(self.prepared.at(row), self._view())
+        view = self._view()
+        self._draw(row, view.equity_usd)
+        decision = self.desk.decide(self.prepared.at(row), view)
         self.plan = decision.plan
         if decision.findings:
             self.findings.update(finding.rule for finding in decision.findings)
@@ -164,16 +169,16 @@ class _Runner:
             return
         self.desk.absorb(events, self.market.lots)
         for event in events:
-            if isinstance(event, FundingPayment):
+            if type(event) is FundingPayment:
                 self.payments.append(event)
-            elif isinstance(event, Fill):
+            elif type(event) is Fill:
                 self.fills.append(event)
             elif isinstance(event, Liquidation):
                 self.liquidations.append(event)
 
-    def _draw(self, row: int) -> None:
+    def _draw(self, row: int, equity_usd: float) -> None:
         at, account = row - self.test.first_row, self.market.account
-        self.equity[at] = self.market.equity_usd
+        self.equity[at] = equity_usd
         self.funding[at] = account.funding_usd
         self.fees[at] = account.fees_usd
         self.sizes[at] = self.market.size
@@ -236,11 +241,7 @@ class _Runner:
             offset = self.test.first_row
             value = self.sizes[chunk] * self.bars.mark[start + offset : start + offset + CHUNK_ROWS]
             gross[chunk], net[chunk] = np.abs(value).sum(axis=1), value.sum(axis=1)
-            held = np.flatnonzero(gross[chunk] > 0)
-            nearest = np.full(len(value), np.inf)
-            for at in held:
-                nearest[at] = self.prepared.tiers.liquidation_distance(value[at], self.equity[start + at]).min()
-            distance[chunk] = nearest
+            distance[chunk] = self.prepared.tiers.liquidation_distance(value, self.equity[chunk]).min(axis=1)
         price = self.equity - float(self.test.equity_usd) - self.funding + self.fees
         return Curves(times_ms, self.equity, price, self.funding, self.fees, gross, net, distance)
 
@@ -256,5 +257,7 @@ class _Runner:
             )
         forfeited = self.market.account.forfeited_usd
         if forfeited != ZERO:
-            sentences.append(f"{forfeited:,.2f} USD of margin went to the liquidator; it is part of the price result")
+            sentences.append(
+                f"{forfeited:,.2f} USD of margin went to the liquidator; it is part of the price result"
+            )
         return sentences

@@ -220,8 +220,8 @@ def _scores_are_valid(strategy: Strategy, name: str, panel: Panel) -> str:
     rows = _walked(panel)
     table = SignalTable.of(strategy, panel)
     width = len(panel.instruments)
-    flat = np.zeros(width)
-    opinion = strategy.forecast(View(table, rows[-1], panel.grid.time_ms(rows[-1]), flat, flat))
+    flat, never = np.zeros(width), np.zeros(width, dtype=np.int64)
+    opinion = strategy.forecast(View(table, rows[-1], panel.grid.time_ms(rows[-1]), flat, never))
     if not isinstance(opinion, Opinion):
         raise _Broken("forecast() must return view.opinion(scores, because)")
     if np.shape(opinion.scores) != (width,):

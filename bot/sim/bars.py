@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
@@ -18,7 +19,17 @@ from bot.model.account import Account, MarginMode
 from bot.model.decision import LotsArray, OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.money import exact
-from bot.model.order import Fill, FundingPayment, Liquidation, Order, OrderReport, OrderStatus, Purpose, Side, TriggerKind
+from bot.model.order import (
+    Fill,
+    FundingPayment,
+    Liquidation,
+    Order,
+    OrderReport,
+    OrderStatus,
+    Purpose,
+    Side,
+    TriggerKind,
+)
 from bot.model.panel import FloatArray, Panel
 from bot.sim.exchange import Exchange
 
@@ -39,12 +50,12 @@ class Frictions:
     def cost(self, order_usd: float, volume_usd: float) -> float:
         """Relative distance from the open at which an order of this size fills."""
         share = order_usd / volume_usd if volume_usd > 0 else UNKNOWN_VOLUME_SHARE
-        return (self.half_spread_bps + self.impact_bps * share**0.5) * BPS
+        return (self.half_spread_bps + self.impact_bps * float(share**0.5)) * BPS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bar:
-    """One bar for all instruments, arrays of shape (instruments,).
+    """One bar for all instruments, arrays of shape (instruments,); made anew for every bar, so not frozen.
 
     `open`, `funding_rate` and `volume_usd` are NaN where unknown. `low`, `high`, `mark` and `oracle` carry the last
     known mark over bars that are missing, and are 0 before an instrument's first.
@@ -75,20 +86,21 @@ class Bars:
         self.open = panel.open.values
         self.low = _or_else(panel.low.values, carried)
         self.high = _or_else(panel.high.values, carried)
-        self.oracle = carried if "oracle" not in panel.fields else _or_else(panel.oracle.values, carried)
+        own_oracle = "oracle" in panel.fields and panel.fields["oracle"] is not panel.fields["mark"]
+        self.oracle = _or_else(panel.oracle.values, carried) if own_oracle else carried
         self.funding_rate = panel.funding_rate.values
         self.volume_usd = panel.volume_usd.values
 
     def at(self, row: int) -> Bar:
-        end_ms = self.panel.grid.time_ms(row)
+        end_ms, mark = self.panel.grid.time_ms(row), self.mark[row]
         return Bar(
             end_ms - self.panel.grid.interval_ms,
             end_ms,
             self.open[row],
             self.high[row],
             self.low[row],
-            self.mark[row],
-            self.oracle[row],
+            mark,
+            mark if self.oracle is self.mark else self.oracle[row],
             self.funding_rate[row],
             self.volume_usd[row],
         )
@@ -143,8 +155,11 @@ class BarMarket:
         self.unpaid_hours = 0  # settlements of held positions whose rate is unknown
         self._events: list[TapeEvent] = []
         self._lot = np.array([float(instrument.lot) for instrument in instruments])
-        self._rate = np.array([max(float(rate) for _, rate, _ in i.maintenance) for i in instruments])
-        self._after_margin = np.zeros(width)  # size less the most that maintenance can take of it, in coins
+        cap = float(exchange.rules.funding_cap_per_hour)
+        self._rate = np.array([max(float(rate) for _, rate, _ in i.maintenance) + cap for i in instruments])
+        self._after_margin = np.zeros(
+            width
+        )  # size less the most that margin and funding can take of it, in coins
         self._isolated: dict[str, int] = {}
         for name in self.account.positions:
             self._mirror(name)
@@ -183,12 +198,14 @@ class BarMarket:
             self._fire_triggers(bar)
             self._trade_through(bar)
             self._absorb()
+        solvent = True
         if self.account.positions and self._in_danger(bar):
+            solvent = False
             self._mark_at_worst(bar)
             self._absorb()
         self.mark = bar.mark
         if self.account.positions:
-            self._settle(bar)
+            self._settle(bar, solvent)
             self._absorb()
 
     def settle_at_last_price(self, name: str, time_ms: int) -> OrderReport:
@@ -245,7 +262,10 @@ class BarMarket:
                 self.exchange.trade_through(report.order.instrument, low, high, bar.end_ms)
 
     def _in_danger(self, bar: Bar) -> bool:
-        """Whether the bar's worst prices could liquidate anything. A bound: never False when they could."""
+        """Whether the bar's worst prices and its funding could liquidate anything; never False when they could.
+
+        The bound takes every position in its highest margin tier and its funding at the cap, all at worst prices.
+        """
         worst = np.where(self.size > 0, bar.low, bar.high)
         spare = float(self.account.cash_usd) + float(self._after_margin @ worst)
         for name, column in self._isolated.items():
@@ -260,34 +280,40 @@ class BarMarket:
         worst = np.where(self.size > 0, bar.low, bar.high)
         held = list(self.account.positions)
         for name in held:
-            self._quote(self.columns[name], float(worst[self.columns[name]]), self.account.lots(name), bar, bar.end_ms)
+            self._quote(
+                self.columns[name], float(worst[self.columns[name]]), self.account.lots(name), bar, bar.end_ms
+            )
         before: dict[str, int] = {}
         while (lots := {name: position.lots for name, position in self.account.positions.items()}) != before:
             before = lots  # what a partial liquidation left falls due again within the same bar
             self._set_marks(held, worst, bar.end_ms)
         self._withdraw_quotes(held, bar.end_ms)
 
-    def _settle(self, bar: Bar) -> None:
+    def _settle(self, bar: Bar, solvent: bool) -> None:
         rates, oracles = {}, {}
         quoted = self._quote_open_orders(bar, bar.mark, bar.end_ms)
-        self._set_marks((*self.account.positions, *quoted), bar.mark, bar.end_ms)
+        self._set_marks((*self.account.positions, *quoted), bar.mark, bar.end_ms, solvent and not quoted)
         self._withdraw_quotes(quoted, bar.end_ms)
+        marks, columns = self.exchange.marks, self.columns
+        oracle_is_mark = bar.oracle is bar.mark
         for name in self.account.positions:
-            column = self.columns[name]
-            rate, oracle = float(bar.funding_rate[column]), float(bar.oracle[column])
-            if rate != rate:
+            column = columns[name]
+            rate = float(bar.funding_rate[column])
+            if isnan(rate):
                 self.unpaid_hours += 1
                 continue
             rates[name] = exact(rate)
-            oracles[name] = self.exchange.marks[name] if oracle == bar.mark[column] else exact(oracle)
-        self.exchange.settle_funding(rates, oracles, bar.end_ms)
+            oracles[name] = marks[name] if oracle_is_mark else exact(float(bar.oracle[column]))
+        self.exchange.settle_funding(rates, oracles, bar.end_ms, solvent=solvent)
 
     # Quotes, marks and mirrors
 
     def _quote(self, column: int, price: float, lots: int, bar: Bar, time_ms: int) -> None:
         """Let the outside market bid and offer around `price`, as far from it as an order of `lots` would move it."""
         cost = self.frictions.cost(abs(lots) * self._lot[column] * price, float(bar.volume_usd[column]))
-        bid, ask = (exact(price),) * 2 if cost == 0 else (exact(price * (1 - cost)), exact(price * (1 + cost)))
+        bid, ask = (
+            (exact(price),) * 2 if cost == 0 else (exact(price * (1 - cost)), exact(price * (1 + cost)))
+        )
         self.exchange.quote(self.instruments[column].name, bid, ask, time_ms)
 
     def _quote_open_orders(self, bar: Bar, prices: FloatArray, time_ms: int) -> list[str]:
@@ -306,18 +332,20 @@ class BarMarket:
         for name in names:
             self.exchange.quote(name, None, None, time_ms)
 
-    def _set_marks(self, names: Iterable[str], prices: FloatArray, time_ms: int) -> None:
+    def _set_marks(
+        self, names: Iterable[str], prices: FloatArray, time_ms: int, solvent: bool = False
+    ) -> None:
         columns = self.columns
         marks = {name: exact(price) for name in names if (price := float(prices[columns[name]])) > 0}
         if marks:
-            self.exchange.set_marks(marks, time_ms)
+            self.exchange.set_marks(marks, time_ms, solvent=solvent)
 
     def _absorb(self) -> None:
         """Take over what the exchange reports, and bring the vectors up to date with it."""
         for account, event in self.exchange.drain():
             if account == self.name:
                 self._events.append(event)
-                if isinstance(event, Fill):
+                if type(event) is Fill:
                     self._mirror(event.instrument)
 
     def _mirror(self, name: str) -> None:

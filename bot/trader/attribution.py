@@ -62,6 +62,9 @@ class Attribution:
 
     def payment(self, payment: FundingPayment, column: int) -> None:
         """Divide funding by what each strategy holds; opposite holdings pay each other their part."""
+        if len(self.held_lots) == 1:
+            self.funding_usd[0] += payment.usd
+            return
         held = self.held_lots[:, column].tolist()
         if sum(held) == 0:
             held = [1] + [0] * (len(held) - 1)
@@ -71,7 +74,10 @@ class Attribution:
     def price_usd(self, k: int, mark: FloatArray) -> Decimal:
         """Price profit of strategy `k`, its open lots at `mark`."""
         value = sum(
-            (self.instruments[c].notional(int(self.held_lots[k, c]), exact(mark[c])) for c in np.flatnonzero(self.held_lots[k])),
+            (
+                self.instruments[c].notional(int(self.held_lots[k, c]), exact(mark[c]))
+                for c in np.flatnonzero(self.held_lots[k])
+            ),
             ZERO,
         )
         return self.cash_usd[k] + value

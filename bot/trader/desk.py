@@ -37,13 +37,15 @@ class Desk:
         self.last: Decision | None = None
         self._columns = {instrument.name: column for column, instrument in enumerate(instruments)}
 
-    def absorb(self, events: Sequence[OrderReport | Fill | FundingPayment | Liquidation], lots: np.ndarray) -> None:
+    def absorb(
+        self, events: Sequence[OrderReport | Fill | FundingPayment | Liquidation], lots: np.ndarray
+    ) -> None:
         """Take in what the venue did; `lots` is what the account holds after it."""
         held_before = self.attribution.held_lots
         for event in events:
-            if isinstance(event, FundingPayment):
+            if type(event) is FundingPayment:
                 self.attribution.payment(event, self._columns[event.instrument])
-            elif isinstance(event, Fill):
+            elif type(event) is Fill:
                 self._fill(event, lots)
         if self.attribution.held_lots is not held_before:
             self.memory = replace(self.memory, held_lots=self.attribution.held_lots)
