@@ -2,103 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
-from bot.errors import StateError
-from bot.journal.reader import Facts, Reader, moment, order_facts, size
+from bot.errors import ConfigError
+from bot.journal.book import fill_facts, order_facts
+from bot.journal.reader import Facts, Reader, Row, moment
+from bot.journal.status import WRITTEN_IN, finding_facts
 
-_ABOUT_COIN: Final = """
-SELECT id FROM decision WHERE id IN (
-    SELECT decision_id FROM forecast WHERE instrument = ?1 UNION SELECT decision_id FROM target WHERE instrument = ?1
-    UNION SELECT decision_id FROM finding WHERE instrument = ?1
-    UNION SELECT decision_id FROM orders WHERE instrument = ?1
-    UNION SELECT decision_id FROM cancel WHERE instrument = ?1)
+# A coin's latest change is the last decision that asked for something; failing that, the last that spoke of it.
+_CHANGED: Final = """
+SELECT decision.* FROM decision WHERE id IN (
+    SELECT decision_id FROM orders WHERE instrument = ?1 UNION SELECT decision_id FROM cancel WHERE instrument = ?1)
 ORDER BY time_ms DESC LIMIT 1"""
+_SPOKEN_OF: Final = """
+SELECT decision.* FROM decision WHERE id IN (
+    SELECT decision_id FROM forecast WHERE instrument = ?1 UNION SELECT decision_id FROM target WHERE instrument = ?1
+    UNION SELECT decision_id FROM finding WHERE instrument = ?1)
+ORDER BY time_ms DESC LIMIT 1"""
+_NEWEST: Final = "SELECT * FROM decision ORDER BY time_ms DESC LIMIT 1"
+
+_PARTS: Final = ("forecasts", "targets", "findings", "cancels", "orders", "fills", "liquidations")
+_MINE: Final = {
+    "forecast": "SELECT * FROM forecast WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2)"
+    " ORDER BY instrument, strategy",
+    "target": "SELECT * FROM target WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY instrument",
+    "finding": "SELECT * FROM finding WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, ''))"
+    " ORDER BY number",
+    "cancel": "SELECT * FROM cancel WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY order_id",
+    "orders": "SELECT * FROM orders WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY rowid",
+    "fill": "SELECT fill.* FROM orders JOIN fill USING (client_id) WHERE decision_id = ?1"
+    " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY trade_id",
+}
+_SINCE: Final = """
+SELECT * FROM fill WHERE instrument = ?1 AND time_ms >= ?2
+    AND client_id NOT IN (SELECT client_id FROM orders WHERE decision_id = ?3) ORDER BY trade_id"""
 
 
 def explain(reader: Reader, name: str) -> Facts:
     """The story behind `name`: a decision's id, `latest`, an order's client id, a coin, a trade's or an order's number.
 
-    Tried in this order; for all but a decision the story is cut to one coin. StateError if there is no such thing.
+    Tried in this order; for all but a decision the story is cut to one coin. A coin's story is of its latest change,
+    with what the venue did to it `since` and what the newest decision thinks of it `now`. ConfigError for a name that
+    the journal doesn't know.
     """
-    if name == "latest":
-        newest = reader.one("SELECT id FROM decision ORDER BY time_ms DESC LIMIT 1")
-        if newest is not None:
-            return _story(reader, "decision", newest["id"], newest["id"], None)
-    if reader.one("SELECT id FROM decision WHERE id = ?", name.lower()) is not None:
-        return _story(reader, "decision", name.lower(), name.lower(), None)
+    decision = reader.one(_NEWEST) if name == "latest" else _decision(reader, name.lower())
+    if decision is not None:
+        return _story(reader, "decision", decision["id"], decision, None)
     order = reader.one("SELECT * FROM orders WHERE client_id = ?", name)
     if order is not None:
         return _of_order(reader, "order", name, order)
-    coin = reader.one(
-        "SELECT name FROM instrument WHERE name = ?1 COLLATE NOCASE ORDER BY name = ?1 DESC", name
-    )
+    coin = reader.find_coin(name)
     if coin is not None:
-        about = reader.one(_ABOUT_COIN, coin["name"])
-        if about is None:
-            raise StateError(
-                f"no decision has been about {coin['name']} yet; see what was with `hedgerow orders --all`"
-            )
-        return _story(reader, "coin", coin["name"], about["id"], coin["name"])
-    if name.isdigit() and len(name) < 19:
+        return _of_coin(reader, coin)
+    if name.isdecimal() and len(name) < 19:
         return _of_number(reader, int(name))
+    # Orders that the venue makes itself, such as a liquidation's, are known by their fills only.
+    fill = reader.one("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", name)
+    if fill is not None:
+        return _of_venue(reader, "order", name, fill)
     raise _unknown(name)
+
+
+def _of_coin(reader: Reader, coin: str) -> Facts:
+    decision = reader.one(_CHANGED, coin) or reader.one(_SPOKEN_OF, coin)
+    if decision is None:
+        raise ConfigError(
+            f"no decision has spoken of {coin} yet: no strategy scored it and no rule found anything; "
+            f"`hedgerow explain latest` shows what they did speak of"
+        )
+    story = _story(reader, "coin", coin, decision, coin)
+    since = reader.each(_SINCE, coin, decision["time_ms"], decision["id"])
+    newest = reader.one(_NEWEST)
+    assert newest is not None
+    now = _story(reader, "decision", newest["id"], newest, coin)
+    same = story["decision"]["written_in"] == now["decision"]["written_in"]
+    parts = ("decision", "forecasts", "targets", "findings")
+    return {
+        **story,
+        "since": [fill_facts(reader, row) for row in since],
+        "now": None if same else {part: now[part] for part in parts},
+    }
 
 
 def _of_number(reader: Reader, number: int) -> Facts:
     fill = reader.one("SELECT * FROM fill WHERE trade_id = ?", number)
-    if fill is None:
-        order = reader.one("SELECT * FROM orders WHERE order_id = ?", number)
+    if fill is not None:
+        order = reader.one("SELECT * FROM orders WHERE client_id = ?", fill["client_id"])
         if order is None:
-            raise _unknown(str(number))
-        return _of_order(reader, "order", order["client_id"], order)
-    order = reader.one("SELECT * FROM orders WHERE client_id = ?", fill["client_id"])
-    if order is not None:
+            return _of_venue(reader, "trade", str(number), fill)
         return _of_order(reader, "trade", str(number), order)
-    # The venue's own doing: a liquidation or a settlement, which no decision asked for.
+    order = reader.one("SELECT * FROM orders WHERE order_id = ?", number)
+    if order is None:
+        raise _unknown(str(number))
+    return _of_order(reader, "order", order["client_id"], order)
+
+
+def _of_order(reader: Reader, kind: str, name: str, order: Row) -> Facts:
+    if order["decision_id"] is not None:
+        decision = _decision(reader, order["decision_id"])
+        return _story(reader, kind, name, decision, order["instrument"])
+    fills = reader.each("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", order["client_id"])
     return {
-        **_story(reader, "trade", str(number), None, fill["instrument"]),
-        "fills": [_fill(fill, reader.size_decimals())],
-        "liquidations": reader.all(
-            "SELECT kind, price, forfeited_usd FROM liquidation WHERE instrument = ? AND time_ms = ?",
-            fill["instrument"],
-            fill["time_ms"],
-        ),
+        **_story(reader, kind, name, None, order["instrument"]),
+        "orders": [order_facts(reader, order)],
+        "fills": [fill_facts(reader, row) for row in fills],
     }
 
 
-def _of_order(reader: Reader, kind: str, name: str, order: Mapping[str, Any]) -> Facts:
-    story = _story(reader, kind, name, order["decision_id"], order["instrument"])
-    if order["decision_id"] is None:
-        decimals = reader.size_decimals()
-        fills = reader.all("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", order["client_id"])
-        story |= {"orders": [order_facts(order, decimals)], "fills": [_fill(row, decimals) for row in fills]}
-    return story
-
-
-def _story(reader: Reader, kind: str, name: str, decision_id: str | None, instrument: str | None) -> Facts:
-    """A decision and all that hangs on it; `written_in` is the one it repeats, or itself."""
-    story: Facts = {
-        "kind": kind,
-        "id": name,
-        "instrument": instrument,
-        "decision": None,
-        **{
-            part: []
-            for part in ("forecasts", "targets", "findings", "cancels", "orders", "fills", "liquidations")
-        },
+def _of_venue(reader: Reader, kind: str, name: str, fill: Row) -> Facts:
+    """The venue's own doing: a liquidation or a settlement, which no decision asked for."""
+    liquidations = reader.each(
+        "SELECT * FROM liquidation WHERE instrument = ? AND time_ms = ?", fill["instrument"], fill["time_ms"]
+    )
+    return {
+        **_story(reader, kind, name, None, fill["instrument"]),
+        "fills": [fill_facts(reader, fill)],
+        "liquidations": [
+            {"kind": row["kind"], "price": Decimal(row["price"]), "usd": -Decimal(row["forfeited_usd"])}
+            for row in liquidations
+        ],
     }
-    decision = reader.one("SELECT * FROM decision WHERE id = ?", decision_id)
+
+
+def _decision(reader: Reader, name: str) -> Facts | None:
+    return reader.one("SELECT * FROM decision WHERE id = ?", name)
+
+
+def _story(reader: Reader, kind: str, name: str, decision: Row | None, coin: str | None) -> Facts:
+    """A decision and all that hangs on the one it was `written_in`: itself, or the one that it `repeats`."""
+    story: Facts = {"kind": kind, "id": name, "coin": coin, "decision": None, **{part: [] for part in _PARTS}}
     if decision is None:
         return story
-    full = reader.one(
-        "SELECT id FROM decision WHERE is_full = 1 AND time_ms <= ? ORDER BY time_ms DESC LIMIT 1",
-        decision["time_ms"],
-    )
-    written_in = decision["id"] if full is None else full["id"]
-    decimals = reader.size_decimals()
+    full = decision if decision["is_full"] else reader.one(WRITTEN_IN, decision["time_ms"])
+    assert full is not None, "a run's first decision is always written in full"
+
+    def rows(table: str) -> Iterator[Row]:
+        return reader.each(_MINE[table], full["id"], coin)
+
     return {
         **story,
         "decision": {
@@ -106,63 +148,41 @@ def _story(reader: Reader, kind: str, name: str, decision_id: str | None, instru
             **moment("time", decision["time_ms"]),
             "state": decision["state"],
             "equity_usd": Decimal(decision["equity_usd"]),
-            "written_in": written_in,
+            "written_in": full["id"],
+            "repeats": None if decision["is_full"] else {"id": full["id"], **moment("time", full["time_ms"])},
         },
-        "forecasts": [_aim(row, decimals) for row in _of(reader, "forecast", written_in, instrument)],
-        "targets": [_aim(row, decimals) for row in _of(reader, "target", written_in, instrument)],
-        "findings": [
-            {part: row[part] for part in ("rule", "instrument", "detail")}
-            for row in _of(reader, "finding", written_in, instrument)
-        ],
-        "cancels": [
-            {part: row[part] for part in ("client_id", "order_id", "instrument", "because")}
-            for row in _of(reader, "cancel", decision["id"], instrument)
-        ],
-        "orders": [order_facts(row, decimals) for row in _of(reader, "orders", decision["id"], instrument)],
-        "fills": [_fill(row, decimals) for row in _of(reader, "fill", decision["id"], instrument)],
+        "forecasts": [_forecast(reader, row) for row in rows("forecast")],
+        "targets": [_aim(reader, row) for row in rows("target")],
+        "findings": [finding_facts(row) for row in rows("finding")],
+        "cancels": [_cancel(row) for row in rows("cancel")],
+        "orders": [order_facts(reader, row) for row in rows("orders")],
+        "fills": [fill_facts(reader, row) for row in rows("fill")],
     }
 
 
-_OF: Final = {
-    "forecast": "SELECT * FROM forecast WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2)"
-    " ORDER BY instrument, strategy",
-    "target": "SELECT * FROM target WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY instrument",
-    "finding": "SELECT * FROM finding WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, '')) ORDER BY number",
-    "cancel": "SELECT * FROM cancel WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY order_id",
-    "orders": "SELECT * FROM orders WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY rowid",
-    "fill": "SELECT fill.* FROM orders JOIN fill USING (client_id) WHERE decision_id = ?1"
-    " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY trade_id",
-}
-
-
-def _of(reader: Reader, table: str, decision_id: str, instrument: str | None) -> list[Mapping[str, Any]]:
-    return reader.all(_OF[table], decision_id, instrument)
-
-
-def _aim(row: Mapping[str, Any], decimals: Mapping[str, int]) -> Facts:
-    """A forecast or a target, its lots in coins."""
-    places = decimals.get(row["instrument"])
-    kept = {part: row[part] for part in ("strategy", "instrument", "score", "because") if part in row}
-    return {**kept, "wanted": size(row["wanted_lots"], places), "allowed": size(row["allowed_lots"], places)}
-
-
-def _fill(row: Mapping[str, Any], decimals: Mapping[str, int]) -> Facts:
-    amounts = ("price", "notional_usd", "fee_usd", "closed_pnl_usd")
+def _forecast(reader: Reader, row: Row) -> Facts:
     return {
-        "trade_id": row["trade_id"],
-        **moment("time", row["time_ms"]),
-        "client_id": row["client_id"],
-        "instrument": row["instrument"],
-        "side": row["side"],
-        "size": size(row["lots"], decimals.get(row["instrument"])),
-        **{name: Decimal(row[name]) for name in amounts},
-        "is_maker": bool(row["is_maker"]),
-        "purpose": row["purpose"],
+        "strategy": row["strategy"],
+        "score": row["score"],
+        **_aim(reader, row),
+        "because": row["because"],
     }
 
 
-def _unknown(name: str) -> StateError:
-    return StateError(
-        f"the journal knows no decision, order, coin or trade '{name}'; `hedgerow orders --all` lists orders, "
-        f"'latest' is the last decision"
+def _aim(reader: Reader, row: Row) -> Facts:
+    """What of a forecast or a target was wanted and what was allowed, in coins with their sign."""
+    coin = row["instrument"]
+    wanted, allowed = (reader.size(coin, row[name]) for name in ("wanted_lots", "allowed_lots"))
+    return {"coin": coin, "wanted": wanted, "allowed": allowed}
+
+
+def _cancel(row: Row) -> Facts:
+    names = ("client_id", "order_id", "because")
+    return {"coin": row["instrument"], **{name: row[name] for name in names}}
+
+
+def _unknown(name: str) -> ConfigError:
+    return ConfigError(
+        f"the journal knows no decision, order, trade or coin '{name}'; "
+        f"`hedgerow orders --all` lists orders with their decisions, `hedgerow explain latest` tells the last one"
     )

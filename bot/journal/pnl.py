@@ -3,88 +3,100 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
 from bot.clock import utc
-from bot.journal.reader import DAY_MS, ZERO, Facts, Reader, moment, split
+from bot.journal.reader import DAY_MS, PARTS, Facts, Reader, Split, minus, moment, split
 
-Split = dict[str, Decimal]
-
-PARTS: Final = ("price_usd", "funding_usd", "fees_usd", "net_usd")
+# Money is written in millionths of a dollar, so whole millionths are summed where the rows are, exactly and fast.
+# Price is what fills have closed and positions stand at, less margin that went to a liquidator.
+_BY_COIN: Final = """
+SELECT coin, part, sum(CAST(round(usd * 1000000) AS INTEGER)) AS micros FROM (
+    SELECT instrument AS coin, 'price' AS part, closed_pnl_usd AS usd FROM fill
+    UNION ALL SELECT instrument, 'fees', -fee_usd FROM fill
+    UNION ALL SELECT instrument, 'funding', usd FROM funding
+    UNION ALL SELECT instrument, 'price', unrealised_usd FROM position
+    UNION ALL SELECT instrument, 'price', -forfeited_usd FROM liquidation
+) GROUP BY coin, part"""
 
 
 def pnl(reader: Reader) -> Facts:
-    """`price + funding − fees = net` for every row; days, coins and strategies each sum to `total`.
+    """`price + funding + fees = total` in every row, `opening_usd + total = equity_usd`; days, coins and strategies
+    each sum to `pnl`.
 
     What the coins' fills, payments and positions can't explain of the account's own totals is in `suspense`, and what
     no strategy answers for in `unattributed`; they are 0 unless something was missed. A UTC day has what came after
-    its first midnight up to and including its last.
+    its first midnight up to and including its last, and `today` is the one that the last cycle belongs to.
     """
-    point = reader.one("SELECT * FROM equity ORDER BY time_ms DESC LIMIT 1")
-    total = _nothing() if point is None else split(point)
+    total = split(reader.last)
     coins = _by_coin(reader)
     strategies = {
-        row["strategy"]: split(row) for row in reader.all("SELECT * FROM strategy_pnl ORDER BY strategy")
+        row["strategy"]: split(row) for row in reader.each("SELECT * FROM strategy_pnl ORDER BY strategy")
     }
-    equity = None if point is None else Decimal(point["equity_usd"])
     return {
-        **moment("time", None if point is None else point["time_ms"]),
-        "equity_usd": equity,
-        "opening_usd": None if equity is None else equity - total["net_usd"],
-        "total": total,
-        "days": _by_day(reader),
-        "coins": [{"instrument": name, **row} for name, row in sorted(coins.items())],
-        "suspense": _minus(total, _sum(coins.values())),
+        **moment("time", reader.last_ms),
+        **worth(reader),
+        "pnl": total,
+        "today": today(reader),
         "strategies": [{"strategy": name, **row} for name, row in strategies.items()],
-        "unattributed": _minus(total, _sum(strategies.values())) if strategies else None,
+        "unattributed": minus(total, _sum(strategies.values())) if strategies else None,
+        "coins": [{"coin": name, **row} for name, row in sorted(coins.items())],
+        "suspense": minus(total, _sum(coins.values())),
+        "days": _by_day(reader),
     }
+
+
+def worth(reader: Reader) -> Facts:
+    """Equity at the end of the last cycle, and what the account was opened with."""
+    if reader.last is None:
+        return {"equity_usd": None, "opening_usd": None}
+    equity = Decimal(reader.last["equity_usd"])
+    return {"equity_usd": equity, "opening_usd": equity - split(reader.last)["total"]}
+
+
+def today(reader: Reader) -> Facts | None:
+    """The UTC day that the last cycle belongs to; None before the first cycle."""
+    if reader.last is None:
+        return None
+    start_ms = _day_of(reader.last["time_ms"]) * DAY_MS
+    before = reader.one("SELECT * FROM equity WHERE time_ms <= ? ORDER BY time_ms DESC LIMIT 1", start_ms)
+    return {"day": utc(start_ms)[:10], **minus(split(reader.last), split(before))}
+
+
+def _day_of(time_ms: int) -> int:
+    """What is settled or closed at midnight belongs to the day that ends then."""
+    return (time_ms - 1) // DAY_MS
 
 
 def _by_day(reader: Reader) -> list[Facts]:
-    rows = reader.all(
-        "SELECT max(time_ms) AS time_ms, (time_ms - 1) / ? AS day, equity_usd, price_pnl_usd, funding_pnl_usd, fees_usd"
-        " FROM equity GROUP BY day ORDER BY day",
+    # max() makes SQLite take the other columns from the row that has it.
+    rows = reader.each(
+        "SELECT max(time_ms) AS time_ms, equity_usd, price_pnl_usd, funding_pnl_usd, fees_usd"
+        " FROM equity GROUP BY (time_ms - 1) / ? ORDER BY time_ms",
         DAY_MS,
     )
-    days, before = [], _nothing()
+    days, before = [], split(None)
     for row in rows:
         after = split(row)
-        day = {"day": utc(row["day"] * DAY_MS)[:10], **_minus(after, before)}
-        days.append({**day, "equity_usd": Decimal(row["equity_usd"])})
+        day = utc(_day_of(row["time_ms"]) * DAY_MS)[:10]
+        days.append({"day": day, **minus(after, before), "equity_usd": Decimal(row["equity_usd"])})
         before = after
     return days
 
 
 def _by_coin(reader: Reader) -> dict[str, Split]:
-    """Price is what fills have closed and positions stand at, less margin that went to a liquidator."""
-    coins: dict[str, Split] = defaultdict(_nothing)
-    for row in reader.all("SELECT instrument, closed_pnl_usd, fee_usd FROM fill"):
-        coin = coins[row["instrument"]]
-        coin["price_usd"] += Decimal(row["closed_pnl_usd"])
-        coin["fees_usd"] += Decimal(row["fee_usd"])
-    for row in reader.all("SELECT instrument, usd FROM funding"):
-        coins[row["instrument"]]["funding_usd"] += Decimal(row["usd"])
-    for row in reader.all("SELECT instrument, unrealised_usd FROM position"):
-        coins[row["instrument"]]["price_usd"] += Decimal(row["unrealised_usd"])
-    for row in reader.all("SELECT instrument, forfeited_usd FROM liquidation"):
-        coins[row["instrument"]]["price_usd"] -= Decimal(row["forfeited_usd"])
-    for coin in coins.values():
-        coin["net_usd"] = coin["price_usd"] + coin["funding_usd"] - coin["fees_usd"]
+    coins: dict[str, Split] = defaultdict(lambda: split(None))
+    for row in reader.each(_BY_COIN):
+        amount = Decimal(row["micros"]).scaleb(-6)
+        coins[row["coin"]][row["part"]] = amount
+        coins[row["coin"]]["total"] += amount
     return coins
 
 
-def _nothing() -> Split:
-    return dict.fromkeys(PARTS, ZERO)
-
-
-def _minus(one: Mapping[str, Decimal], other: Mapping[str, Decimal]) -> Split:
-    return {part: one[part] - other[part] for part in PARTS}
-
-
 def _sum(rows: Iterable[Split]) -> Split:
-    sums = _nothing()
+    sums = split(None)
     for row in rows:
         for part in PARTS:
             sums[part] += row[part]

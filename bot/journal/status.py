@@ -1,0 +1,110 @@
+"""How the newest run is doing: whether its daemon lives, what the account is worth, what the rules say."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Final
+
+from bot.errors import StateError
+from bot.journal.file import owner
+from bot.journal.pnl import today, worth
+from bot.journal.reader import Facts, Reader, Row, moment, split
+
+# The decision in which the one at a moment was last written in full: itself, or the one that it repeats.
+WRITTEN_IN: Final = (
+    "SELECT id, time_ms FROM decision WHERE is_full = 1 AND time_ms <= ? ORDER BY time_ms DESC LIMIT 1"
+)
+
+
+def status(reader: Reader, now_wall_ms: int) -> Facts:
+    """What the newest run says of itself. `daemon` is running, stopped, or gone (it ended without saying so).
+
+    Leverages are notional at mark over equity, `drawdown` a fraction of the highest equity that the risk rules have
+    seen, `today` the UTC day of the last cycle. StateError if no run has begun.
+    """
+    run = reader.one("SELECT * FROM run ORDER BY id DESC LIMIT 1")
+    if run is None:
+        raise StateError(f"journal {reader.path} has no run yet; start one with `hedgerow run CONFIG`")
+    pid = owner(reader.path)
+    over = "gone" if run["ended_wall_ms"] is None else "stopped"
+    seen = run["last_wall_ms"]
+    last = reader.one("SELECT * FROM decision ORDER BY time_ms DESC LIMIT 1")
+    return {
+        "journal": str(reader.path),
+        "daemon": over if pid is None else "running",
+        "pid": pid or None,  # 0: it lives, but has not said who it is
+        "run": run["id"],
+        "name": run["name"],
+        "mode": run["mode"],
+        "source": json.loads(run["source"]),
+        **moment("started_wall", run["started_wall_ms"]),
+        **moment("ended_wall", run["ended_wall_ms"]),
+        "cycles": run["cycles"],
+        "last_cycle_age_s": None if seen is None else max(0, now_wall_ms - seen) / 1000,
+        **moment("time", reader.last_ms),
+        "state": last and last["state"],
+        **worth(reader),
+        "pnl": split(reader.last),
+        "today": today(reader),
+        **_exposure(reader),
+        **_counts(reader),
+        "last_decision": last and {"id": last["id"], **moment("time", last["time_ms"])},
+        "findings": findings_at(reader, last["time_ms"]) if last else [],
+    }
+
+
+def _exposure(reader: Reader) -> Facts:
+    if reader.last is None:
+        names = (
+            "high_water_mark_usd",
+            "drawdown",
+            "gross_usd",
+            "net_usd",
+            "gross_leverage",
+            "net_leverage",
+        )
+        return dict.fromkeys(names)
+    equity = Decimal(reader.last["equity_usd"])
+    gross, net = Decimal(reader.last["gross_usd"]), Decimal(reader.last["net_usd"])
+    high = max(_high_water_mark(reader), equity)
+    return {
+        "high_water_mark_usd": high,
+        "drawdown": float(1 - equity / high) if high > 0 else None,
+        "gross_usd": gross,
+        "net_usd": net,
+        "gross_leverage": float(gross / equity) if equity > 0 else None,
+        "net_leverage": float(net / equity) if equity > 0 else None,
+    }
+
+
+def _high_water_mark(reader: Reader) -> Decimal:
+    """The one that the risk rules go by."""
+    memory = reader.one("SELECT content FROM memory")
+    return Decimal(0 if memory is None else repr(json.loads(memory["content"])["high_water_mark_usd"]))
+
+
+def _counts(reader: Reader) -> Facts:
+    counts = reader.one(
+        "SELECT (SELECT count(*) FROM position) AS positions,"
+        " (SELECT count(*) FROM orders WHERE status IN ('resting', 'waiting')) AS open_orders,"
+        " (SELECT count(*) FROM orders WHERE status = 'planned') AS unanswered_orders,"
+        " (SELECT count(*) FROM fill) AS fills,"
+        " (SELECT count(*) FROM liquidation) AS liquidations"
+    )
+    assert counts is not None
+    return counts
+
+
+def findings_at(reader: Reader, time_ms: int) -> list[Facts]:
+    """The rules that bound in the decision at `time_ms`, as it or the one it repeats was written down."""
+    full = reader.one(WRITTEN_IN, time_ms)
+    if full is None:
+        return []
+    query = "SELECT * FROM finding WHERE decision_id = ? ORDER BY number"
+    return [finding_facts(row) for row in reader.each(query, full["id"])]
+
+
+def finding_facts(row: Row) -> Facts:
+    """One row of `finding`; `coin` is None for the whole book."""
+    return {"rule": row["rule"], "coin": row["instrument"] or None, "detail": row["detail"]}
