@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from bot.model.decision import Decision, Memory, Opinion, OrderPlan, Targets
+from bot.model.decision import Decision, LotsArray, Memory, Opinion, OrderPlan, Targets
 from bot.model.instrument import simple_instrument
 from bot.model.panel import FloatArray, Panel
 from bot.pipeline.decide import forecast, remember
@@ -59,7 +59,7 @@ class Walk:
     rows: range
     scores: FloatArray
     previous: FloatArray
-    hours_held: FloatArray
+    since_ms: LotsArray
     opinions: tuple[Opinion, ...]
 
 
@@ -141,18 +141,17 @@ def walk(strategy: Strategy, panel: Panel, rows: range, name: str = "strategy") 
     width = len(panel.instruments)
     memory = Memory.blank(1, width, 1e5)
     nothing = Targets(np.zeros(width, np.int64), np.zeros((1, width), np.int64))
-    before, held, opinions = [], [], []
+    before, since, opinions = [], [], []
     for row in rows:
         market = prepared.at(row)
-        since = memory.since_ms[0]
         before.append(memory.scores[0].copy())
-        held.append(np.where(since > 0, (market.time_ms - since) / 3_600_000, 0.0))
+        since.append(memory.since_ms[0].copy())
         given = forecast(market, memory, slots)
         opinions.append(given[0])
         decision = Decision("check", market.time_ms, given, nothing, nothing, (), OrderPlan())
         memory = remember(memory, decision)
     scores = np.array([opinion.scores for opinion in opinions])
-    return Walk(rows, scores, np.array(before), np.array(held), tuple(opinions))
+    return Walk(rows, scores, np.array(before), np.array(since), tuple(opinions))
 
 
 def _told(error: Exception) -> str:
@@ -252,14 +251,14 @@ def _is_deterministic(strategy: Strategy, panel: Panel) -> str:
     fresh = replace(strategy)
     # Backwards and by another object: whatever it kept for itself on the way is gone, or of the wrong hour.
     for k in reversed(range(len(rows))):
-        previous, held = first.previous[k].copy(), first.hours_held[k].copy()
-        view = View(table, rows[k], panel.grid.time_ms(rows[k]), previous, held)
+        previous, since = first.previous[k].copy(), first.since_ms[k].copy()
+        view = View(table, rows[k], panel.grid.time_ms(rows[k]), previous, since)
         again = fresh.forecast(view)
         if not _same(np.where(again.ready, again.scores, previous), first.scores[k]):
             raise _Broken(
                 "asked again about the same hour it answers differently; all memory must come from the view"
             )
-        if not (_same(previous, first.previous[k]) and _same(held, first.hours_held[k])):
+        if not (_same(previous, first.previous[k]) and _same(since, first.since_ms[k])):
             raise _Broken("forecast() changes the view's arrays in place; make new ones")
     if any(not _same(values, kept[name]) for name, values in table.values.items()):
         raise _Broken("forecast() changes the signals in place; make new arrays")
