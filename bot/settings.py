@@ -187,6 +187,9 @@ class SizingSettings(Section):
         allow_inf_nan=True,
         description="a position is changed only when wanted and held differ by more than this share; inf = never resize",
     )
+    cooldown_h: int = Field(
+        24, ge=0, description="hours a coin is left alone after a stop, a liquidation or a settlement"
+    )
 
 
 class LimitSettings(Section):
@@ -203,8 +206,8 @@ class LimitSettings(Section):
         2.0, gt=0, le=50, description="longs minus shorts over equity, either sign"
     )
     max_open_interest_share: Share = Field(0.02, description="largest share of a coin's open interest")
-    max_volume_share: Share = Field(0.05, description="largest share of a coin's hourly volume in one order")
-    max_data_age_h: float = Field(3.0, gt=0, description="hours after which market data is stale")
+    max_volume_share: Share = Field(0.05, description="largest share of a coin's volume of the last 24 h")
+    max_data_age_h: int = Field(3, ge=1, description="hours after which market data is stale")
     max_mark_deviation: Share = Field(0.10, description="largest gap of mark to oracle price, a fraction")
     min_free_margin: float = Field(0.2, ge=0, lt=1, description="margin kept free, share of equity")
     min_liquidation_distance: float = Field(

@@ -6,6 +6,7 @@ here, in whole lots and exact dollars, and the books always add up to the accoun
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from bot.model.decision import LotsArray, apportion
 from bot.model.instrument import Instrument
 from bot.model.money import MICRO_USD, ZERO, exact
-from bot.model.order import Fill, FundingPayment
+from bot.model.order import Fill, FundingPayment, Liquidation
 from bot.model.panel import FloatArray
 
 
@@ -31,6 +32,7 @@ class Attribution:
         self.cash_usd = [ZERO] * strategies
         self.funding_usd = [ZERO] * strategies
         self.fees_usd = [ZERO] * strategies
+        self._divided: dict[int, list[int]] = {}  # how the last fill of each instrument was
 
     def fill(self, fill: Fill, column: int, wanted: LotsArray) -> None:
         """Divide a fill by how far each strategy is from what it wants; `wanted` as `held_lots`.
@@ -50,6 +52,7 @@ class Attribution:
             parts = [traded] + [0] * (len(held) - 1)
         paid = fill.notional_usd if traded > 0 else -fill.notional_usd
         self._trade(column, parts, _shares(paid, parts))
+        self._divided[column] = parts
         for k, fee in enumerate(_shares(fill.fee_usd, [abs(part) for part in parts])):
             self.fees_usd[k] += fee
 
@@ -59,6 +62,12 @@ class Attribution:
         if sum(parts) != 0:
             raise ValueError("only changes that cancel out can be crossed")
         self._trade(column, parts, [self.instruments[column].notional(part, exact(mark)) for part in parts])
+
+    def forfeit(self, event: Liquidation, column: int) -> None:
+        """Divide the margin that a liquidator kept the way the position it took over was divided."""
+        parts = self._divided.get(column) or [1] + [0] * (len(self.held_lots) - 1)
+        for k, amount in enumerate(_shares(event.forfeited_usd, [abs(part) for part in parts])):
+            self.cash_usd[k] -= amount
 
     def payment(self, payment: FundingPayment, column: int) -> None:
         """Divide funding by what each strategy holds; opposite holdings pay each other their part."""
@@ -81,6 +90,25 @@ class Attribution:
             ZERO,
         )
         return self.cash_usd[k] + value
+
+    def state(self, strategies: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The strategies' cash, funding and fees by name, exact, as JSON values."""
+        return {
+            name: {
+                "cash_usd": str(self.cash_usd[k]),
+                "funding_usd": str(self.funding_usd[k]),
+                "fees_usd": str(self.fees_usd[k]),
+            }
+            for k, name in enumerate(strategies)
+        }
+
+    def restore(self, strategies: Sequence[str], state: Mapping[str, Mapping[str, str]]) -> None:
+        """Take up a saved `state`; a strategy that it does not name begins with nothing."""
+        for k, name in enumerate(strategies):
+            saved = state.get(name, {})
+            self.cash_usd[k] = Decimal(saved.get("cash_usd", "0"))
+            self.funding_usd[k] = Decimal(saved.get("funding_usd", "0"))
+            self.fees_usd[k] = Decimal(saved.get("fees_usd", "0"))
 
     def _trade(self, column: int, parts: list[int], paid_usd: list[Decimal]) -> None:
         self.held_lots = self.held_lots.copy()  # a snapshot may still hold the old one

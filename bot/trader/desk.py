@@ -6,12 +6,13 @@ The desk hears what the venue did (`absorb`), keeps the strategies' memory and s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory, OrderPlan, TradingState
+from bot.model.decision import NO_ORDERS, AccountView, Decision, LotsArray, Memory, OrderPlan, TradingState
 from bot.model.instrument import Instrument
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Purpose
 from bot.model.panel import HOUR_MS, FloatArray
@@ -26,7 +27,7 @@ VENUES_OWN = (Purpose.STOP, Purpose.TAKE_PROFIT, Purpose.LIQUIDATION, Purpose.SE
 
 
 class Desk:
-    """Memory, attribution and the last decision of one account."""
+    """Memory, attribution and the last targets of one account."""
 
     def __init__(self, mandate: Mandate, instruments: Sequence[Instrument], memory: Memory) -> None:
         self.mandate = mandate
@@ -34,7 +35,7 @@ class Desk:
         self.memory = memory
         self.attribution = Attribution(memory.held_lots, self.instruments)
         self.state = TradingState.ACTIVE
-        self.last: Decision | None = None
+        self.targets: LotsArray | None = None  # each strategy's part of what was last allowed
         self._columns = {instrument.name: column for column, instrument in enumerate(instruments)}
 
     def absorb(
@@ -47,13 +48,15 @@ class Desk:
                 self.attribution.payment(event, self._columns[event.instrument])
             elif type(event) is Fill:
                 self._fill(event, lots)
+            elif type(event) is Liquidation and event.forfeited_usd:
+                self.attribution.forfeit(event, self._columns[event.instrument])
         if self.attribution.held_lots is not held_before:
             self.memory = replace(self.memory, held_lots=self.attribution.held_lots)
 
     def _fill(self, fill: Fill, lots: np.ndarray) -> None:
         column = self._columns[fill.instrument]
         own = fill.purpose in VENUES_OWN
-        wanted = self.attribution.held_lots if own or self.last is None else self.last.allowed.by_strategy
+        wanted = self.attribution.held_lots if own or self.targets is None else self.targets
         self.attribution.fill(fill, column, wanted)
         if own and lots[column] == 0:
             until_ms = fill.time_ms + self.mandate.sizing.cooldown_h * HOUR_MS
@@ -65,7 +68,7 @@ class Desk:
         decision = decide(Snapshot(market, account, self.memory, self.state), self.mandate)
         self.memory = remember(self.memory, decision)
         self._cross(decision, market.mark)
-        self.last = decision
+        self.targets = decision.allowed.by_strategy
         return decision
 
     def _cross(self, decision: Decision, mark: FloatArray) -> None:
@@ -85,3 +88,26 @@ class Desk:
         if execution.stop_loss is None and execution.take_profit is None:
             return NO_ORDERS
         return protect(account, mark, self.instruments, moment_id, execution)
+
+    def saved(self) -> dict[str, Any]:
+        """What the memory does not hold, as JSON values: the strategies' money, and what they last wanted."""
+        names = [slot.name for slot in self.mandate.strategies]
+        targets = None
+        if self.targets is not None:
+            targets = {
+                name: {self.instruments[c].name: int(row[c]) for c in np.flatnonzero(row)}
+                for name, row in zip(names, self.targets, strict=True)
+            }
+        return {"attribution": self.attribution.state(names), "targets": targets}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take up what `saved` gave; strategies and instruments that are gone are passed over."""
+        names = [slot.name for slot in self.mandate.strategies]
+        self.attribution.restore(names, saved["attribution"])
+        if saved["targets"] is None:
+            return
+        self.targets = np.zeros_like(self.attribution.held_lots)
+        for k, name in enumerate(names):
+            for instrument, lots in saved["targets"].get(name, {}).items():
+                if instrument in self._columns:
+                    self.targets[k, self._columns[instrument]] = lots

@@ -1,0 +1,130 @@
+"""`hedgerow backtest`: the strategies of a config over recorded history, and what they would have earned."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bot.cli.config import OVERRIDES
+
+if TYPE_CHECKING:
+    from bot.research.backtest import Progress
+
+
+@click.command(epilog="Example:  hedgerow backtest config/backtest-carry.toml --data DIR --out out/carry")
+@click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+@OVERRIDES
+@click.option(
+    "--data",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder with recorded market data.",
+)
+@click.option("--from", "start", metavar="DATE", help="Begin trading then (UTC).")
+@click.option("--to", "end", metavar="DATE", help="End then (UTC).")
+@click.option("--coins", default="", metavar="COIN,COIN", help="Only these coins.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write report.html, report.json and tables there.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def backtest(
+    config_file: Path,
+    overrides: tuple[str, ...],
+    folder: Path | None,
+    start: str | None,
+    end: str | None,
+    coins: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Run the strategies of CONFIG over recorded history, through the same decisions as the daemon.
+
+    Amounts are effects on equity in USD: fees that were paid are negative, funding received is positive, and
+    price + funding + fees is the change of equity.
+    """
+    from bot import app, settings
+    from bot.reports import write as reports
+    from bot.research.backtest import run
+
+    wanted = [coin.strip() for coin in coins.split(",") if coin.strip()]
+    loaded = app.with_data(settings.load(config_file, overrides), folder, start, end, wanted)
+    test = app.backtest_of(loaded, config_file.parent)
+    with _progress(loaded.name) as progress:
+        record = run(test, progress)
+    facts = reports.summary(record)
+    if out is not None:
+        reports.write(record, out)
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False))
+    else:
+        _print(facts, out)
+
+
+@contextmanager
+def _progress(name: str) -> "Iterator[Progress | None]":
+    """A bar on a terminal; nothing where nobody is looking."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as shown:
+        task = shown.add_task(name, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def _print(facts: dict[str, Any], out: Path | None) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.width = max(console.width, 100)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    pnl, start, end = facts["pnl"], facts["equity_start"], facts["equity_end"]
+    say(
+        f"{facts['name']}: {facts['from'][:10]} to {facts['to'][:10]}, {facts['bars']:,} bars of "
+        f"{len(facts['instruments'])} coins in {facts['wall_seconds']:.1f} s"
+    )
+    say(f"equity {start:,.2f} → {end:,.2f} USD ({end / start - 1:+.2%})")
+    say(
+        f"price {pnl['price']:+,.2f}   funding {pnl['funding']:+,.2f}   fees {pnl['fees']:+,.2f}   "
+        f"total {pnl['total']:+,.2f}"
+    )
+    say(
+        f"Sharpe {_as(facts['sharpe'], '.2f')}   Sortino {_as(facts['sortino'], '.2f')}   "
+        f"Calmar {_as(facts['calmar'], '.2f')}   worst drawdown {_as(facts['max_drawdown'], '.1%')}   "
+        f"{facts['trades']} trades   {facts['liquidations']} liquidations"
+    )
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("strategy", "price", "funding", "fees", "total"):
+        table.add_column(heading, justify="left" if heading == "strategy" else "right")
+    for row in facts["by_strategy"]:
+        amounts = [f"{row[name]:+,.2f}" for name in ("price", "funding", "fees", "total")]
+        table.add_row(row["strategy"], *amounts)
+    console.print(table)
+    bound = sorted(facts["findings"].items(), key=lambda item: -item[1])
+    if bound:
+        say(f"rules that bound: {', '.join(f'{rule} {times:,} ×' for rule, times in bound)}")
+    for assumption in facts["assumptions"]:
+        say(f"assumed: {assumption}")
+    say("one run over a known past: nothing of it is out of sample")
+    if out is not None:
+        say(f"report: {out / 'report.html'}")
+
+
+def _as(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

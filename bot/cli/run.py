@@ -1,0 +1,47 @@
+"""`hedgerow run`: the daemon that a config describes."""
+
+from pathlib import Path
+
+import click
+
+from bot.cli.config import OVERRIDES
+
+
+@click.command(epilog="Example:  hedgerow run config/paper.toml --set market.speed=36000")
+@click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+@OVERRIDES
+@click.option(
+    "--data",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder of the recorded market that is replayed.",
+)
+@click.option(
+    "--cycles", type=click.IntRange(min=1), metavar="N", help="Stop by itself after so many decisions."
+)
+def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycles: int | None) -> None:
+    """Run the daemon that CONFIG describes until Ctrl-C or SIGTERM; started again, it goes on from its journal.
+
+    While it runs, `hedgerow status`, `positions`, `orders`, `funding`, `pnl` and `explain` read its journal.
+    """
+    import asyncio
+
+    from bot import app, logs, settings
+    from bot.errors import ConfigError
+    from bot.journal.journal import Journal
+    from bot.trader.schedule import Schedule
+
+    loaded = app.with_data(settings.load(config_file, overrides), folder, None, None)
+    if loaded.mode != "paper":
+        raise ConfigError(f'{config_file} has mode "{loaded.mode}"; run it with `hedgerow {loaded.mode}`')
+    logs.configure(loaded.logs.format, loaded.logs.level, loaded.logs.file)
+
+    app.mandate_of(loaded, config_file.parent)  # what is wrong with the config shows before a journal is made
+
+    async def live(journal: Journal) -> None:
+        paper = app.paper_of(loaded, journal, config_file.parent)
+        await Schedule(paper.trader, paper.bar_s, cycles).run()
+
+    with Journal.open(loaded.journal.path) as journal:
+        asyncio.run(live(journal))

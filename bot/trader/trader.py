@@ -1,0 +1,234 @@
+"""The shell around the decision: observe → decide → write it down → act. All the state and all the waiting is here.
+
+A cycle is two journal transactions with the venue's work between them: the decision with its orders, on disk before
+any of them leaves, and then all that came of it with the checkpoint that a restart goes on from. Stopped anywhere in
+between, the next start finds the last whole cycle and the same market, and comes to the same decision again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from bot.clock import Clock, WallClock, utc
+from bot.journal.journal import Journal
+from bot.journal.records import CycleFacts, RunFacts
+from bot.model.decision import NO_ORDERS, Decision, Memory, OrderPlan
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus
+from bot.pipeline.mandate import Mandate
+from bot.trader.desk import Desk
+from bot.trader.diary import Story, by_strategy, equity_point
+from bot.trader.observer import Observer
+from bot.venues.venue import AccountState, Venue, VenueEvent
+
+log = structlog.get_logger("hedgerow")
+
+
+@dataclass
+class _Session:
+    """What a trader has once it has started."""
+
+    desk: Desk
+    observer: Observer
+    story: Story
+
+
+class Trader:
+    """One account, one mandate, one venue, one journal."""
+
+    def __init__(
+        self,
+        name: str,
+        venue: Venue,
+        mandate: Mandate,
+        journal: Journal,
+        config: Mapping[str, Any],
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self.cycles = 0
+        self._venue, self._mandate, self._journal = venue, mandate, journal
+        self._config, self._clock = config, clock or WallClock()
+        self._strategies = tuple(slot.name for slot in mandate.strategies)
+        self._columns = {instrument.name: k for k, instrument in enumerate(venue.instruments)}
+        self._session: _Session | None = None
+        self._time_ms = 0
+        self._account: AccountState | None = None
+        self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
+        self._findings: tuple[tuple[str, str], ...] = ()
+
+    async def start(self) -> None:
+        """Begin a run, going on from the journal's last whole cycle where there is one."""
+        facts = RunFacts(
+            name=self.name,
+            mode=str(self._config["mode"]),
+            config=self._config,
+            source=self._venue.identity,
+            strategies=self._strategies,
+            instruments=self._venue.instruments,
+            started_wall_ms=self._clock.now_ms(),
+        )
+        run = self._journal.begin_run(facts)
+        checkpoint = self._journal.checkpoint()
+        saved: Mapping[str, Any] = {} if checkpoint is None else checkpoint.state
+        panel = await self._venue.open(saved.get("venue"))
+        account = await self._venue.account()
+        names = tuple(self._columns)
+        memory = self._journal.memory(self._strategies, names)
+        desk = Desk(
+            self._mandate,
+            self._venue.instruments,
+            memory or Memory.blank(len(self._strategies), len(names), float(account.equity_usd)),
+        )
+        if checkpoint is not None:
+            desk.restore(saved["desk"])
+        observer = Observer(panel, self._venue.instruments, self._mandate)
+        self._session = _Session(desk, observer, Story(saved.get("story")))
+        self._time_ms, self._account = panel.grid.end_ms, account
+        log.info(
+            "run begins" if checkpoint is None else "run goes on",
+            run=run,
+            name=self.name,
+            market=utc(self._time_ms),
+            equity_usd=money(account.equity_usd),
+            positions=len(account.positions),
+            strategies=", ".join(self._strategies),
+            history_h=len(panel),
+        )
+
+    async def cycle(self) -> bool:
+        """One look, one decision, and what it asks for; False when there is nothing more to look at."""
+        session = self._started()
+        seen = await self._venue.observe()
+        if seen is None:
+            return False
+        desk = session.desk
+        self._hear(seen.events, seen.account)
+        market = session.observer.see(seen.time_ms, seen.row)
+        decision = desk.decide(market, seen.account.view)
+        with structlog.contextvars.bound_contextvars(decision=decision.snapshot_id):
+            self._journal.record_decision(decision, desk.state, seen.account.equity_usd)
+            self._say(decision)
+            account = await self._act(decision.plan, seen.account, decision.snapshot_id)
+            self._journal.record_cycle(self._facts(seen.time_ms, account, decision))
+        self._untold.clear()
+        self._time_ms, self._account = seen.time_ms, account
+        self.cycles += 1
+        return True
+
+    async def _act(self, plan: OrderPlan, before: AccountState, decision_id: str) -> AccountState:
+        """Carry the plan out, then protect what it opened; the account after it."""
+        desk = self._started().desk
+        await self._venue.send(plan)
+        account = await self._venue.account()
+        self._hear(self._venue.take_events(), account)
+        if not (plan or before.view.open_orders):
+            return account
+        protection = desk.protection(account.view, account.mark, f"{decision_id}+")
+        if protection is not NO_ORDERS:
+            await self._venue.send(protection)
+            account = await self._venue.account()
+            self._hear(self._venue.take_events(), account)
+        return account
+
+    def _hear(self, events: Sequence[VenueEvent], account: AccountState) -> None:
+        if not events:
+            return
+        session = self._started()
+        session.desk.absorb(events, account.view.lots)
+        session.story.hear(events)
+        self._untold.extend(events)
+        _report(events)
+
+    def _facts(self, time_ms: int, account: AccountState, decision: Decision) -> CycleFacts:
+        session, told = self._started(), self._untold
+        desk = session.desk
+        positions = session.story.tell(account, decision, self._strategies, self._columns)
+        checkpoint = self._venue.checkpoint()
+        return CycleFacts(
+            time_ms=time_ms,
+            wall_ms=self._clock.now_ms(),
+            equity=equity_point(account),
+            memory=desk.memory,
+            checkpoint={"venue": checkpoint, "desk": desk.saved(), "story": session.story.state()},
+            reports=[event for event in told if isinstance(event, OrderReport)],
+            fills=[event for event in told if isinstance(event, Fill)],
+            payments=[event for event in told if isinstance(event, FundingPayment)],
+            liquidations=[event for event in told if isinstance(event, Liquidation)],
+            positions=positions,
+            by_strategy=by_strategy(desk.attribution, account.mark, self._strategies),
+        )
+
+    def _say(self, decision: Decision) -> None:
+        """Say what the rules found, once as long as it stays the same."""
+        found = tuple((finding.rule, finding.instrument) for finding in decision.findings)
+        if found != self._findings:
+            for finding in decision.findings:
+                if (finding.rule, finding.instrument) not in self._findings:
+                    log.warning(finding.rule, coin=finding.instrument or "all", found=finding.detail)
+            self._findings = found
+
+    def summary(self) -> None:
+        """Log how things stand."""
+        account = self._account
+        if account is None:
+            return
+        log.info(
+            "standing",
+            market=utc(self._time_ms),
+            equity_usd=money(account.equity_usd),
+            price_usd=money(account.price_usd),
+            funding_usd=money(account.funding_usd),
+            fees_usd=money(-account.fees_usd),
+            positions=len(account.positions),
+            cycles=self.cycles,
+        )
+
+    def end(self) -> None:
+        """Write down that the run ends of its own accord."""
+        self._journal.end_run(self._clock.now_ms())
+        self.summary()
+        log.info("run ends", market=utc(self._time_ms), cycles=self.cycles)
+
+    def _started(self) -> _Session:
+        if self._session is None:
+            raise ValueError("start() comes first")
+        return self._session
+
+
+def money(amount: Decimal) -> str:
+    """Dollars and cents, signed only where negative."""
+    return f"{amount:,.2f}"
+
+
+def short(price: Decimal) -> str:
+    """A price to six figures, for a log line."""
+    return f"{price:,.6g}"
+
+
+def _report(events: Sequence[VenueEvent]) -> None:
+    """One line for each thing that happened, funding together."""
+    payments = [event for event in events if isinstance(event, FundingPayment)]
+    for event in events:
+        if isinstance(event, Fill):
+            log.info(
+                "filled",
+                coin=event.instrument,
+                side=event.side.value,
+                usd=money(event.notional_usd),
+                price=short(event.price),
+                fee_usd=money(-event.fee_usd),
+                purpose=event.purpose.value,
+            )
+        elif isinstance(event, OrderReport) and event.status is OrderStatus.REJECTED:
+            order = event.order
+            log.warning("refused", coin=order.instrument, order=order.client_id, reason=event.reason)
+        elif isinstance(event, Liquidation):
+            log.error("liquidated", coin=event.instrument, kind=event.kind, price=short(event.price))
+    if payments:
+        total = sum((payment.usd for payment in payments), Decimal(0))
+        log.info("funding", usd=money(total), positions=len(payments), market=utc(payments[-1].time_ms))

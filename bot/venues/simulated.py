@@ -1,0 +1,184 @@
+"""The simulated venue in this process: the exchange of `bot.sim` over a market whose bars come from a source.
+
+A bar is in progress from the moment it opens: what is sent trades at its open, and `observe` lives through the rest of
+it. That is the backtest's order of events, so a replayed recording gives the same fills, payments and books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from bot.errors import StateError
+from bot.model.account import Account, MarginMode
+from bot.model.decision import AccountView, OrderPlan
+from bot.model.instrument import Instrument
+from bot.model.order import OrderReport
+from bot.model.panel import HOUR_MS, FloatArray, Panel
+from bot.sim.bars import Bar, BarMarket, Frictions, bar_of
+from bot.sim.exchange import Exchange, Rules
+from bot.venues.sources import Row, Source
+from bot.venues.venue import AccountState, HeldPosition, Observation, VenueEvent
+
+ACCOUNT = "trader"
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the account begins with, and how the venue charges. A coin silent for over `max_gap_h` is settled."""
+
+    equity_usd: Decimal = Decimal(100_000)
+    rules: Rules = field(default_factory=Rules)
+    frictions: Frictions = field(default_factory=Frictions)
+    leverage: int = 5
+    margin_mode: MarginMode = MarginMode.CROSS
+    max_gap_h: int = 24
+
+
+def open_account(instruments: Sequence[Instrument], terms: Terms, time_ms: int) -> Exchange:
+    """A simulated exchange with one funded account on it, its leverage set for every instrument."""
+    exchange = Exchange(instruments, terms.rules)
+    exchange.deposit(ACCOUNT, terms.equity_usd, time_ms)
+    for instrument in instruments:
+        mode = MarginMode.ISOLATED if instrument.only_isolated else terms.margin_mode
+        leverage = min(terms.leverage, instrument.max_leverage)
+        exchange.set_leverage(ACCOUNT, instrument.name, leverage, mode, time_ms)
+    return exchange
+
+
+class SimulatedVenue:
+    """One account on the simulated exchange; `observe` moves time on by a bar."""
+
+    def __init__(self, source: Source, terms: Terms) -> None:
+        self._source, self._terms = source, terms
+        self._market: BarMarket | None = None
+        self._bar: Bar | None = None
+        self._row: Row | None = None
+        self._silent_h = np.zeros(len(source.instruments), np.int64)
+        self._source_state: Mapping[str, Any] = {}
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """The market's."""
+        return self._source.instruments
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The market, and the opening balance that the books rest on."""
+        return {
+            "venue": "simulated",
+            **self._source.identity,
+            "opening_equity_usd": str(self._terms.equity_usd),
+        }
+
+    async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
+        """Open the account, or restore it with its orders and the bar that was in progress."""
+        if checkpoint is not None and checkpoint.get("version") != STATE_VERSION:
+            raise StateError(
+                f"the journal's checkpoint is of version {checkpoint.get('version')!r}, this program reads "
+                f"{STATE_VERSION}; start a new journal"
+            )
+        panel = self._source.begin(None if checkpoint is None else checkpoint["source"])
+        if checkpoint is None:
+            exchange = open_account(self.instruments, self._terms, panel.grid.end_ms)
+        else:
+            exchange = Exchange.restore(self.instruments, self._terms.rules, checkpoint["exchange"])
+            self._silent_h = np.array(checkpoint["silent_h"], np.int64)
+        self._market = BarMarket(exchange, ACCOUNT, self.instruments, self._terms.frictions)
+        self._market.mark = np.nan_to_num(panel.mark.values[-1])
+        if checkpoint is not None:
+            self._market.mark = np.array(checkpoint["mark"], np.float64)
+        self._begin_bar(panel.grid.end_ms)
+        return panel
+
+    async def observe(self) -> Observation | None:
+        """Live through the bar in progress and begin the next; None when a recording has ended."""
+        market, bar, row = self._ready(), self._bar, self._row
+        if bar is None or row is None:
+            return None
+        market.close(bar)
+        self._silent_h = np.where(np.isfinite(row["mark"]), 0, self._silent_h + 1)
+        for column in np.flatnonzero((self._silent_h > self._terms.max_gap_h) & (market.lots != 0)).tolist():
+            market.settle_at_last_price(self.instruments[column].name, bar.end_ms)
+        state = self._state(market.mark)
+        self._begin_bar(bar.end_ms)
+        return Observation(bar.end_ms, row, state, self.take_events())
+
+    async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
+        """Trade at the open of the bar in progress; where the market has ended, nothing can be sent any more."""
+        market = self._ready()
+        if self._bar is None or not (plan or market.exchange.open_ids(ACCOUNT)):
+            return ()
+        return market.open(self._bar, plan)
+
+    async def account(self) -> AccountState:
+        """The books now, at the prices of the bar in progress."""
+        market = self._ready()
+        if self._bar is None:
+            return self._state(market.mark)
+        return self._state(np.where(np.isfinite(self._bar.open), self._bar.open, market.mark))
+
+    def take_events(self) -> tuple[VenueEvent, ...]:
+        """Reports, fills, payments and liquidations, in order."""
+        return tuple(self._ready().take_events())
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        """The exchange, and how to come to the bar in progress again."""
+        market = self._ready()
+        return {
+            "version": STATE_VERSION,
+            "source": self._source_state,
+            "exchange": market.exchange.state(),
+            "mark": market.mark.tolist(),
+            "silent_h": self._silent_h.tolist(),
+        }
+
+    def _begin_bar(self, start_ms: int) -> None:
+        self._source_state = self._source.state()
+        self._row = self._source.next()
+        market = self._ready()
+        self._bar = (
+            None if self._row is None else bar_of(start_ms, start_ms + HOUR_MS, self._row, market.mark)
+        )
+
+    def _ready(self) -> BarMarket:
+        if self._market is None:
+            raise ValueError("open() comes first")
+        return self._market
+
+    def _state(self, mark: FloatArray) -> AccountState:
+        market = self._ready()
+        exchange, account = market.exchange, market.account
+        marks = {name: exchange.marks[name] for name in account.positions}
+        orders = exchange.open_orders(ACCOUNT) if exchange.open_ids(ACCOUNT) else ()
+        view = AccountView(market.equity_usd, market.lots, market.entry_price.copy(), market.leverage, orders)
+        return AccountState(
+            view=view,
+            mark=mark,
+            equity_usd=account.equity_usd(marks),
+            cash_usd=account.cash_usd,
+            deposits_usd=account.deposits_usd,
+            funding_usd=account.funding_usd,
+            fees_usd=account.fees_usd,
+            positions=tuple(_held(account, name, marks) for name in account.positions),
+        )
+
+
+def _held(account: Account, name: str, marks: Mapping[str, Decimal]) -> HeldPosition:
+    position, mark = account.positions[name], marks[name]
+    return HeldPosition(
+        instrument=position.instrument,
+        lots=position.lots,
+        entry_price=position.entry_price,
+        mark=mark,
+        notional_usd=position.notional_usd(mark),
+        unrealised_usd=position.unrealised_usd(mark),
+        liquidation_price=account.liquidation_price(name, marks),
+        margin_mode=position.margin_mode,
+        opened_ms=position.opened_ms,
+    )

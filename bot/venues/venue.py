@@ -1,0 +1,107 @@
+"""The port: all that the trader knows of a venue, whether simulated in this process or reached over a network.
+
+A venue states facts. Its market comes as rows of a panel, its account as exact books, and what happened since the
+last look as events in order. What it can't say it raises: `Unavailable` where nothing happened, `OutcomeUnknown` where
+something may have; it never answers "flat" because a question failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+from bot.model.account import MarginMode
+from bot.model.decision import AccountView, OrderPlan
+from bot.model.instrument import Instrument
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport
+from bot.model.panel import FloatArray, Panel
+
+VenueEvent = OrderReport | Fill | FundingPayment | Liquidation
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPosition:
+    """One position as the venue states it; `liquidation_price` None where no price of this coin alone can do it."""
+
+    instrument: Instrument
+    lots: int
+    entry_price: Decimal
+    mark: Decimal
+    notional_usd: Decimal
+    unrealised_usd: Decimal
+    liquidation_price: Decimal | None
+    margin_mode: MarginMode
+    opened_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """The account's exact books at one moment, and the vectors of them that decisions are made on.
+
+    Totals count from the account's opening, fees paid > 0: `equity = deposits + price profit + funding − fees`, where
+    the price profit is net of what a liquidator kept.
+    """
+
+    view: AccountView
+    mark: FloatArray  # newest known price per instrument, 0 before its first
+    equity_usd: Decimal
+    cash_usd: Decimal
+    deposits_usd: Decimal
+    funding_usd: Decimal
+    fees_usd: Decimal
+    positions: tuple[HeldPosition, ...]
+
+    @property
+    def price_usd(self) -> Decimal:
+        """Profit and loss from prices alone, realised and unrealised."""
+        return self.equity_usd - self.deposits_usd - self.funding_usd + self.fees_usd
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One moment: the market's newest row (arrays of shape (instruments,)), the account, and the events up to it."""
+
+    time_ms: int
+    row: Mapping[str, FloatArray]
+    account: AccountState
+    events: tuple[VenueEvent, ...]
+
+
+class Venue(Protocol):
+    """What a trader asks of a venue."""
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """What may be traded, in the order of every array."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Which market and account this is, as JSON values; the same after a restart."""
+        ...
+
+    async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
+        """Be ready, going on from one's own `checkpoint` where there is one; returns the history up to now."""
+        ...
+
+    async def observe(self) -> Observation | None:
+        """The next moment to decide on; None when there will be no other."""
+        ...
+
+    async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
+        """Carry out a plan, cancels first, and say of each order what became of it so far."""
+        ...
+
+    async def account(self) -> AccountState:
+        """The account now."""
+        ...
+
+    def take_events(self) -> tuple[VenueEvent, ...]:
+        """What happened since the last observation or the last call."""
+        ...
+
+    def checkpoint(self) -> Mapping[str, Any] | None:
+        """What `open` needs to go on from here, as JSON values; None where the venue itself remembers."""
+        ...
