@@ -1,0 +1,149 @@
+"""`hedgerow explain`: from a decision, an order, a trade or a coin back to why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bot.cli.orders import show as show_orders
+from bot.cli.reading import UNKNOWN, amount, clock, journaled, number, opened, show_json, signed, table
+
+_Facts = dict[str, Any]
+
+
+@click.command(epilog="Example:  hedgerow explain BTC      (or: explain latest, explain 6631e880 --json)")
+@click.argument("name", metavar="ID")
+@journaled
+def explain(name: str, config_file: Path | None, journal_file: Path | None, as_json: bool) -> None:
+    """Say why a decision was taken or an order was sent: what was measured, believed, wanted, allowed and done.
+
+    ID is a decision, `latest`, an order's client id, a coin (its latest change), or the number of a trade or an order.
+    Sizes are in coins.
+    """
+    from bot.journal.explain import explain as of
+
+    with opened(config_file, journal_file) as reader:
+        story = of(reader, name)
+    if as_json:
+        show_json(story)
+        return
+    _head(story)
+    _reasons(story)
+    _deeds(story)
+    if story.get("since"):
+        click.echo("What the venue did since, on its own or for an order that rested there:")
+        _fills(story["since"])
+    if story.get("now"):
+        newest = story["now"]["decision"]
+        click.echo(
+            f"Now, in decision {newest['id']} of {clock(newest['time'])}, which asked for nothing in {story['coin']}:"
+        )
+        _reasons(story["now"])
+
+
+def _head(story: _Facts) -> None:
+    what = {"coin": "the latest change of"}.get(story["kind"], story["kind"])
+    decision = story["decision"]
+    if decision is None:
+        about = f"{story['kind']} {story['id']} in {story['coin']}"
+        click.echo(f"No decision asked for {about}: it protects a position, or the venue made it itself.")
+        return
+    asked = "" if story["kind"] == "decision" else f", {what} {story['id']}"
+    equity = amount(decision["equity_usd"])
+    click.echo(
+        f"Decision {decision['id']} of {clock(decision['time'])}{asked}: {decision['state']}, equity {equity} USD."
+    )
+    repeats = decision["repeats"]
+    if repeats is not None:
+        click.echo(
+            f"It repeats decision {repeats['id']} of {clock(repeats['time'])}, which is shown here: nothing that it "
+            f"believes, wants or found has changed since, and it asked for no order itself."
+        )
+
+
+def _reasons(story: _Facts) -> None:
+    """What was believed and measured, what came of it, and which rules changed that."""
+    if story["forecasts"]:
+        table(
+            ("coin", "strategy", "score", "wanted", "allowed", "because"),
+            [
+                (
+                    row["coin"],
+                    row["strategy"],
+                    f"{row['score']:+.2f}",
+                    number(row["wanted"]),
+                    number(row["allowed"]),
+                    row["because"],
+                )
+                for row in story["forecasts"]
+            ],
+            text=("coin", "strategy"),
+            prose="because",
+        )
+    elif story["decision"]:
+        click.echo("No strategy had an opinion.")
+    if story["targets"]:
+        table(
+            ("coin", "wanted", "allowed", ""),
+            [
+                (row["coin"], number(row["wanted"]), number(row["allowed"]), _cut(row))
+                for row in story["targets"]
+            ],
+            text=("coin", ""),
+        )
+    if story["findings"]:
+        table(
+            ("rule", "coin", "finding"),
+            [(row["rule"], row["coin"] or "book", row["detail"]) for row in story["findings"]],
+            text=("rule", "coin"),
+            prose="finding",
+        )
+    elif story["decision"]:
+        click.echo("No rule spoke.")
+
+
+def _cut(target: _Facts) -> str:
+    if target["wanted"] == target["allowed"]:
+        return ""
+    return "refused by the rules" if not target["allowed"] else "cut by the rules"
+
+
+def _deeds(story: _Facts) -> None:
+    """What was asked of the venue, and what it did."""
+    for cancel in story["cancels"]:
+        click.echo(f"Withdrew order {cancel['client_id']} in {cancel['coin']}: {cancel['because']}.")
+    if story["orders"]:
+        show_orders(story["orders"])
+    elif story["decision"]:
+        click.echo("It asked for no order.")
+    if story["fills"]:
+        _fills(story["fills"])
+    for taken in story["liquidations"]:
+        click.echo(
+            f"Liquidation, {taken['kind']}, at {number(taken['price'])}; margin that went with it: "
+            f"{signed(taken['usd'])} USD."
+        )
+
+
+def _fills(fills: list[_Facts]) -> None:
+    table(
+        ("filled at", "coin", "side", "size", "price", "usd", "fee", "closed pnl", "purpose", "trade"),
+        [
+            (
+                clock(fill["time"]),
+                fill["coin"],
+                fill["side"],
+                number(fill["size"]),
+                number(fill["price"]),
+                amount(fill["notional_usd"]),
+                signed(fill["fee_usd"]),
+                signed(fill["closed_pnl_usd"]) if fill["closed_pnl_usd"] else UNKNOWN,
+                fill["purpose"] + (" (maker)" if fill["is_maker"] else ""),
+                str(fill["trade_id"]),
+            )
+            for fill in fills
+        ],
+        text=("filled at", "coin", "side", "purpose"),
+    )

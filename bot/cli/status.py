@@ -1,0 +1,83 @@
+"""`hedgerow status`: whether the daemon lives, what the account is worth, what it last decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bot.cli.reading import UNKNOWN, amount, clock, journaled, opened, pairs, ratio, show_json, signed, table
+
+
+@click.command(epilog="Example:  hedgerow status config/paper.toml --json")
+@journaled
+def status(config_file: Path | None, journal_file: Path | None, as_json: bool) -> None:
+    """Say how the running daemon is doing, or how the last one ended.
+
+    Reads the journal only: CONFIG's, the one named by --journal, or state/paper.sqlite. The daemon is `running`,
+    `stopped` (it said goodbye) or `gone` (it did not). Times are the market's, which a simulation may run fast.
+    """
+    from bot.journal.status import status as of
+
+    with opened(config_file, journal_file) as reader:
+        facts = of(reader, time.time_ns() // 1_000_000)
+    if as_json:
+        show_json(facts)
+        return
+    pairs(_lines(facts))
+    if facts["findings"]:
+        table(
+            ("rule", "coin", "finding"),
+            [(each["rule"], each["coin"] or "book", each["detail"]) for each in facts["findings"]],
+            text=("rule", "coin"),
+            prose="finding",
+        )
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "daemon", _daemon(facts)
+    yield "run", f"{facts['name']}, {facts['mode']}, journal {facts['journal']}"
+    if facts["equity_usd"] is None:
+        yield "time", "no cycle has been written down yet"
+    else:
+        yield "time", f"{clock(facts['time'])}, {facts['cycles']:,} cycles in this run"
+        yield "state", facts["state"] or UNKNOWN
+        yield "equity", f"{amount(facts['equity_usd'])} USD, opened with {amount(facts['opening_usd'])}"
+        yield "pnl", _split(facts["pnl"])
+        yield "today", f"{_split(facts['today'])}, {facts['today']['day']}"
+        high = amount(facts["high_water_mark_usd"])
+        yield "drawdown", f"{ratio(facts['drawdown'], '.2%')} below the high of {high}"
+        gross, net = (ratio(facts[f"{name}_leverage"], ".2f") for name in ("gross", "net"))
+        yield "leverage", f"gross {gross}, net {net}"
+        yield "positions", str(facts["positions"])
+        yield "orders", f"{facts['open_orders']} open, {facts['unanswered_orders']} unanswered"
+        yield "so far", f"{facts['fills']:,} fills, {facts['liquidations']} liquidations"
+    last = facts["last_decision"]
+    if last is not None:
+        yield "decision", f"{last['id']} of {clock(last['time'])}, see hedgerow explain {last['id']}"
+        yield "findings", str(len(facts["findings"]) or "none")
+
+
+def _daemon(facts: dict[str, Any]) -> str:
+    age = facts["last_cycle_age_s"]
+    seen = "no cycle yet" if age is None else f"last cycle {_ago(age)} ago"
+    if facts["daemon"] == "running":
+        return f"running (pid {facts['pid'] or 'unknown'}), {seen}"
+    if facts["daemon"] == "stopped":
+        return f"stopped at {clock(facts['ended_wall'])} UTC, {seen}"
+    return f"gone: it ended without saying so, {seen}; start it again and it goes on from there"
+
+
+def _split(parts: dict[str, Any]) -> str:
+    named = ", ".join(f"{name} {signed(parts[name])}" for name in ("price", "funding", "fees"))
+    return f"{signed(parts['total'])} USD ({named})"
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
