@@ -59,7 +59,7 @@ def read(folder: Path) -> Tables:
     prices = ("open", "high", "low", "close")
     candles = _matrices(folder / "hl_candles_1h.parquet", prices)
     funding = _matrices(folder / "hl_funding_1h.parquet", ("funding_rate",))
-    return Tables(*(candles[name] for name in prices), funding["funding_rate"])
+    return Tables(**candles, funding=funding["funding_rate"])
 
 
 def _matrices(path: Path, columns: tuple[str, ...]) -> dict[str, Matrix]:
