@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bot.research.backtest import Backtest
     from bot.trader.trader import Trader
     from bot.venues.sources import Source
+    from bot.venues.venue import Venue
 
 BPS = 1e-4
 
@@ -127,21 +128,28 @@ def history_of(data: DataSettings, warmup_rows: int) -> tuple[History, int]:
 
 @dataclass(frozen=True)
 class Paper:
-    """What `hedgerow run` drives: the trader, and how long a simulated hour lasts."""
+    """All that a paper daemon needs but its journal; nothing has been opened or written yet."""
 
-    trader: Trader
-    bar_s: float
+    name: str
+    mandate: Mandate
+    venue: Venue
+    config: Mapping[str, Any]
+    bar_s: float  # real seconds that a simulated hour takes
+
+    def trader(self, journal: Journal) -> Trader:
+        """The trader on an open journal."""
+        from bot.trader.trader import Trader
+
+        return Trader(self.name, self.venue, self.mandate, journal, self.config)
 
 
-def paper_of(settings: Settings, journal: Journal, folder: Path | None = None) -> Paper:
-    """The paper daemon that a config describes, on an open journal."""
-    from bot.trader.trader import Trader
+def paper_of(settings: Settings, folder: Path | None = None) -> Paper:
+    """The paper daemon that a config describes. ConfigError, DataError for what can't be."""
     from bot.venues.simulated import SimulatedVenue, Terms
 
     if settings.market is None:
         raise ConfigError('mode = "paper" needs a [market] section; add one')
     mandate = mandate_of(settings, folder)
-    source = source_of(settings, rows_needed(mandate))
     account = settings.account
     terms = Terms(
         equity_usd=account.equity_usd,
@@ -151,14 +159,13 @@ def paper_of(settings: Settings, journal: Journal, folder: Path | None = None) -
         margin_mode=MarginMode(account.margin_mode),
         max_gap_h=24 if settings.data is None else settings.data.max_gap_h,
     )
-    trader = Trader(
+    return Paper(
         name=settings.name,
-        venue=SimulatedVenue(source, terms),
         mandate=mandate,
-        journal=journal,
+        venue=SimulatedVenue(source_of(settings, rows_needed(mandate)), terms),
         config=settings.model_dump(mode="json", exclude_none=True),
+        bar_s=HOUR_MS / 1000 / settings.market.speed,
     )
-    return Paper(trader, HOUR_MS / 1000 / settings.market.speed)
 
 
 def source_of(settings: Settings, tail_rows: int) -> Source:

@@ -116,7 +116,8 @@ def configure(
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(threshold)
-    logging.getLogger("apscheduler").setLevel(max(threshold, logging.WARNING))
+    # It warns of every tick that a busy trader skips; a job that fails is told as an error.
+    logging.getLogger("apscheduler").setLevel(max(threshold, logging.ERROR))
 
     structlog.configure(
         processors=[

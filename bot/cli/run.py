@@ -37,11 +37,10 @@ def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycl
         raise ConfigError(f'{config_file} has mode "{loaded.mode}"; run it with `hedgerow {loaded.mode}`')
     logs.configure(loaded.logs.format, loaded.logs.level, loaded.logs.file)
 
-    app.mandate_of(loaded, config_file.parent)  # what is wrong with the config shows before a journal is made
+    paper = app.paper_of(loaded, config_file.parent)  # what is wrong shows before a journal is made
 
     async def live(journal: Journal) -> None:
-        paper = app.paper_of(loaded, journal, config_file.parent)
-        await Schedule(paper.trader, paper.bar_s, cycles).run()
+        await Schedule(paper.trader(journal), paper.bar_s, cycles).run()
 
     with Journal.open(loaded.journal.path) as journal:
         asyncio.run(live(journal))

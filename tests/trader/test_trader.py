@@ -1,0 +1,165 @@
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bot.errors import StateError
+from bot.journal.journal import Journal
+from bot.model.decision import OrderPlan
+from bot.model.order import OrderReport
+from bot.research.backtest import Backtest
+from bot.research.backtest import run as backtest
+from bot.research.markets import synthetic_panel
+from bot.sim.coins import MAJORS
+from bot.venues.simulated import SimulatedVenue
+from bot.venues.sources import ReplaySource, SyntheticSource
+from tests.trader.paper import MANDATE, TERMS, everything, run, trader
+
+COINS = [MAJORS[name] for name in ("BTC", "SOL", "DOGE", "WIF")]
+START_MS = 1_704_067_200_000
+WARMUP = 120
+
+
+def synthetic() -> SyntheticSource:
+    return SyntheticSource(COINS, seed=11, start_ms=START_MS, warmup=WARMUP, tail=400)
+
+
+def test_paper_over_a_recording_is_the_backtest_of_it(tmp_path: Path) -> None:
+    panel = synthetic_panel(COINS, WARMUP + 500, seed=5)
+    instruments = synthetic().instruments
+    replay = ReplaySource(panel, instruments, WARMUP, 400, {})
+
+    run(replay, tmp_path / "journal.sqlite", 10_000)
+
+    test = Backtest(
+        "same", panel, instruments, MANDATE, TERMS.equity_usd, TERMS.rules, TERMS.frictions, first_row=WARMUP
+    )
+    record = backtest(test)
+    found = everything(tmp_path / "journal.sqlite")
+    # What the paper trader sent after its last decision fills in a bar that the recording does not have.
+    fills = [
+        (f.time_ms, f.instrument, f.side.value, f.lots, str(f.price), str(f.fee_usd)) for f in record.fills
+    ]
+    assert len(fills) > 100
+    assert [(*row[1:6], row[7]) for row in found["fill"]] == fills
+    assert {row[11] for row in found["fill"]} >= {"entry", "exit", "stop", "take_profit"}
+    payments = [(p.time_ms, p.instrument, p.lots, str(p.usd)) for p in record.payments]
+    assert sorted((row[0], row[1], row[2], row[5]) for row in found["funding"]) == sorted(payments)
+    assert Decimal(str(found["equity"][-1][1])) == record.equity_end
+    by_strategy = {s.name: (s.price_usd, s.funding_usd, s.fees_usd) for s in record.by_strategy}
+    assert {row[0]: tuple(map(Decimal, map(str, row[1:]))) for row in found["strategy_pnl"]} == by_strategy
+
+
+@pytest.mark.parametrize("source", ["synthetic", "replay"])
+def test_a_run_broken_into_pieces_writes_the_same_journal(tmp_path: Path, source: str) -> None:
+    def market() -> SyntheticSource | ReplaySource:
+        if source == "synthetic":
+            return synthetic()
+        return ReplaySource(synthetic_panel(COINS, 400, seed=3), synthetic().instruments, WARMUP, 300, {})
+
+    run(market(), tmp_path / "whole.sqlite", 180)
+    for cycles in (1, 40, 3, 100, 36):
+        run(market(), tmp_path / "pieces.sqlite", cycles)
+
+    whole, pieces = everything(tmp_path / "whole.sqlite"), everything(tmp_path / "pieces.sqlite")
+    assert len(whole["fill"]) > 40
+    for table in ("fill", "funding", "equity", "position", "strategy_pnl", "memory", "orders"):
+        assert pieces[table] == whole[table], table
+    # The first decision after a start is told in full; no other difference is allowed.
+    assert [row[:-1] for row in pieces["decision"]] == [row[:-1] for row in whole["decision"]]
+
+
+def test_a_checkpoint_stays_small_however_long_the_run(tmp_path: Path) -> None:
+    run(synthetic(), tmp_path / "journal.sqlite", 20)
+    early = len(str(everything(tmp_path / "journal.sqlite")["checkpoint"]))
+    run(synthetic(), tmp_path / "journal.sqlite", 600)
+    assert len(str(everything(tmp_path / "journal.sqlite")["checkpoint"])) < 2 * early + 5_000
+
+
+class PowerCut(Exception):
+    """Everything stops here."""
+
+
+class Unlucky(SimulatedVenue):
+    """Loses power while it carries out its n-th plan, after having done so."""
+
+    def __init__(self, *arguments: Any, survives: int) -> None:
+        super().__init__(*arguments)
+        self.left = survives
+
+    async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
+        reports = await super().send(plan)
+        if plan:
+            self.left -= 1
+            if self.left == 0:
+                raise PowerCut
+        return reports
+
+
+@pytest.mark.parametrize("survives", [1, 2, 7])
+def test_a_cycle_that_was_cut_off_is_made_again_alike(tmp_path: Path, survives: int) -> None:
+
+    from bot.trader.trader import Trader
+
+    run(synthetic(), tmp_path / "whole.sqlite", 60)
+
+    async def cut_off(journal: Journal) -> None:
+        venue = Unlucky(synthetic(), TERMS, survives=survives)
+        it = Trader("paper", venue, MANDATE, journal, {"version": 1, "name": "paper", "mode": "paper"})
+        await it.start()
+        while True:
+            await it.cycle()
+
+    path = tmp_path / "cut.sqlite"
+    with Journal.open(path) as journal, pytest.raises(PowerCut):
+        asyncio.run(cut_off(journal))
+    with Journal.open(path) as journal:
+        planned = journal.unanswered()
+    done = len(everything(path)["equity"])
+    assert planned  # written down before it was sent
+    run(synthetic(), path, 60 - done)
+
+    whole, cut = everything(tmp_path / "whole.sqlite"), everything(path)
+    for table in ("fill", "funding", "equity", "position", "strategy_pnl", "memory", "orders"):
+        assert cut[table] == whole[table], table
+
+
+def test_the_journal_of_another_market_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    run(synthetic(), path, 2)
+    other = SyntheticSource(COINS, seed=12, start_ms=START_MS, warmup=WARMUP, tail=400)
+    with pytest.raises(StateError, match="seed was 11, now 12"):
+        run(other, path, 1)
+
+
+def test_books_add_up_at_every_cycle(tmp_path: Path) -> None:
+    run(synthetic(), tmp_path / "journal.sqlite", 200)
+    found = everything(tmp_path / "journal.sqlite")
+    assert len(found["equity"]) == 200
+    for _, equity, _, *parts, _, _ in found["equity"]:
+        price, funding, fees = (Decimal(str(amount)) for amount in parts)
+        assert Decimal(100_000) + price + funding - fees == Decimal(str(equity))
+    assert sum(Decimal(str(row[5])) for row in found["funding"]) == Decimal(str(found["equity"][-1][4]))
+    assert sum(Decimal(str(row[7])) for row in found["fill"]) == Decimal(str(found["equity"][-1][5]))
+    totals = np.array([[float(str(cell)) for cell in row[1:]] for row in found["strategy_pnl"]]).sum(axis=0)
+    last = [float(str(cell)) for cell in found["equity"][-1][3:6]]
+    assert totals == pytest.approx(last, abs=1e-4)
+
+
+def test_every_position_says_why_it_is_held(tmp_path: Path) -> None:
+    run(synthetic(), tmp_path / "journal.sqlite", 60)
+    positions = everything(tmp_path / "journal.sqlite")["position"]
+    assert positions
+    for row in positions:
+        assert str(row[-1]).startswith(("carry: ", "fade: "))
+        assert "{" not in str(row[-1])
+
+
+def test_a_trader_must_start_before_it_cycles(tmp_path: Path) -> None:
+
+    with Journal.open(tmp_path / "journal.sqlite") as journal, pytest.raises(ValueError, match="start"):
+        asyncio.run(trader(synthetic(), journal).cycle())
