@@ -80,6 +80,7 @@ def scaling(folder: Path, coins: int, hours: int, repeat: int) -> list[dict[str,
 
 
 def main() -> None:
+    """Measure, and print the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -68,6 +68,7 @@ def peak_mib() -> float:
 
 
 def main() -> None:
+    """Do what the arguments ask for, and print one line."""
     task, *arguments = sys.argv[1:]
     if task == "make":
         from benchmarks.made_up_market import make, write
