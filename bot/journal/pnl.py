@@ -13,13 +13,14 @@ from bot.journal.reader import DAY_MS, PARTS, Facts, Reader, Split, minus, momen
 # Money is written in millionths of a dollar, so whole millionths are summed where the rows are, exactly and fast.
 # Price is what fills have closed and positions stand at, less margin that went to a liquidator.
 _BY_COIN: Final = """
-SELECT coin, part, sum(CAST(round(usd * 1000000) AS INTEGER)) AS micros FROM (
-    SELECT instrument AS coin, 'price' AS part, closed_pnl_usd AS usd FROM fill
-    UNION ALL SELECT instrument, 'fees', -fee_usd FROM fill
-    UNION ALL SELECT instrument, 'funding', usd FROM funding
-    UNION ALL SELECT instrument, 'price', unrealised_usd FROM position
-    UNION ALL SELECT instrument, 'price', -forfeited_usd FROM liquidation
-) GROUP BY coin, part"""
+SELECT instrument AS coin, 'price' AS part, sum(CAST(round(closed_pnl_usd * 1000000) AS INTEGER)) AS micros
+    FROM fill GROUP BY instrument
+UNION ALL SELECT instrument, 'price', sum(CAST(round(unrealised_usd * 1000000) AS INTEGER))
+    FROM position GROUP BY instrument
+UNION ALL SELECT instrument, 'price', -sum(CAST(round(forfeited_usd * 1000000) AS INTEGER))
+    FROM liquidation GROUP BY instrument
+UNION ALL SELECT instrument, 'funding', sum(CAST(round(usd * 1000000) AS INTEGER)) FROM funding GROUP BY instrument
+UNION ALL SELECT instrument, 'fees', -sum(CAST(round(fee_usd * 1000000) AS INTEGER)) FROM fill GROUP BY instrument"""
 
 
 def pnl(reader: Reader) -> Facts:
@@ -90,7 +91,7 @@ def _by_coin(reader: Reader) -> dict[str, Split]:
     coins: dict[str, Split] = defaultdict(lambda: split(None))
     for row in reader.each(_BY_COIN):
         amount = Decimal(row["micros"]).scaleb(-6)
-        coins[row["coin"]][row["part"]] = amount
+        coins[row["coin"]][row["part"]] += amount
         coins[row["coin"]]["total"] += amount
     return coins
 
