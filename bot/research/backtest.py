@@ -85,7 +85,7 @@ def refuse_gaps(panel: Panel) -> None:
                 )
             holes = (rows[-1] - rows[0] + 1) - len(rows)
             if holes:
-                first = rows[0] + int(np.argmin(known[rows[0] :, column]))
+                first = int(rows[0] + np.argmin(known[rows[0] :, column]))
                 raise DataError(
                     f"{coin} lacks {name} in {holes} hours from {utc(panel.grid.time_ms(first))} on; shorten the "
                     'period, or set data.missing = "settle" to close what is held over long gaps and count the rest'
