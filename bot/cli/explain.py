@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bot.cli.orders import show as show_orders
-from bot.cli.reading import UNKNOWN, amount, clock, journaled, number, opened, show_json, signed, table
+from bot.cli.reading import UNKNOWN, amount, clock, journaled, number, opened, price, show_json, signed, table
 
 _Facts = dict[str, Any]
 
@@ -48,8 +48,10 @@ def _head(story: _Facts) -> None:
     decision = story["decision"]
     if decision is None:
         about = f"{story['kind']} {story['id']} in {story['coin']}"
-        click.echo(f"No decision asked for {about}: it protects a position, or the venue made it itself.")
+        click.echo(f"No decision asked for {about}: the venue did that itself, or a person.")
         return
+    if story["is_protection"]:
+        click.echo(f"Order {story['orders'][0]['client_id']} protects what the decision below brought about.")
     asked = "" if story["kind"] == "decision" else f", {what} {story['id']}"
     equity = amount(decision["equity_usd"])
     click.echo(
@@ -136,7 +138,7 @@ def _fills(fills: list[_Facts]) -> None:
                 fill["coin"],
                 fill["side"],
                 number(fill["size"]),
-                number(fill["price"]),
+                price(fill["price"]),
                 amount(fill["notional_usd"]),
                 signed(fill["fee_usd"]),
                 signed(fill["closed_pnl_usd"]) if fill["closed_pnl_usd"] else UNKNOWN,

@@ -101,7 +101,7 @@ def _row(order: dict[str, Any]) -> tuple[str, ...]:
 
 def _price(order: dict[str, Any]) -> str:
     """Where it trades: at a limit, at the market, or once a trigger is crossed."""
-    limit = "market" if order["limit_price"] is None else number(order["limit_price"])
+    limit = "market" if order["limit_price"] is None else price(order["limit_price"])
     if order["trigger"] is None:
         return limit
     return f"{limit} at {number(order['trigger_price'])}"

@@ -55,7 +55,7 @@ def _row(position: dict[str, Any]) -> tuple[str, ...]:
         position["side"],
         number(position["size"]),
         price(position["entry_price"]),
-        number(position["mark"]),
+        price(position["mark"]),
         amount(position["notional_usd"]),
         signed(position["unrealised_usd"]),
         signed(position["funding_usd"]),

@@ -1,6 +1,6 @@
 """What the commands that read a journal have in common: where it is, how its numbers look as JSON and as a table.
 
-In JSON an amount of dollars is a number with every digit that was written down; read it as a decimal (in Python
+In JSON an amount, price or size is a number with every digit that was written down; read it as a decimal (in Python
 `json.loads(text, parse_float=Decimal)`) and sums come out exact. Every amount is its effect on equity, so what was
 paid is negative. What is unknown is null.
 """
@@ -73,14 +73,18 @@ def journal_of(config_file: Path | None, journal_file: Path | None) -> Path:
 
 def show_json(facts: Mapping[str, Any]) -> None:
     """Print one JSON object on one line."""
-    click.echo(json.dumps(facts, allow_nan=False, default=_number))
+    click.echo(_json(facts))
 
 
-def _number(value: object) -> float | int:
-    if not isinstance(value, Decimal):
-        raise TypeError(f"{type(value).__name__} has no place in JSON")
-    # A float prints with the digits it was made from, as long as these are 15 at most: a billion dollars in millionths.
-    return int(value) if value == value.to_integral_value() else float(value)
+def _json(value: object) -> str:
+    """As json.dumps, which has no way to write a decimal with its own digits."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{json.dumps(name)}: {_json(item)}' for name, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_json, value))}]"
+    return json.dumps(value, allow_nan=False)
 
 
 def table(
@@ -124,7 +128,11 @@ def _print(shown: Table, rows: Iterable[Sequence[str]], prose: int | None) -> No
     if console.is_terminal:
         needed -= longest - _PROSE_WIDTH
     console.width = max(console.width, needed)
-    console.print(shown)
+    with console.capture() as printed:
+        console.print(shown)
+    text = printed.get()
+    # What pads a row to the width of the table is of use to nobody behind a pipe.
+    click.echo(text if console.is_terminal else "\n".join(map(str.rstrip, text.split("\n"))), nl=False)
 
 
 def amount(value: Decimal | None) -> str:
@@ -142,7 +150,7 @@ def signed(value: Decimal | None) -> str:
 
 
 def number(value: Decimal | None) -> str:
-    """A size or a quoted price with the digits that it has, without exponent and trailing zeros."""
+    """A size with the digits that it has, without exponent and trailing zeros."""
     if value is None:
         return UNKNOWN
     text = f"{value:,f}"
@@ -150,7 +158,7 @@ def number(value: Decimal | None) -> str:
 
 
 def price(value: Decimal | None) -> str:
-    """A price that was worked out, such as an average: six digits, and all of those before the point."""
+    """A price: six digits, and all of those before the point."""
     if value is None or not value:
         return number(value)
     return number(round(value, max(0, 5 - value.adjusted())))

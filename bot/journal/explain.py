@@ -13,7 +13,7 @@ from bot.journal.status import WRITTEN_IN, finding_facts
 
 # A coin's latest change is the last decision that asked for something; failing that, the last that spoke of it.
 _CHANGED: Final = """
-SELECT decision.* FROM decision WHERE id IN (
+SELECT decision.* FROM decision WHERE (?2 IS NULL OR time_ms <= ?2) AND id IN (
     SELECT decision_id FROM orders WHERE instrument = ?1 UNION SELECT decision_id FROM cancel WHERE instrument = ?1)
 ORDER BY time_ms DESC LIMIT 1"""
 _SPOKEN_OF: Final = """
@@ -44,8 +44,8 @@ def explain(reader: Reader, name: str) -> Facts:
     """The story behind `name`: a decision's id, `latest`, an order's client id, a coin, a trade's or an order's number.
 
     Tried in this order; for all but a decision the story is cut to one coin. A coin's story is of its latest change,
-    with what the venue did to it `since` and what the newest decision thinks of it `now`. ConfigError for a name that
-    the journal doesn't know.
+    with what the venue did to it `since` and what the newest decision thinks of it `now`; an order that protects a
+    position has the story of that position's last change before. ConfigError for a name that the journal doesn't know.
     """
     decision = reader.one(_NEWEST) if name == "latest" else _decision(reader, name.lower())
     if decision is not None:
@@ -66,7 +66,7 @@ def explain(reader: Reader, name: str) -> Facts:
 
 
 def _of_coin(reader: Reader, coin: str) -> Facts:
-    decision = reader.one(_CHANGED, coin) or reader.one(_SPOKEN_OF, coin)
+    decision = reader.one(_CHANGED, coin, None) or reader.one(_SPOKEN_OF, coin)
     if decision is None:
         raise ConfigError(
             f"no decision has spoken of {coin} yet: no strategy scored it and no rule found anything; "
@@ -104,8 +104,13 @@ def _of_order(reader: Reader, kind: str, name: str, order: Row) -> Facts:
         decision = _decision(reader, order["decision_id"])
         return _story(reader, kind, name, decision, order["instrument"])
     fills = reader.each("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", order["client_id"])
+    # What rests at the venue as protection belongs to the change of the position that was the last one before.
+    protects = order["purpose"] in {"stop", "take_profit"}
+    decision = reader.one(_CHANGED, order["instrument"], order["created_ms"]) if protects else None
     return {
-        **_story(reader, kind, name, None, order["instrument"]),
+        **_story(reader, kind, name, decision, order["instrument"]),
+        "is_protection": protects,
+        "cancels": [],
         "orders": [order_facts(reader, order)],
         "fills": [fill_facts(reader, row) for row in fills],
     }
@@ -132,7 +137,8 @@ def _decision(reader: Reader, name: str) -> Facts | None:
 
 def _story(reader: Reader, kind: str, name: str, decision: Row | None, coin: str | None) -> Facts:
     """A decision and all that hangs on the one it was `written_in`: itself, or the one that it `repeats`."""
-    story: Facts = {"kind": kind, "id": name, "coin": coin, "decision": None, **{part: [] for part in _PARTS}}
+    story: Facts = {"kind": kind, "id": name, "coin": coin, "is_protection": False, "decision": None}
+    story |= {part: [] for part in _PARTS}
     if decision is None:
         return story
     full = decision if decision["is_full"] else reader.one(WRITTEN_IN, decision["time_ms"])

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import chain
 from typing import Final
 
 from bot.clock import utc
 from bot.journal.reader import DAY_MS, PARTS, Facts, Reader, Split, minus, moment, split
 
-# Money is written in millionths of a dollar, so whole millionths are summed where the rows are, exactly and fast.
-# Price is what fills have closed and positions stand at, less margin that went to a liquidator.
+# Payments of any kind are in millionths of a dollar, and there are many of them, so whole millionths are summed where
+# the rows are, exactly and fast. Price is what fills have closed, less margin that went to a liquidator.
 _BY_COIN: Final = """
 SELECT instrument AS coin, 'price' AS part, sum(CAST(round(closed_pnl_usd * 1000000) AS INTEGER)) AS micros
     FROM fill GROUP BY instrument
-UNION ALL SELECT instrument, 'price', sum(CAST(round(unrealised_usd * 1000000) AS INTEGER))
-    FROM position GROUP BY instrument
 UNION ALL SELECT instrument, 'price', -sum(CAST(round(forfeited_usd * 1000000) AS INTEGER))
     FROM liquidation GROUP BY instrument
 UNION ALL SELECT instrument, 'funding', sum(CAST(round(usd * 1000000) AS INTEGER)) FROM funding GROUP BY instrument
@@ -89,10 +88,14 @@ def _by_day(reader: Reader) -> list[Facts]:
 
 def _by_coin(reader: Reader) -> dict[str, Split]:
     coins: dict[str, Split] = defaultdict(lambda: split(None))
-    for row in reader.each(_BY_COIN):
-        amount = Decimal(row["micros"]).scaleb(-6)
-        coins[row["coin"]][row["part"]] += amount
-        coins[row["coin"]]["total"] += amount
+    paid = ((row["coin"], row["part"], Decimal(row["micros"]).scaleb(-6)) for row in reader.each(_BY_COIN))
+    held = (
+        (row["instrument"], "price", Decimal(row["unrealised_usd"]))
+        for row in reader.each("SELECT instrument, unrealised_usd FROM position")
+    )
+    for coin, part, amount in chain(paid, held):
+        coins[coin][part] += amount
+        coins[coin]["total"] += amount
     return coins
 
 

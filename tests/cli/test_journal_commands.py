@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot.cli import cli, main
-from bot.cli.reading import DEFAULT_JOURNAL, clock, number, price, signed
+from bot.cli.reading import DEFAULT_JOURNAL, clock, number, price, show_json, signed
 from bot.errors import ConfigError
 from bot.settings import JournalSettings
 from tests.journal.diary import DEPOSIT, FINDING, HOUR_MS, START_MS, Desk
@@ -68,6 +68,11 @@ def test_json_amounts_read_as_decimals_add_up_exactly(desk: Desk) -> None:
     assert sum(each["usd"] for each in paid["payments"]) == sum(each.usd for each in desk.payments)
     assert sum(each["usd"] for each in paid["coins"]) == told["pnl"]["funding"]
     assert facts(desk, "status")["pnl"] == told["pnl"]
+
+
+def test_json_keeps_digits_that_a_float_would_lose(capsys: pytest.CaptureFixture[str]) -> None:
+    show_json({"a": [Decimal("96408.38774534591545083"), Decimal("1E+3"), Decimal(-0)], "b": {"é": None}})
+    assert capsys.readouterr().out == '{"a": [96408.38774534591545083, 1000, 0], "b": {"\\u00e9": null}}\n'
 
 
 def test_a_payment_in_json_is_size_times_oracle_times_rate_against_the_holder(desk: Desk) -> None:

@@ -192,9 +192,30 @@ def test_what_the_venue_did_to_a_coin_since_is_told(ether: Order, journal: Journ
     story = told(path, "ETH")
     assert [(row["trade_id"], row["purpose"]) for row in story["since"]] == [(10, "stop")]
     assert [row["trade_id"] for row in story["fills"]] == [9]
-    alone = told(path, "p-ETH-stop")
-    assert (alone["decision"], alone["orders"][0]["trigger_price"]) == (None, 3300)
-    assert [row["trade_id"] for row in alone["fills"]] == [10]
+
+
+def test_a_protective_order_has_the_story_of_the_position_it_protects(
+    ether: Order, journal: Journal, path: Path
+) -> None:
+    stop = Order(
+        "p-ETH-stop",
+        "ETH",
+        Side.BUY,
+        30_000,
+        trigger=Trigger(TriggerKind.STOP, Decimal(3300)),
+        purpose=Purpose.STOP,
+    )
+    journal.record_cycle(quiet_cycle(at(1), reports=[OrderReport(at(1), 8, stop, OrderStatus.WAITING)]))
+    later = OrderPlan((), (Order(f"{named(3)}-ETH-entry", "ETH", Side.SELL, 100),))
+    journal.record_decision(
+        decision(at(3), [[0.0, -1.0, 0.0], [0.0, 0.0, 0.0]], None, (), later), TradingState.ACTIVE, EQUITY
+    )
+    story = told(path, "p-ETH-stop")
+    assert (story["is_protection"], story["decision"]["id"]) == (True, named(0))
+    assert [row["strategy"] for row in story["forecasts"]] == ["carry", "fade"]
+    assert [(row["client_id"], row["trigger_price"]) for row in story["orders"]] == [("p-ETH-stop", 3300)]
+    assert story["fills"] == []
+    assert told(path, ether.client_id)["is_protection"] is False
 
 
 @pytest.mark.parametrize("name", ["11", "liquidation-1"])

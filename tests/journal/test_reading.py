@@ -432,3 +432,28 @@ def test_a_coin_is_found_whatever_its_capitals_and_a_wrong_one_is_answered_with_
             reader.coin("dog")
         with pytest.raises(ConfigError, match="no coin 'XRP'; it has BTC, DOGE, ETH"):
             reader.coin("XRP")
+
+
+def test_digits_beyond_a_millionth_are_kept_so_that_nothing_is_left_unexplained(
+    journal: Journal, path: Path
+) -> None:
+    gain = Decimal("0.1234567890123456")
+    held = PositionFacts(
+        "BTC",
+        5,
+        5,
+        Decimal(60000),
+        Decimal("62469.13578024691"),
+        3 + gain,
+        gain,
+        None,
+        MarginMode.CROSS,
+        START_MS,
+        ZERO,
+        "",
+    )
+    journal.record_cycle(quiet_cycle(START_MS, equity=point(str(gain), "0", "0"), positions=[held]))
+    with read(path) as reader:
+        told = pnl(reader)
+    assert told["opening_usd"] == 1000
+    assert set(told["suspense"].values()) == {ZERO}
