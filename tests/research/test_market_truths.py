@@ -477,8 +477,8 @@ def test_e7_14_risk_refuses_what_does_not_earn_its_costs_times_over(ratio: float
 # 18  Books
 
 
-def hectic(panel: Panel) -> RunRecord:
-    """Three strategies that disagree, stops and takes, thin margin: everything that moves money happens."""
+def hectic(panel: Panel, execution: Execution) -> RunRecord:
+    """Three strategies that disagree, on thin margin, one coin isolated: everything that moves money happens."""
     return run(
         scripted(
             panel,
@@ -493,8 +493,8 @@ def hectic(panel: Panel) -> RunRecord:
                 for name in panel.instruments
             ],
             sizing=Sizing(position_size=1.0, no_trade_band=0.25, cooldown_h=6),
-            execution=Execution(stop_loss=0.04, take_profit=0.06),
-            rules=Rules(),
+            execution=execution,
+            leverage=10,
         )
     )
 
@@ -522,6 +522,9 @@ def rebuilt_equity(record: RunRecord, panel: Panel) -> list[float]:
             lots[fill.instrument] += fill.signed_lots
             done += 1
         cash += sum((Fraction(one.usd) for one in paid[time_ms].values()), Fraction(0))
+        cash -= sum(
+            (Fraction(x.forfeited_usd) for x in record.liquidations if x.time_ms == time_ms), Fraction(0)
+        )
         value = sum(
             (
                 Fraction(lots[name], record.lots_per_coin[name]) * Fraction(panel.mark.values[row, column])
@@ -533,12 +536,20 @@ def rebuilt_equity(record: RunRecord, panel: Panel) -> list[float]:
     return equity
 
 
-def test_e7_18_price_and_funding_less_fees_are_the_change_of_equity_to_the_millionth() -> None:
+@pytest.mark.parametrize(
+    ("execution", "must_happen"),
+    [
+        (Execution(stop_loss=0.04, take_profit=0.06), {"entry", "exit", "stop", "take_profit"}),
+        (Execution(), {"entry", "exit", "liquidation"}),
+    ],
+)
+def test_e7_18_price_and_funding_less_fees_are_the_change_of_equity_to_the_millionth(
+    execution: Execution, must_happen: set[str]
+) -> None:
     coins = [MAJORS[name] for name in ("BTC", "FARTCOIN", "WIF", "kPEPE")]
     panel = synthetic_panel(coins, 1_500, seed=11)
-    record = hectic(panel)
-    purposes = {fill.purpose.value for fill in record.fills}
-    assert purposes >= {"entry", "exit", "stop", "take_profit"}
+    record = hectic(panel, execution)
+    assert {fill.purpose.value for fill in record.fills} >= must_happen
     change = record.equity_end - record.equity_start
     assert record.price_usd + record.funding_usd - record.fees_usd == change
     assert sum((one.usd for one in record.payments), D(0)) == record.funding_usd
