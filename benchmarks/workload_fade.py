@@ -3,7 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.strategy import Field, Hours, Opinion, Panel, Strategy, View, moving_z, sign, strongest, where
+from bot.strategy import (
+    Field,
+    Hours,
+    Opinion,
+    Panel,
+    Strategy,
+    View,
+    count_nonzero,
+    moving_z,
+    sign,
+    strongest,
+    where,
+)
 
 
 @dataclass(frozen=True)
@@ -16,13 +28,18 @@ class WorkloadFade(Strategy):
     max_positions: int = 10
 
     def signals(self, panel: Panel) -> Mapping[str, Field]:
-        return {"z": moving_z(panel.funding_rate, panel.grid.span(self.lookback_h))}
+        z = moving_z(panel.funding_rate, panel.grid.span(self.lookback_h))
+        strength = abs(z)
+        return {
+            "z": z,
+            "strength": strength,
+            "extreme": strength > self.enter_z,
+            "ordinary": strength < self.exit_z,
+        }
 
     def forecast(self, view: View) -> Opinion:
-        extreme = abs(view.z)
-        held = view.previous != 0
-        stay = held & (extreme >= self.exit_z)
-        free = self.max_positions - int(stay.sum())
-        enter = strongest(extreme, ~held & (extreme > self.enter_z), free)
-        score = where(stay, view.previous, where(enter, -sign(view.z), 0.0))
+        score = where(view.ordinary, 0.0, view.previous)
+        free = self.max_positions - count_nonzero(score)
+        enter = strongest(view.strength, view.extreme & (view.previous == 0), free)
+        score[enter] = -sign(view.z[enter])
         return view.opinion(score, "funding z {z:+.1f}")

@@ -5,7 +5,19 @@
 Everything here is stable for plugin authors; the rest of the bot is not theirs to reach.
 """
 
-from numpy import clip, exp, isfinite, log, maximum, minimum, nan_to_num, sign, where, zeros_like
+from numpy import (
+    clip,
+    count_nonzero,
+    exp,
+    isfinite,
+    log,
+    maximum,
+    minimum,
+    nan_to_num,
+    sign,
+    where,
+    zeros_like,
+)
 
 from bot.model.decision import Opinion
 from bot.model.panel import Field, FloatArray, Panel
@@ -29,6 +41,7 @@ __all__ = [
     "carry_apr",
     "change",
     "clip",
+    "count_nonzero",
     "drift",
     "exp",
     "funding_apr",
@@ -62,7 +75,7 @@ __all__ = [
 def strongest(strength: FloatArray, wanted: FloatArray, count: int) -> FloatArray:
     """True for the `count` instruments of highest `strength` among those `wanted`; ties go to the earlier column."""
     chosen: FloatArray = zeros_like(strength, dtype=bool)
-    if count > 0 and wanted.any():
+    if count > 0 and count_nonzero(wanted):
         ranked = where(wanted, -strength, float("inf")).argsort(kind="stable")[:count]
         chosen[ranked] = wanted[ranked]
     return chosen

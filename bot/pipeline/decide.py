@@ -44,7 +44,7 @@ def forecast(market: Market, memory: Memory, strategies: Sequence[Slot]) -> tupl
         ready, scores = opinion.ready, opinion.scores
         if not table.all_ready[market.row]:
             scores = np.where(ready, scores, previous)
-        if not (scores.min() >= -1 and scores.max() <= 1):  # also catches NaN
+        if np.count_nonzero(np.abs(scores) <= 1) < len(scores):  # also catches NaN
             worst = market.prepared.panel.instruments[int(np.argmin(np.abs(scores) <= 1))]
             raise ValueError(
                 f"strategy {slot.name} gave {worst} a score outside −1 … +1; mend its forecast()"
@@ -56,10 +56,10 @@ def forecast(market: Market, memory: Memory, strategies: Sequence[Slot]) -> tupl
 def remember(memory: Memory, decision: Decision) -> Memory:
     """The memory for the next cycle: the scores just given, and since when their signs stand."""
     scores = np.array([opinion.scores for opinion in decision.opinions])
-    if (scores == memory.scores).all():
+    if not np.count_nonzero(scores != memory.scores):
         return memory
     changed = np.sign(scores) != np.sign(memory.scores)
-    if changed.any():
+    if np.count_nonzero(changed):
         since = np.where(changed, np.where(scores == 0, 0, decision.time_ms), memory.since_ms)
         return replace(memory, scores=scores, since_ms=since)
     return replace(memory, scores=scores)

@@ -19,11 +19,12 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
     market, memory, sizing = snapshot.market, snapshot.memory, mandate.sizing
     equity = max(0.0, snapshot.account.equity_usd)
     resting = memory.rest_until_ms > market.time_ms
+    any_resting = np.count_nonzero(resting)
     by_strategy = np.empty_like(memory.held_lots)
     for k, (opinion, slot) in enumerate(zip(opinions, mandate.strategies, strict=True)):
         held = memory.held_lots[k]
         capital = slot.capital * equity
-        if not opinion.scores.any():
+        if not np.count_nonzero(opinion.scores):
             by_strategy[k] = 0
             continue
         size_usd: float | np.ndarray = sizing.position_size * capital
@@ -39,12 +40,13 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
         else:
             wanted = np.where(market.priced, exact, 0.0).astype(np.int64)
             wanted = np.where(market.priced, wanted, held)
-        keep = (wanted > 0) & (held > 0) | (wanted < 0) & (held < 0)
+        keep = np.sign(wanted) * held > 0
         if sizing.no_trade_band != np.inf:
             keep &= np.abs(wanted - held) <= sizing.no_trade_band * np.abs(wanted)
-        by_strategy[k] = np.where(keep, held, wanted)
-        if resting.any():
-            by_strategy[k, resting] = 0
+        np.copyto(wanted, held, where=keep)
+        if any_resting:
+            wanted[resting] = 0
+        by_strategy[k] = wanted
     lots = by_strategy[0] if len(by_strategy) == 1 else by_strategy.sum(axis=0)
     return Targets(lots, by_strategy)
 

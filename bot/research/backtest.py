@@ -25,8 +25,10 @@ from bot.model.panel import Panel
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import Prepared
 from bot.reports.record import Curves, Note, RunRecord, StrategyResult
-from bot.sim.bars import Bar, BarMarket, Bars, Frictions
-from bot.sim.exchange import Exchange, Rules
+from bot.sim.bar_market import BarMarket
+from bot.sim.bars import Bar, Bars, Frictions
+from bot.sim.exchange import Rules
+from bot.sim.funding import FundingRound, Payments
 from bot.trader.desk import Desk
 
 ACCOUNT = "trader"
@@ -101,15 +103,17 @@ class _Runner:
         self.bars = Bars(test.panel)
         self.silent = self.bars.silent_rows > test.max_gap_h * 3_600_000 / test.panel.grid.interval_ms
         self.any_silent = [bool(row.any()) for row in self.silent]
-        exchange = Exchange(test.instruments, test.rules)
         start_ms = test.panel.grid.time_ms(test.first_row) - test.panel.grid.interval_ms
-        exchange.deposit(ACCOUNT, test.equity_usd, start_ms)
-        for instrument in test.instruments:
-            mode = MarginMode.ISOLATED if instrument.only_isolated else test.margin_mode
-            exchange.set_leverage(
-                ACCOUNT, instrument.name, min(test.leverage, instrument.max_leverage), mode, start_ms
-            )
-        self.market = BarMarket(exchange, ACCOUNT, test.instruments, test.frictions)
+        self.market = BarMarket.opened(
+            ACCOUNT,
+            test.instruments,
+            test.rules,
+            test.frictions,
+            test.equity_usd,
+            test.leverage,
+            test.margin_mode,
+            start_ms,
+        )
         equity = float(test.equity_usd)
         memory = Memory.blank(len(test.mandate.strategies), len(test.instruments), equity)
         self.desk = Desk(test.mandate, test.instruments, memory)
@@ -118,7 +122,7 @@ class _Runner:
         )
         self.plan = NO_ORDERS
         self.fills: list[Fill] = []
-        self.payments: list[FundingPayment] = []
+        self.payments: list[FundingPayment | FundingRound] = []
         self.liquidations: list[Liquidation] = []
         self.notes: list[Note] = []
         self.findings: Counter[str] = Counter()
@@ -169,7 +173,7 @@ class _Runner:
             return
         self.desk.absorb(events, self.market.lots)
         for event in events:
-            if type(event) is FundingPayment:
+            if type(event) is FundingRound or type(event) is FundingPayment:
                 self.payments.append(event)
             elif type(event) is Fill:
                 self.fills.append(event)
@@ -222,7 +226,7 @@ class _Runner:
             fees_usd=account.fees_usd,
             curves=self._curves(grid.times_ms, equity_end),
             fills=self.fills,
-            payments=self.payments,
+            payments=Payments(self.payments),
             liquidations=self.liquidations,
             notes=self.notes,
             final_marks=marks,

@@ -41,6 +41,11 @@ class Exchange:
         return self._clearing.accounts
 
     @property
+    def now_ms(self) -> int:
+        """The latest time it was told."""
+        return self._now_ms
+
+    @property
     def rules(self) -> Rules:
         return self._clearing.rules
 
@@ -178,6 +183,16 @@ class Exchange:
         self._clearing.settle_funding(rates_per_hour, oracles, time_ms, self._matching.events)
         if not solvent:
             liquidate(self._matching, time_ms, marks_moved=False)
+
+    def pay_funding(self, account: str, amount_usd: Decimal, time_ms: int) -> None:
+        """Book funding that the caller settled himself on all of an account's cross positions, by the same rule.
+
+        It must leave the account solvent, and nothing is reported of it.
+        """
+        self._advance(time_ms)
+        books = self._clearing.member(account).account
+        books.cash_usd += amount_usd
+        books.funding_usd += amount_usd
 
     def delist(self, instrument: str, price: Decimal, time_ms: int) -> None:
         """Settle an instrument for good: orders are cancelled, positions closed at `price` without a fee.

@@ -16,6 +16,7 @@ from bot.model.instrument import Instrument
 from bot.model.money import MICRO_USD, ZERO, exact
 from bot.model.order import Fill, FundingPayment, Liquidation
 from bot.model.panel import FloatArray
+from bot.sim.funding import FundingRound
 
 
 class Attribution:
@@ -68,6 +69,14 @@ class Attribution:
         parts = self._divided.get(column) or [1] + [0] * (len(self.held_lots) - 1)
         for k, amount in enumerate(_shares(event.forfeited_usd, [abs(part) for part in parts])):
             self.cash_usd[k] -= amount
+
+    def settle(self, settled: FundingRound) -> None:
+        """Divide a whole settlement."""
+        if len(self.held_lots) == 1:
+            self.funding_usd[0] += settled.usd
+            return
+        for payment, column in zip(settled.payments(), settled.columns.tolist(), strict=True):
+            self.payment(payment, column)
 
     def payment(self, payment: FundingPayment, column: int) -> None:
         """Divide funding by what each strategy holds; opposite holdings pay each other their part."""

@@ -21,6 +21,7 @@ from bot.pipeline.execution import protect
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import Market
 from bot.pipeline.snapshot import Snapshot
+from bot.sim.funding import FundingRound
 from bot.trader.attribution import Attribution
 
 VENUES_OWN = (Purpose.STOP, Purpose.TAKE_PROFIT, Purpose.LIQUIDATION, Purpose.SETTLEMENT)
@@ -39,12 +40,16 @@ class Desk:
         self._columns = {instrument.name: column for column, instrument in enumerate(instruments)}
 
     def absorb(
-        self, events: Sequence[OrderReport | Fill | FundingPayment | Liquidation], lots: np.ndarray
+        self,
+        events: Sequence[OrderReport | Fill | FundingPayment | FundingRound | Liquidation],
+        lots: LotsArray,
     ) -> None:
         """Take in what the venue did; `lots` is what the account holds after it."""
         held_before = self.attribution.held_lots
         for event in events:
-            if type(event) is FundingPayment:
+            if type(event) is FundingRound:
+                self.attribution.settle(event)
+            elif type(event) is FundingPayment:
                 self.attribution.payment(event, self._columns[event.instrument])
             elif type(event) is Fill:
                 self._fill(event, lots)
@@ -53,7 +58,7 @@ class Desk:
         if self.attribution.held_lots is not held_before:
             self.memory = replace(self.memory, held_lots=self.attribution.held_lots)
 
-    def _fill(self, fill: Fill, lots: np.ndarray) -> None:
+    def _fill(self, fill: Fill, lots: LotsArray) -> None:
         column = self._columns[fill.instrument]
         own = fill.purpose in VENUES_OWN
         wanted = self.attribution.held_lots if own or self.targets is None else self.targets

@@ -19,8 +19,10 @@ from bot.model.decision import AccountView, OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.order import OrderReport
 from bot.model.panel import HOUR_MS, FloatArray, Panel
-from bot.sim.bars import Bar, BarMarket, Frictions, bar_of
+from bot.sim.bar_market import BarMarket
+from bot.sim.bars import Bar, Frictions, bar_of
 from bot.sim.exchange import Exchange, Rules
+from bot.sim.funding import FundingRound
 from bot.venues.sources import Row, Source
 from bot.venues.venue import AccountState, HeldPosition, Observation, VenueEvent
 
@@ -38,17 +40,6 @@ class Terms:
     leverage: int = 5
     margin_mode: MarginMode = MarginMode.CROSS
     max_gap_h: int = 24
-
-
-def open_account(instruments: Sequence[Instrument], terms: Terms, time_ms: int) -> Exchange:
-    """A simulated exchange with one funded account on it, its leverage set for every instrument."""
-    exchange = Exchange(instruments, terms.rules)
-    exchange.deposit(ACCOUNT, terms.equity_usd, time_ms)
-    for instrument in instruments:
-        mode = MarginMode.ISOLATED if instrument.only_isolated else terms.margin_mode
-        leverage = min(terms.leverage, instrument.max_leverage)
-        exchange.set_leverage(ACCOUNT, instrument.name, leverage, mode, time_ms)
-    return exchange
 
 
 class SimulatedVenue:
@@ -85,14 +76,23 @@ class SimulatedVenue:
             )
         panel = self._source.begin(None if checkpoint is None else checkpoint["source"])
         if checkpoint is None:
-            exchange = open_account(self.instruments, self._terms, panel.grid.end_ms)
+            terms = self._terms
+            self._market = BarMarket.opened(
+                ACCOUNT,
+                self.instruments,
+                terms.rules,
+                terms.frictions,
+                terms.equity_usd,
+                terms.leverage,
+                terms.margin_mode,
+                panel.grid.end_ms,
+            )
+            self._market.mark = np.nan_to_num(panel.mark.values[-1])
         else:
             exchange = Exchange.restore(self.instruments, self._terms.rules, checkpoint["exchange"])
-            self._silent_h = np.array(checkpoint["silent_h"], np.int64)
-        self._market = BarMarket(exchange, ACCOUNT, self.instruments, self._terms.frictions)
-        self._market.mark = np.nan_to_num(panel.mark.values[-1])
-        if checkpoint is not None:
+            self._market = BarMarket(exchange, ACCOUNT, self.instruments, self._terms.frictions)
             self._market.mark = np.array(checkpoint["mark"], np.float64)
+            self._silent_h = np.array(checkpoint["silent_h"], np.int64)
         self._begin_bar(panel.grid.end_ms)
         return panel
 
@@ -125,7 +125,10 @@ class SimulatedVenue:
 
     def take_events(self) -> tuple[VenueEvent, ...]:
         """Reports, fills, payments and liquidations, in order."""
-        return tuple(self._ready().take_events())
+        events: list[VenueEvent] = []
+        for event in self._ready().take_events():
+            events.extend(event.payments() if isinstance(event, FundingRound) else (event,))
+        return tuple(events)
 
     def checkpoint(self) -> Mapping[str, Any]:
         """The exchange, and how to come to the bar in progress again."""
@@ -153,6 +156,7 @@ class SimulatedVenue:
 
     def _state(self, mark: FloatArray) -> AccountState:
         market = self._ready()
+        market.sync_marks()
         exchange, account = market.exchange, market.account
         marks = {name: exchange.marks[name] for name in account.positions}
         orders = exchange.open_orders(ACCOUNT) if exchange.open_ids(ACCOUNT) else ()

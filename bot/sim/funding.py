@@ -1,0 +1,105 @@
+"""Funding of a whole book at once: one settlement on every position of an account, as arrays.
+
+A backtest settles some positions each hour for years. Here their payments are one product of vectors, rounded to the
+millionth of a dollar, and only the sum is booked; the payments themselves are made when somebody asks for them.
+`Exchange.settle_funding` says the same, one exact payment at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.model.decision import LotsArray
+from bot.model.instrument import Instrument
+from bot.model.money import MICRO_USD, exact
+from bot.model.order import FundingPayment
+from bot.model.panel import FloatArray
+
+
+@dataclass(slots=True)
+class FundingRound:
+    """One settlement: arrays over the positions held, `micro_usd` what each received in millionths of a dollar."""
+
+    time_ms: int
+    instruments: tuple[Instrument, ...]  # all of the market's; `columns` says which are held
+    columns: NDArray[np.int64]
+    lots: LotsArray
+    oracle: FloatArray
+    rate_per_hour: FloatArray
+    micro_usd: NDArray[np.float64]  # whole numbers, exact up to 2 ** 53
+    usd: Decimal  # their sum
+
+    @classmethod
+    def of(
+        cls,
+        time_ms: int,
+        instruments: tuple[Instrument, ...],
+        columns: NDArray[np.int64],
+        lots: LotsArray,
+        size: FloatArray,
+        oracle: FloatArray,
+        rate_per_hour: FloatArray,
+    ) -> FundingRound | None:
+        """What holding `size` coins pays at `oracle` when `rate_per_hour` settles; None where a rate is unknown."""
+        micro = np.rint(size * oracle * rate_per_hour * -1e6)
+        total = float(np.add.reduce(micro))
+        if total != total or abs(total) > 2**53:  # noqa: PLR0124 - NaN, without the cost of a call
+            return None
+        return cls(time_ms, instruments, columns, lots, oracle, rate_per_hour, micro, int(total) * MICRO_USD)
+
+    def payments(self) -> list[FundingPayment]:
+        """The same as single payments."""
+        return [
+            FundingPayment(
+                self.time_ms,
+                self.instruments[column].name,
+                lots,
+                exact(oracle),
+                exact(rate),
+                int(micro) * MICRO_USD,
+            )
+            for column, lots, oracle, rate, micro in zip(
+                self.columns.tolist(),
+                self.lots.tolist(),
+                self.oracle.tolist(),
+                self.rate_per_hour.tolist(),
+                self.micro_usd.tolist(),
+                strict=True,
+            )
+        ]
+
+
+class Payments(Sequence[FundingPayment]):
+    """Payments in order, those of rounds made out when they are first looked at."""
+
+    def __init__(self, settled: Sequence[FundingRound | FundingPayment]) -> None:
+        self._settled: Sequence[FundingRound | FundingPayment] | None = settled
+        self._payments: list[FundingPayment] = []
+
+    def _made_out(self) -> list[FundingPayment]:
+        if self._settled is not None:
+            for each in self._settled:
+                self._payments.extend(each.payments() if isinstance(each, FundingRound) else (each,))
+            self._settled = None
+        return self._payments
+
+    @overload
+    def __getitem__(self, index: int) -> FundingPayment: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[FundingPayment]: ...
+
+    def __getitem__(self, index: int | slice) -> FundingPayment | list[FundingPayment]:
+        return self._made_out()[index]
+
+    def __len__(self) -> int:
+        return len(self._made_out())
+
+    def __iter__(self) -> Iterator[FundingPayment]:
+        return iter(self._made_out())
