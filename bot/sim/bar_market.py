@@ -119,6 +119,8 @@ class BarMarket:
             return []
         quoted = self._quote_open_orders(bar, bar.open, time_ms)
         ordered = (order.instrument for order in plan.orders)
+        if self._marks_are_behind and not (bar.open[self._held] > 0).all():
+            self.sync_marks()  # what has no price in this bar keeps its last one
         self._marks_are_behind = False
         self._set_marks((*self.account.positions, *quoted, *ordered), bar.open, time_ms)
         self._withdraw_quotes(quoted, time_ms)
