@@ -49,7 +49,7 @@ class Limits:
     min_free_margin: float = 0.2  # of equity, after initial margin
     min_liquidation_distance: float = 0.10  # relative price move of one instrument
     stress_move: float = 0.15  # all prices against the book at once
-    stress_loss: float = 0.5  # of equity, in that case and a day of funding at the cap
+    stress_loss: float = 0.5  # of equity, in that case and an hour of funding at the cap
     max_daily_loss: float = 0.05  # of the UTC day's opening equity
     max_drawdown: float = 0.25  # from the high-water mark
     min_edge_ratio: float = 0.0  # expected edge over round-trip cost, for opening

@@ -8,20 +8,17 @@ already held may outgrow a limit by `SLACK` before it is cut back, otherwise pri
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from bot.model.decision import BoolArray, Finding, LotsArray, Opinion, Targets, TradingState
 from bot.model.funding import CAP_PER_H
-from bot.model.order import Purpose
-from bot.model.panel import FloatArray
+from bot.pipeline.exposure import Case, Exposure
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.portfolio import shrunk
 from bot.pipeline.snapshot import Snapshot
 
 SLACK = 1.1
-PROTECTIVE = (Purpose.STOP, Purpose.TAKE_PROFIT)
 
 Findings = tuple[Finding, ...]
 Verdict = tuple[LotsArray, Findings]
@@ -49,93 +46,6 @@ def no_larger(lots: LotsArray, than: LotsArray) -> bool:
     return bool(((np.abs(lots) <= np.abs(than)) & (lots * np.sign(than) >= 0)).all())
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The book as wanted, in USD: gross, net, its largest position, and the initial margin it takes."""
-
-    gross: float
-    net: float
-    largest: float
-    margin: float
-
-
-def _exposure(
-    lots: LotsArray, price: FloatArray, held: LotsArray, buying: LotsArray | None, selling: LotsArray | None
-) -> FloatArray:
-    if buying is not None and selling is not None:
-        long, short = held + buying, held - selling
-        worse = np.where(np.abs(long) > np.abs(short), long, short)
-        in_flight = (buying + selling > 0) & (np.abs(worse) > np.abs(lots))
-        lots = np.where(in_flight, worse, lots)
-    # A column without any price yet holds nothing; NaN × 0 must not spread.
-    value: FloatArray = np.where(lots != 0, lots * price, 0.0)
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What the rules look at, worked out once: prices for every column that has one, exposure still in flight."""
-
-    snapshot: Snapshot
-    mandate: Mandate
-    targets: Targets
-    opinions: Sequence[Opinion]
-    held: LotsArray
-    price: FloatArray  # USD per lot; the entry price where no mark is known now, 0 where nothing is
-    equity: float
-    buying: LotsArray | None  # lots of resting orders that could still open, per side; None: no such order
-    selling: LotsArray | None
-    wanted: Load
-
-    @classmethod
-    def of(cls, targets: Targets, opinions: Sequence[Opinion], snapshot: Snapshot, mandate: Mandate) -> Case:
-        market, account = snapshot.market, snapshot.account
-        price = market.usd_per_lot
-        if not market.all_fresh:
-            price = np.where(market.priced, price, account.entry_price / market.prepared.lots_per_coin)
-        buying = selling = None
-        for report in account.open_orders:
-            if report.order.reduce_only or report.order.purpose in PROTECTIVE:
-                continue
-            if buying is None or selling is None:
-                buying, selling = np.zeros_like(account.lots), np.zeros_like(account.lots)
-            column = market.prepared.panel.instruments.index(report.order.instrument)
-            side = buying if report.order.signed_lots > 0 else selling
-            side[column] += report.remaining_lots
-        value = _exposure(targets.lots, price, account.lots, buying, selling)
-        gross = np.abs(value)
-        wanted = Load(
-            float(gross.sum()), float(value.sum()), float(gross.max()), float(gross @ (1 / account.leverage))
-        )
-        return cls(
-            snapshot,
-            mandate,
-            targets,
-            opinions,
-            account.lots,
-            price,
-            account.equity_usd,
-            buying,
-            selling,
-            wanted,
-        )
-
-    def exposure(self, lots: LotsArray) -> FloatArray:
-        """Signed USD per instrument if `lots` were held, or what resting orders could make of it, if that is worse."""
-        return _exposure(lots, self.price, self.held, self.buying, self.selling)
-
-    def fits(self, lots: LotsArray, load: float, room: float) -> bool:
-        """Whether the book as first wanted is within a limit already, so that a rule need not look closer.
-
-        Rules before it can only have shrunk the book; but a hedge that shrank may have left a larger net.
-        """
-        return load <= room and lots is self.targets.lots
-
-    def names(self, columns: BoolArray) -> list[str]:
-        instruments = self.snapshot.market.prepared.panel.instruments
-        return [instruments[column] for column in np.flatnonzero(columns)]
-
-
 def kept_part(lots: LotsArray, held: LotsArray) -> LotsArray:
     """The part of the targets that is held already: never an increase, a turn becomes flat."""
     same = lots * np.sign(held) > 0
@@ -150,25 +60,34 @@ def _only_reduce(lots: LotsArray, case: Case, where: BoolArray | bool, rule: str
     return kept, tuple(Finding(rule, name, f"no increase: {because}") for name in case.names(cut))
 
 
-def _fit(lots: LotsArray, case: Case, rule: str, load: Callable[[LotsArray], float], because: str) -> Verdict:
-    """Scale the book until `load` (1 = exactly at the limit) fits: increases first, then what is held.
+def _fit(
+    lots: LotsArray,
+    case: Case,
+    rule: str,
+    load: Callable[[Exposure], float],
+    because: str,
+    fixed: LotsArray | int = 0,
+) -> Verdict:
+    """Scale the book until `load` of its exposure (1 = exactly at the limit) fits: increases first, then what is held.
 
-    `load` must not rise as positions shrink in proportion. Twenty halvings put the factor within a millionth.
+    `load` must not rise as positions shrink in proportion. Twenty halvings put the factor within a millionth. `fixed`
+    is a part of the book that is not touched; `lots` is the rest. What is held is measured without the orders in
+    flight, which are withdrawn when nothing may grow: they can stop increases, but not close a position that fits.
     """
-    before = load(lots)
+    before = load(case.exposure(fixed + lots))
     if before <= 1:
         return lots, ()
     kept = kept_part(lots, case.held)
-    if load(kept) <= SLACK:
-        if load(kept) > 1:
-            fitted, what = kept, "no increase"
-        else:
-            fitted, what = (
-                _largest(lambda f: kept + ((lots - kept) * f).astype(np.int64), load),
-                "increases cut",
-            )
+    if load(case.standing(fixed + kept)) > SLACK:
+        what = "positions cut"
+        fitted = _largest(lambda f: (kept * f).astype(np.int64), lambda x: load(case.standing(fixed + x)))
+    elif load(case.exposure(fixed + kept)) > 1:
+        fitted, what = kept, "no increase"
     else:
-        fitted, what = _largest(lambda f: (kept * f).astype(np.int64), load), "positions cut"
+        what = "increases cut"
+        fitted = _largest(
+            lambda f: kept + ((lots - kept) * f).astype(np.int64), lambda x: load(case.exposure(fixed + x))
+        )
     if np.array_equal(fitted, lots):
         return lots, ()
     return fitted, (Finding(rule, "", f"{what}: {because.format(before)}"),)
@@ -263,7 +182,7 @@ def position_size(lots: LotsArray, case: Case) -> Verdict:
     if not case.snapshot.market.prepared.conditions.capped and case.fits(lots, case.wanted.largest, own_cap):
         return lots, ()
     cap_usd = case.snapshot.market.cap_usd
-    value = np.abs(case.exposure(lots))
+    value = np.abs(case.exposure(lots).usd)
     over = value > np.minimum(own_cap, cap_usd)
     if not over.any():
         return lots, ()
@@ -295,23 +214,7 @@ def gross_leverage(lots: LotsArray, case: Case) -> Verdict:
     if case.fits(lots, case.wanted.gross, room):
         return lots, ()
     because = f"gross exposure {{:.0%}} of the limit of {case.mandate.limits.max_gross_leverage:g} × equity"
-    return _fit(lots, case, "gross_leverage", lambda x: _ratio(np.abs(case.exposure(x)).sum(), room), because)
-
-
-def net_leverage(lots: LotsArray, case: Case) -> Verdict:
-    """Longs against shorts stay within a multiple of equity; only the heavier side gives way."""
-    room = case.mandate.limits.max_net_leverage * max(case.equity, 0.0)
-    if case.fits(lots, abs(case.wanted.net), room) or abs(case.exposure(lots).sum()) <= room:
-        return lots, ()
-    heavy = np.sign(case.exposure(lots).sum())
-    light = np.where(np.sign(lots) == heavy, 0, lots)  # the other side stays: it lowers the net
-    because = f"net exposure {{:.0%}} of the limit of {case.mandate.limits.max_net_leverage:g} × equity"
-
-    def load(side: LotsArray) -> float:
-        return _ratio(max(0.0, heavy * case.exposure(light + side).sum()), room)
-
-    fitted, findings = _fit(lots - light, case, "net_leverage", load, because)
-    return (light + fitted, findings) if findings else (lots, ())
+    return _fit(lots, case, "gross_leverage", lambda book: _ratio(book.gross, room), because)
 
 
 def free_margin(lots: LotsArray, case: Case) -> Verdict:
@@ -325,7 +228,7 @@ def free_margin(lots: LotsArray, case: Case) -> Verdict:
         lots,
         case,
         "free_margin",
-        lambda x: _ratio((np.abs(case.exposure(x)) / leverage).sum(), room),
+        lambda book: _ratio((np.abs(book.usd) / leverage).sum(), room),
         because,
     )
 
@@ -334,10 +237,9 @@ def liquidation_distance(lots: LotsArray, case: Case) -> Verdict:
     """No single price may liquidate the account by moving less than the limit; tier-exact."""
     limit, tiers = case.mandate.limits.min_liquidation_distance, case.snapshot.market.prepared.tiers
 
-    def load(book: LotsArray) -> float:
-        # `distance` is the move that kills; the limit over it is 1 exactly at the limit.
-        nearest = tiers.liquidation_distance(case.exposure(book), case.equity).min()
-        return _ratio(limit, nearest)
+    def load(book: Exposure) -> float:
+        # The distance is the move that kills; the limit over it is 1 exactly at the limit.
+        return _ratio(limit, tiers.liquidation_distance(book.usd, case.equity).min())
 
     gross, largest = case.wanted.gross, case.wanted.largest  # no smaller than what is left of them by now
     if largest * limit + tiers.highest_rate * (gross + largest * limit) <= case.equity:
@@ -351,15 +253,45 @@ def portfolio_stress(lots: LotsArray, case: Case) -> Verdict:
     """All prices move together against the book while an hour's funding goes at the cap."""
     limits = case.mandate.limits
     room = limits.stress_loss * max(case.equity, 0.0)
-    if case.fits(lots, abs(case.wanted.net) * limits.stress_move + case.wanted.gross * CAP_PER_H, room):
+    if case.fits(lots, case.wanted.net * limits.stress_move + case.wanted.gross * CAP_PER_H, room):
         return lots, ()
 
-    def load(book: LotsArray) -> float:
-        value = case.exposure(book)
-        return _ratio(abs(value.sum()) * limits.stress_move + np.abs(value).sum() * CAP_PER_H, room)
+    def load(book: Exposure) -> float:
+        return _ratio(book.net * limits.stress_move + book.gross * CAP_PER_H, room)
 
     because = f"loss {{:.0%}} of the limit if all prices move {limits.stress_move:.0%} at once and funding is at its cap"
     return _fit(lots, case, "portfolio_stress", load, because)
+
+
+def net_leverage(lots: LotsArray, case: Case) -> Verdict:
+    """Longs against shorts stay within a multiple of equity; only the heavier side gives way.
+
+    The last word, because any rule may have cut a hedge; what it shrinks itself brings no other limit nearer.
+    """
+    room = case.mandate.limits.max_net_leverage * max(case.equity, 0.0)
+    if case.fits(lots, case.wanted.net, room) or case.exposure(lots).net <= room:
+        return lots, ()
+    lighter, findings = _lightened(lots, case, room)
+    if findings and case.exposure(lighter).net > room:
+        # More is in flight, one way and the other, than fits: nothing may grow until those orders are gone.
+        lighter, _ = _lightened(kept_part(lighter, case.held), case, room)
+    return (lighter, findings) if findings else (lots, ())
+
+
+def _lightened(lots: LotsArray, case: Case, room: float) -> Verdict:
+    """Cut the longs for what the book may come to on the long side, the shorts for what it may on the short."""
+    because = f"net exposure {{:.0%}} of the limit of {case.mandate.limits.max_net_leverage:g} × equity"
+    findings: Findings = ()
+    for heavy in (1, -1):
+        light = np.where(np.sign(lots) == heavy, 0, lots)  # the other side stays: it lowers the net
+
+        def load(book: Exposure, heavy: int = heavy) -> float:
+            return _ratio(max(0.0, book.long if heavy > 0 else -book.short), room)
+
+        fitted, found = _fit(lots - light, case, "net_leverage", load, because, light)
+        if found:
+            lots, findings = light + fitted, findings + found
+    return lots, findings
 
 
 def _ratio(load: float, room: float) -> float:
@@ -377,8 +309,8 @@ RULES: tuple[Callable[[LotsArray, Case], Verdict], ...] = (
     edge_over_costs,
     position_size,
     gross_leverage,
-    net_leverage,
     free_margin,
     liquidation_distance,
     portfolio_stress,
+    net_leverage,
 )

@@ -1,0 +1,145 @@
+"""What the risk rules look at: the book in USD, with what is still in flight counted on its worse side.
+
+A resting order may fill at any moment, or not at all, and a cancel may come too late. So a book is never measured as
+if only the fills came that help it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bot.model.decision import BoolArray, LotsArray, Opinion, Targets
+from bot.model.order import Purpose
+from bot.model.panel import FloatArray
+from bot.pipeline.mandate import Mandate
+from bot.pipeline.snapshot import Snapshot
+
+PROTECTIVE = (Purpose.STOP, Purpose.TAKE_PROFIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A book in USD: `usd` signed per instrument, and its net if all in flight fills upward, and downward."""
+
+    usd: FloatArray
+    long: float
+    short: float
+
+    @property
+    def gross(self) -> float:
+        return float(np.abs(self.usd).sum())
+
+    @property
+    def net(self) -> float:
+        """The larger imbalance, whichever its side."""
+        return max(self.long, -self.short)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The book as wanted, in USD: gross, net, its largest position, and the initial margin it takes."""
+
+    gross: float
+    net: float
+    largest: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the rules look at, worked out once: prices for every column that has one, exposure still in flight."""
+
+    snapshot: Snapshot
+    mandate: Mandate
+    targets: Targets
+    opinions: Sequence[Opinion]
+    held: LotsArray
+    price: FloatArray  # USD per lot; the entry price where no mark is known now, 0 where nothing is
+    equity: float
+    buying: LotsArray | None  # lots of resting orders that could still open, per side; None: no such order
+    selling: LotsArray | None
+    wanted: Load
+
+    @classmethod
+    def of(cls, targets: Targets, opinions: Sequence[Opinion], snapshot: Snapshot, mandate: Mandate) -> Case:
+        market, account = snapshot.market, snapshot.account
+        price = market.usd_per_lot
+        if not market.all_fresh:
+            price = np.where(market.priced, price, account.entry_price / market.prepared.lots_per_coin)
+        buying, selling = _in_flight(snapshot)
+        book = _exposure(targets.lots, price, account.lots, buying, selling)
+        gross = np.abs(book.usd)
+        wanted = Load(float(gross.sum()), book.net, float(gross.max()), float(gross @ (1 / account.leverage)))
+        return cls(
+            snapshot,
+            mandate,
+            targets,
+            opinions,
+            account.lots,
+            price,
+            account.equity_usd,
+            buying,
+            selling,
+            wanted,
+        )
+
+    def exposure(self, lots: LotsArray) -> Exposure:
+        """The book if `lots` were held, or what resting orders could make of it where that is worse."""
+        return _exposure(lots, self.price, self.held, self.buying, self.selling)
+
+    def standing(self, lots: LotsArray) -> Exposure:
+        """The book if `lots` were held and nothing were in flight."""
+        return _exposure(lots, self.price, self.held, None, None)
+
+    def fits(self, lots: LotsArray, load: float, room: float) -> bool:
+        """Whether the book as first wanted is within a limit already, so that a rule need not look closer.
+
+        Rules before it can only have shrunk the book; but a hedge that shrank may have left a larger net.
+        """
+        return load <= room and lots is self.targets.lots
+
+    def names(self, columns: BoolArray) -> list[str]:
+        instruments = self.snapshot.market.prepared.panel.instruments
+        return [instruments[column] for column in np.flatnonzero(columns)]
+
+
+def _in_flight(snapshot: Snapshot) -> tuple[LotsArray, LotsArray] | tuple[None, None]:
+    """Lots of open orders that could still open a position, bought and sold; None where there is no such order."""
+    account, names = snapshot.account, snapshot.market.prepared.panel.instruments
+    opening = [
+        report
+        for report in account.open_orders
+        if not report.order.reduce_only and report.order.purpose not in PROTECTIVE
+    ]
+    if not opening:
+        return None, None
+    buying, selling = np.zeros_like(account.lots), np.zeros_like(account.lots)
+    for report in opening:
+        side = buying if report.order.signed_lots > 0 else selling
+        side[names.index(report.order.instrument)] += report.remaining_lots
+    return buying, selling
+
+
+def _exposure(
+    lots: LotsArray, price: FloatArray, held: LotsArray, buying: LotsArray | None, selling: LotsArray | None
+) -> Exposure:
+    if buying is None or selling is None:
+        value = _usd(lots, price)
+        net = float(value.sum())
+        return Exposure(value, net, net)
+    moving = buying + selling > 0
+    long = np.where(moving, np.maximum(lots, held + buying), lots)
+    short = np.where(moving, np.minimum(lots, held - selling), lots)
+    # The larger of the two; where neither is larger than what is wanted, that.
+    worse = np.where(np.abs(long) > np.abs(short), long, short)
+    worse = np.where(np.abs(worse) > np.abs(lots), worse, lots)
+    return Exposure(_usd(worse, price), float(_usd(long, price).sum()), float(_usd(short, price).sum()))
+
+
+def _usd(lots: LotsArray, price: FloatArray) -> FloatArray:
+    # A column without any price yet holds nothing; NaN × 0 must not spread.
+    value: FloatArray = np.where(lots != 0, lots * price, 0.0)
+    return value
