@@ -19,7 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "backtest": ("bot.cli.backtest:backtest", "Run CONFIG over recorded history."),
     "scan": ("bot.cli.scan:scan", "Show who is positioned how: funding, open interest, volume, basis."),
     "strategies": ("bot.cli.strategies:strategies", "List strategies and check your own."),
-    "data": ("bot.cli.data:data", "Look at a folder of market data."),
+    "data": ("bot.cli.data:data", "Look at a folder of market data, or make one up."),
     "config": ("bot.cli.config:config", "Check and show config files."),
     "status": ("bot.cli.status:status", "Say how the running daemon is doing."),
     "positions": ("bot.cli.positions:positions", "List what is held, its margin and its gain."),

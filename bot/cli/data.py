@@ -1,4 +1,4 @@
-"""`hedgerow data`: what a folder of market data holds, and what is missing from it."""
+"""`hedgerow data`: what a folder of market data holds, what is missing from it, and a made-up one."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import click
 
 @click.group(epilog="Example:  hedgerow data describe DIR")
 def data() -> None:
-    """Look at a folder of market data."""
+    """Look at a folder of market data, or make one up."""
 
 
 @data.command(epilog="Example:  hedgerow data describe DIR --table hl_funding_1h --coins BTC,ETH --json")
@@ -37,6 +37,35 @@ def describe(
         _print(facts)
     if not all(table["readable"] for table in facts["tables"].values()):
         context.exit(2)
+
+
+@data.command(epilog="Example:  hedgerow data generate out/market --days 365 --coins BTC,ETH,SOL")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--coins", default="", metavar="COIN,COIN", help="Only these coins; by default all sixteen.")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="How long.")
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of the market.")
+@click.option(
+    "--from", "start", default="2024-01-01", show_default=True, metavar="DATE", help="First hour (UTC)."
+)
+def generate(folder: Path, coins: str, days: int, seed: int, start: str) -> None:
+    """Make up a market's history and write it into FOLDER, a new one, as a recording would be.
+
+    Prices, funding, premium, open interest and volume behave like Hyperliquid's, but nothing in them happened: good for
+    trying the bot out, worth nothing as evidence.
+    """
+    from bot.clock import HOUR_MS, parse_utc
+    from bot.data.generate import generate as write
+    from bot.data.tables import nearest
+    from bot.errors import ConfigError
+    from bot.sim.coins import MAJORS
+
+    wanted = [coin.strip() for coin in coins.split(",") if coin.strip()] or list(MAJORS)
+    for coin in wanted:
+        if coin not in MAJORS:
+            raise ConfigError(f"the synthetic market has no coin {coin!r}; {nearest(coin, list(MAJORS))}")
+    start_ms = parse_utc(start) // HOUR_MS * HOUR_MS
+    for path in write(folder, [MAJORS[coin] for coin in wanted], days * 24, seed, start_ms):
+        click.echo(path)
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from bot.errors import StateError
 from bot.model.instrument import Instrument, simple_instrument
-from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
+from bot.model.panel import FloatArray, Panel
 from bot.sim.coins import CoinModel
-from bot.sim.synthetic import FIELDS, SyntheticMarket
+from bot.sim.history import history
+from bot.sim.synthetic import MarketBar, SyntheticMarket
 
 Row = Mapping[str, FloatArray]
 
@@ -79,22 +78,17 @@ class SyntheticSource:
         self._anchors.clear()
         self._anchors.append((self._market.state(), 0))
         self._bars = 0
-        start_ms = self._market.time_ms
-        values = np.empty((len(FIELDS), bars, len(self._coins)))
-        for row in range(bars):
-            made = self.next()
-            for k, name in enumerate(FIELDS):
-                values[k, row] = made[name]
-        grid = Grid(start_ms // HOUR_MS + 1, bars)
-        names = tuple(coin.name for coin in self._coins)
-        return Panel(grid, names, dict(zip(FIELDS, values, strict=True)))
+        return history(self._market, bars, self._bar)
 
     def next(self) -> Row:
         """The next hour; there always is one."""
+        return self._bar().values
+
+    def _bar(self) -> MarketBar:
         if self._bars - self._anchors[-1][1] >= self._tail:
             self._anchors.append((self._market.state(), self._bars))
         self._bars += 1
-        return self._market.next().values
+        return self._market.next()
 
     def state(self) -> Mapping[str, Any]:
         """The older anchor, at least a tail ago once there are two."""
