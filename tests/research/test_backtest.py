@@ -1,0 +1,278 @@
+"""The backtest's own duties: refusing gaps, warming up, settling what is delisted, and curves that add up."""
+
+from dataclasses import replace
+from decimal import Decimal
+from math import nan
+
+import numpy as np
+import pytest
+
+from bot.errors import DataError
+from bot.model.order import Purpose, Side
+from bot.model.panel import HOUR_MS, Panel
+from bot.pipeline.mandate import Execution, Limits, Sizing
+from bot.reports.record import RunRecord
+from bot.research.backtest import refuse_gaps, run
+from bot.research.markets import synthetic_panel
+from bot.sim.bars import Frictions
+from bot.sim.coins import MAJORS
+from bot.sim.exchange import FeeSchedule, Rules
+from bot.strategy import Strategy
+from strategies.extreme_funding_fade import ExtremeFundingFade
+from strategies.funding_carry import FundingCarry
+from tests.research.scripted import START_MS, panel_of, scripted
+
+D = Decimal
+FREE = Rules(fees=FeeSchedule.flat(D(0), D(0)))
+
+
+def end_of(row: int) -> int:
+    return START_MS + (row + 1) * HOUR_MS
+
+
+# Gaps
+
+
+def two_coins(**gaps: list[int]) -> Panel:
+    """Ten bars of AAA and BBB; a name is `FIELD_COIN`, its rows are unknown."""
+    fields = {name: np.full((10, 2), 100.0) for name in ("close", "funding_rate")}
+    fields["funding_rate"][:] = 1e-5
+    for which, rows in gaps.items():
+        field, coin = which.rsplit("_", 1)
+        fields[field][rows, ("AAA", "BBB").index(coin)] = nan
+    return panel_of(10, ("AAA", "BBB"), close=fields["close"], funding_rate=fields["funding_rate"])
+
+
+def test_a_hole_in_the_prices_names_the_coin_how_many_hours_and_the_first() -> None:
+    with pytest.raises(DataError) as error:
+        refuse_gaps(two_coins(close_BBB=[3, 4, 7]))
+    assert str(error.value) == (
+        "BBB lacks close in 3 hours from 2025-01-01T04:00:00Z on; shorten the period, or set "
+        'data.missing = "settle" to close what is held over long gaps and count the rest'
+    )
+
+
+def test_a_hole_in_the_funding_is_refused_like_one_in_the_prices() -> None:
+    with pytest.raises(DataError, match=r"^AAA lacks funding_rate in 1 hours from 2025-01-01T06:00:00Z on"):
+        run(scripted(two_coins(funding_rate_AAA=[5]), {0: (1.0, 0.0)}))
+
+
+def test_a_coin_that_comes_late_or_leaves_early_has_no_hole() -> None:
+    refuse_gaps(two_coins(close_BBB=[0, 1, 9], funding_rate_AAA=[0, 8, 9]))
+
+
+def test_a_coin_with_nothing_at_all_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match=r"^BBB has no funding_rate at all in this period; leave it out"):
+        refuse_gaps(two_coins(funding_rate_BBB=list(range(10))))
+
+
+@pytest.mark.parametrize(("first_row", "left"), [(9, 1), (10, 0)])
+def test_a_period_of_less_than_two_bars_is_refused(first_row: int, left: int) -> None:
+    with pytest.raises(DataError, match=f"at least two bars, found {left}"):
+        run(scripted(two_coins(), {}, first_row=first_row))
+
+
+def test_unpaid_hours_are_counted_and_told() -> None:
+    panel = two_coins(funding_rate_AAA=[3, 5])
+    record = run(scripted(panel, {0: (-0.5, -0.5)}, settle_gaps=True, rules=FREE))
+    paid = [(one.time_ms, one.instrument) for one in record.payments]
+    assert len(paid) == 2 * 9 - 2
+    assert (end_of(3), "AAA") not in paid
+    assert (end_of(3), "BBB") in paid
+    (sentence,) = record.assumptions
+    assert sentence == "2 settlements fell on held positions without a known rate; nothing was paid"
+
+
+# Delisting
+
+
+def delisted(max_gap_h: int = 3) -> RunRecord:
+    """AAA's price ends at 110 in row 4 of 12; it is held long, BBB short."""
+    gone = list(range(5, 12))
+    close, funding = np.full((12, 2), 100.0), np.full((12, 2), 0.0001)
+    close[:, 0] = [100, 100, 100, 105, 110, *[nan] * 7]
+    funding[gone, 0] = nan
+    panel = panel_of(12, ("AAA", "BBB"), close=close, funding_rate=funding)
+    return run(
+        scripted(
+            panel,
+            {0: (0.5, -0.5)},
+            settle_gaps=True,
+            max_gap_h=max_gap_h,
+            rules=Rules(fees=FeeSchedule.flat(D("0.001"), D(0))),
+        )
+    )
+
+
+def test_a_coin_that_stays_silent_is_settled_at_its_last_price_with_the_fee() -> None:
+    record = delisted()
+    (settled,) = [fill for fill in record.fills if fill.purpose is Purpose.SETTLEMENT]
+    assert (settled.instrument, settled.side, settled.price) == ("AAA", Side.SELL, D(110))
+    assert settled.time_ms == end_of(8)  # known last at row 4, silent for more than 3 h at row 8
+    assert settled.fee_usd == D(55)  # 500 coins × 110 × 0.1 %
+    assert "1 positions were settled at their last price after 3 h without one" in record.assumptions
+    assert record.price_usd == D(5_000)  # 500 coins up 10, BBB flat
+    assert "AAA" not in record.final_marks
+    assert record.curves.equity[-1] == record.curves.equity[8] + 3 * 5  # BBB goes on being paid
+
+
+def test_the_gap_allowed_decides_when() -> None:
+    assert [f.time_ms for f in delisted(1).fills if f.purpose is Purpose.SETTLEMENT] == [end_of(6)]
+    assert [f for f in delisted(24).fills if f.purpose is Purpose.SETTLEMENT] == []
+
+
+# Warm-up
+
+
+def test_rows_before_the_first_feed_signals_and_are_not_traded() -> None:
+    panel = synthetic_panel([MAJORS["BTC"], MAJORS["WIF"]], 500, seed=4)
+    carry = FundingCarry(round_trip_cost=0.0, hurdle=-0.001, max_headwind=9.0)
+    warm = run(scripted(panel, strategies=[carry], first_row=300))
+    cold = run(scripted(panel.slice(300, 500), strategies=[carry]))
+    assert len(warm.curves.equity) == 200
+    assert warm.curves.times_ms[0] == panel.grid.time_ms(300)
+    assert warm.curves.equity[0] == 100_000
+    assert min(fill.time_ms for fill in warm.fills) == panel.grid.time_ms(300)  # decided with the first row
+    assert min(fill.time_ms for fill in cold.fills) > panel.grid.time_ms(
+        450
+    )  # eight half-lives of 24 h, or nine tenths
+
+
+# Curves
+
+
+def busy(strategies: list[Strategy]) -> tuple[Panel, RunRecord]:
+    coins = [MAJORS[name] for name in ("BTC", "HYPE", "DOGE", "kPEPE")]
+    panel = synthetic_panel(coins, 900, seed=21)
+    test = scripted(
+        panel,
+        strategies=strategies,
+        capital=[1.5] * len(strategies),
+        sizing=Sizing(position_size=0.5, no_trade_band=0.2),
+        limits=Limits(max_gross_leverage=4.0, max_net_leverage=3.0, min_liquidation_distance=0.05),
+        execution=Execution(stop_loss=0.03),
+        frictions=Frictions(1.0, 5.0),
+        first_row=100,
+    )
+    return panel, run(test)
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[Panel, RunRecord]:
+    fade = ExtremeFundingFade(enter_z=1.5, lookback_h=72, max_volatility=9.0)
+    return busy([FundingCarry(max_headwind=3.0), fade])
+
+
+def test_at_every_row_price_and_funding_less_fees_are_the_change_of_equity(
+    both: tuple[Panel, RunRecord],
+) -> None:
+    curves = both[1].curves
+    parts = curves.price_pnl + curves.funding_pnl - curves.fees
+    assert curves.equity - 100_000 == pytest.approx(parts, abs=1e-6, rel=0)
+
+
+def test_funding_and_fee_curves_are_the_running_sums_of_the_records(both: tuple[Panel, RunRecord]) -> None:
+    record = both[1]
+    times = record.curves.times_ms
+    for curve, events in (
+        (record.curves.funding_pnl, [(one.time_ms, float(one.usd)) for one in record.payments]),
+        (record.curves.fees, [(one.time_ms, float(one.fee_usd)) for one in record.fills]),
+    ):
+        assert len(events) > 30
+        before = [sum(usd for at, usd in events if at < time) for time in times[::97]]
+        until = [sum(usd for at, usd in events if at <= time) for time in times[::97]]
+        for low, value, high in zip(before, curve[::97], until, strict=True):
+            # A fill at the row's own moment is this bar's end or the next one's open.
+            assert min(low, high) - 1e-6 <= value <= max(low, high) + 1e-6
+    assert record.curves.funding_pnl[-1] == pytest.approx(float(record.funding_usd), abs=1e-6)
+    assert record.curves.fees[-1] == pytest.approx(float(record.fees_usd), abs=1e-6)
+
+
+def test_exposure_curves_are_what_the_fills_left_at_the_rows_marks(both: tuple[Panel, RunRecord]) -> None:
+    panel, record = both
+    curves = record.curves
+    for row in range(0, len(curves.equity), 89):
+        lots = dict.fromkeys(panel.instruments, 0)
+        paid = {p.instrument: p.lots for p in record.payments if p.time_ms == curves.times_ms[row]}
+        lots |= paid  # every rate is known, so what is held at the row is what was paid on
+        marks = panel.mark.values[panel.grid.row(int(curves.times_ms[row]))]
+        values = [
+            lots[name] / record.lots_per_coin[name] * marks[c] for c, name in enumerate(panel.instruments)
+        ]
+        assert curves.gross[row] == pytest.approx(sum(map(abs, values)), abs=1e-6)
+        assert curves.net[row] == pytest.approx(sum(values), abs=1e-6)
+    assert curves.gross.max() > 50_000
+
+
+def test_the_liquidation_distance_is_the_nearest_single_move_that_meets_maintenance(
+    both: tuple[Panel, RunRecord],
+) -> None:
+    curves = both[1].curves
+    assert np.isinf(curves.liquidation_distance[curves.gross == 0]).all()
+    # One coin long at 4 × equity with 1.25 % maintenance: (1 − 4 × 0.0125) / (4 × (1 − 0.0125)) = 24.05 %.
+    record = run(
+        scripted(panel_of(4, close=100.0), {0: (1.0,)}, sizing=Sizing(4.0, no_trade_band=9.0), rules=FREE)
+    )
+    assert record.curves.liquidation_distance[-1] == pytest.approx(0.95 / 3.95, rel=1e-9)
+
+
+def test_the_strategies_sum_to_the_account(both: tuple[Panel, RunRecord]) -> None:
+    record = both[1]
+    assert [each.name for each in record.by_strategy] == ["s0", "s1"]
+    assert all(each.fees_usd > 0 for each in record.by_strategy)
+    assert sum((each.price_usd for each in record.by_strategy), D(0)) == record.price_usd
+    assert sum((each.funding_usd for each in record.by_strategy), D(0)) == record.funding_usd
+    assert sum((each.fees_usd for each in record.by_strategy), D(0)) == record.fees_usd
+    total = sum((each.total_usd for each in record.by_strategy), D(0))
+    assert total == record.equity_end - record.equity_start
+
+
+def test_two_halves_of_the_capital_in_one_strategy_are_the_whole() -> None:
+    script = {2: (0.6,), 5: (-0.4,), 8: (0.0,)}
+    panel = panel_of(
+        12, close=[100, 101, 99, 103, 104, 100, 98, 97, 99, 99, 99, 99], funding_rate=[3e-4, -1e-4] * 6
+    )
+    whole = run(scripted(panel, script))
+    halves = run(scripted(panel, script, script, capital=[0.5, 0.5]))
+    assert [fill.signed_lots for fill in halves.fills] == pytest.approx(
+        [fill.signed_lots for fill in whole.fills], abs=1
+    )
+    first, second = halves.by_strategy
+    assert float(first.total_usd) == pytest.approx(float(second.total_usd), abs=1e-5)
+    assert float(halves.equity_end) == pytest.approx(float(whole.equity_end), abs=2.0)
+
+
+def test_notes_say_why_each_order_went_out() -> None:
+    record = run(scripted(panel_of(6, close=100.0), {1: (0.5,), 3: (0.0,)}))
+    assert [(note.time_ms, note.instrument, note.source, note.score) for note in record.notes] == [
+        (end_of(1), "AAA", "s0", 0.5),
+        (end_of(3), "AAA", "s0", 0.0),
+    ]
+    assert record.notes[0].because == "row 100 of the script"
+
+
+def test_findings_count_the_rules_that_bound() -> None:
+    limits = Limits(max_position_share=0.3, max_gross_leverage=9.0, max_net_leverage=9.0)
+    record = run(scripted(panel_of(6, close=100.0), {1: (1.0,)}, limits=limits))
+    assert record.findings["position_size"] >= 1
+    (fill,) = record.fills
+    assert fill.notional_usd == D(30_000)
+
+
+def test_the_same_test_gives_the_same_record_twice(both: tuple[Panel, RunRecord]) -> None:
+    fade = ExtremeFundingFade(enter_z=1.5, lookback_h=72, max_volatility=9.0)
+    again = busy([FundingCarry(max_headwind=3.0), fade])[1]
+    first = both[1]
+    assert list(again.fills) == list(first.fills)
+    assert list(again.payments) == list(first.payments)
+    assert again.equity_end == first.equity_end
+    assert np.array_equal(again.curves.equity, first.curves.equity)
+
+
+def test_progress_is_told_from_the_first_traded_row_to_the_last() -> None:
+    told: list[tuple[int, int]] = []
+    test = replace(scripted(panel_of(600, close=100.0), {}), first_row=10)
+    run(test, lambda done, rows: told.append((done, rows)))
+    assert told[0][0] >= 0
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {rows for _, rows in told} == {590}
