@@ -75,7 +75,8 @@ class ExtremeFundingFade(Strategy):
         enter = (
             ~held & (abs(z) > self.enter_z) & (leaving | stalled) & (view.volatility < self.max_volatility)
         )
-        enter &= strongest(abs(z), enter, self.max_positions - int(stay.sum()))
+        taken = stay | (held & ~view.ready)  # without data a position stays, and takes its place
+        enter &= strongest(abs(z), enter, self.max_positions - int(taken.sum()))
         score = where(stay, view.previous, where(enter, -crowd, 0.0))
         return view.opinion(
             score,

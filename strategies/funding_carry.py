@@ -59,11 +59,11 @@ class FundingCarry(Strategy):
         enter = (rent > self.round_trip_cost + self.hurdle) & (headwind < self.max_headwind)
         holding = (view.previous != 0) & (sign(view.previous) == side)
         patient = (view.previous != 0) & (view.hours_held < self.min_hold_h)
-        stay = (holding & (rate > self.exit_apr)) | patient
+        paid = holding & (rate > self.exit_apr)
         calm = where(view.previous != 0, sign(view.previous) * -view.drift, headwind) < self.max_headwind
         size = where(rate < self.full_apr, rate / self.full_apr, 1.0)
-        kept = where(holding, size * side, view.previous)
-        score = where(stay & calm, kept, where(enter, size * side, 0.0))
+        kept = where(paid, size * side, view.previous)
+        score = where((paid | patient) & calm, kept, where(enter, size * side, 0.0))
         return view.opinion(
             score,
             "paid {rate:.1%} a year, {rent:+.2%} expected over the hold; {headwind:+.1f} usual moves of headwind",

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from bot.model.decision import AccountView, Memory, Opinion, Targets, TradingState
+from bot.model.decision import (
+    AccountView,
+    Decision,
+    Memory,
+    Opinion,
+    OrderPlan,
+    Targets,
+    TradingState,
+)
 from bot.model.instrument import Instrument, simple_instrument
 from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side, TimeInForce, Trigger, TriggerKind
 from bot.model.panel import HOUR_MS, Field, FloatArray, Grid, Panel
@@ -175,3 +183,8 @@ def swinging(size: float, price: float = 100.0, rows: int = 200) -> FloatArray:
     steps = np.arange(rows)[::-1] % 2
     path: FloatArray = price * np.exp(-size * steps)[:, None]
     return path
+
+
+def decision_with(*scores: float, time_ms: int = NOW_MS) -> Decision:
+    none = Targets(np.zeros(len(scores), np.int64), np.zeros((1, len(scores)), np.int64))
+    return Decision("x", time_ms, (opinion(*scores),), none, none, (), OrderPlan())

@@ -16,7 +16,7 @@ from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot
 from bot.pipeline.market import Prepared, rows_needed
 from bot.pipeline.snapshot import Snapshot
 from bot.pipeline.strategy import Strategy, View
-from tests.pipeline.scene import FIRST, NOW_MS, moment
+from tests.pipeline.scene import FIRST, NOW_MS, decision_with, moment
 from tests.signals.naive import made_up
 
 nan = math.nan
@@ -215,12 +215,6 @@ def test_every_strategy_is_asked_with_its_own_memory() -> None:
 
 
 # What goes on from cycle to cycle
-
-
-def decision_with(*scores: float, time_ms: int = NOW_MS) -> Decision:
-    opinion = Opinion(np.array(scores), "", {}, np.ones(len(scores), bool))
-    none = Targets(np.zeros(len(scores), np.int64), np.zeros((1, len(scores)), np.int64))
-    return Decision("x", time_ms, (opinion,), none, none, (), OrderPlan())
 
 
 def test_memory_keeps_the_scores_and_the_moment_at_which_their_signs_began() -> None:

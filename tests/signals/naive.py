@@ -136,3 +136,30 @@ def made_up(rows: int, width: int = 3, seed: int = 5, holes: float = 0.004) -> P
         values[:30, -1] = np.nan
         values[rows // 2 : rows // 2 + 24, 0] = np.nan
     return panel_of(**fields)
+
+
+def last_day(
+    run: float = 0.0, flow: float = 0.0, surge: float = 1.0, crowd: float = 0.0, without: str = ""
+) -> Panel:
+    """A fortnight of ordinary hours, then a day in which price runs (in usual daily moves) and traders move.
+
+    Ordinary: price ±1 % by the hour, open interest and volume even, funding ±1e-5 by the hour around 2e-5.
+    `flow` is the day's change of open interest, `surge` multiplies the last six hours' volume, `crowd` is how many
+    of its usual deviations the last funding rate lies off.
+    """
+    rows = 24 * 15
+    steps = 0.01 * (-1.0) ** np.arange(rows)
+    steps[-24:] += run * 0.01 * math.sqrt(24) / 24
+    interest = np.full(rows, 1000.0)
+    interest[-24:] *= 1 + flow * np.arange(1, 25) / 24
+    volume = np.full(rows, 1e6)
+    volume[-6:] *= surge
+    funding = 2e-5 + 1e-5 * (-1.0) ** np.arange(rows)
+    funding[-1] = 2e-5 + crowd * 1e-5
+    fields: dict[str, Any] = {
+        "mark": 100 * np.exp(np.cumsum(steps)),
+        "open_interest": interest,
+        "volume_usd": volume,
+        "funding_rate": funding,
+    }
+    return panel_of(**{name: values for name, values in fields.items() if name != without})
