@@ -38,7 +38,7 @@ def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPla
     account, market = snapshot.account, snapshot.market
     need = targets.lots - account.lots
     guarded = execution.stop_loss is not None or execution.take_profit is not None
-    if not account.open_orders and not guarded and not need.any():
+    if not account.open_orders and not guarded and not np.count_nonzero(need):
         return NO_ORDERS
     working = [report for report in account.open_orders if report.order.purpose not in PROTECTIVE]
     if snapshot.state is TradingState.HALTED:
@@ -145,9 +145,12 @@ def protect(
             if move is None:
                 continue
             entry, now = float(account.entry_price[column]), float(mark[column])
+            there = resting.pop((instrument.name, purpose), [])
+            if len(there) == 1 and _stands(there[0].order, lots, entry, now, kind, move, execution):
+                continue
             order = _trigger_order(instrument, lots, entry, now, purpose, kind, move, snapshot_id)
             stands = False
-            for report in resting.pop((instrument.name, purpose), []):
+            for report in there:
                 if not stands and order is not None and _same_trigger(report.order, order, move, execution):
                     stands = True
                 else:
@@ -157,6 +160,23 @@ def protect(
     for reports in resting.values():
         cancels.extend(_cancel(report, "its position is gone") for report in reports)
     return OrderPlan(tuple(cancels), tuple(orders)) if cancels or orders else NO_ORDERS
+
+
+def _direction(lots: int, kind: TriggerKind) -> int:
+    """Of the move that fires a position's trigger."""
+    return (1 if lots > 0 else -1) * (-1 if kind is TriggerKind.STOP else 1)
+
+
+def _stands(
+    resting: Order, lots: int, entry: float, mark: float, kind: TriggerKind, move: float, execution: Execution
+) -> bool:
+    """Whether a trigger is plainly the one that is wanted; what is near the tolerance is looked at exactly."""
+    if resting.trigger is None or resting.signed_lots != -lots:
+        return False
+    direction, level = _direction(lots, kind), float(resting.trigger.price)
+    wanted = entry * (1 + direction * move)
+    drift = abs(level - wanted)
+    return drift < 0.99 * execution.stop_tolerance * move * wanted and not direction * (mark - level) >= 0
 
 
 def _trigger_order(
@@ -170,7 +190,7 @@ def _trigger_order(
     snapshot_id: str,
 ) -> Order | None:
     """A reduce-only market trigger for the whole position; None where the price would not be positive."""
-    direction = (1 if lots > 0 else -1) * (-1 if kind is TriggerKind.STOP else 1)  # of the move that fires it
+    direction = _direction(lots, kind)
     price = entry * (1 + direction * move)
     if not price > 0:
         return None

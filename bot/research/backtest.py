@@ -134,9 +134,10 @@ class _Runner:
     def bar(self, row: int) -> None:
         """One bar, then one decision."""
         market, bar = self.market, self.bars.at(row)
-        if self.plan or market.exchange.open_ids(ACCOUNT):
+        if self.plan or market.open_orders:
+            held = market.lots
             market.open(bar, self.plan)
-            if self.guarded:
+            if self.guarded and market.lots is not held:
                 self._protect(bar)
         market.close(bar)
         if self.any_silent[row]:
@@ -153,8 +154,9 @@ class _Runner:
 
     def _view(self) -> AccountView:
         market = self.market
-        open_orders = market.exchange.open_orders(ACCOUNT) if market.exchange.open_ids(ACCOUNT) else ()
-        return AccountView(market.equity_usd, market.lots, market.entry_price, market.leverage, open_orders)
+        return AccountView(
+            market.equity_usd, market.lots, market.entry_price, market.leverage, market.open_orders
+        )
 
     def _protect(self, bar: Bar) -> None:
         """Positions opened at this bar's open get their triggers before the bar is lived through."""

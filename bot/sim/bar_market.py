@@ -34,6 +34,7 @@ from bot.model.panel import FloatArray
 from bot.sim.bars import Bar, Frictions
 from bot.sim.exchange import Exchange, Rules
 from bot.sim.funding import FundingRound
+from bot.sim.levels import Levels
 
 TapeEvent = OrderReport | Fill | FundingPayment | FundingRound | Liquidation
 
@@ -72,6 +73,8 @@ class BarMarket:
         # Size less the most that margin and funding can take of it, in coins: of longs, and of shorts.
         self._after_margin = np.zeros((2, width))
         self._isolated: dict[str, int] = {}
+        self._levels = Levels(width)
+        self._open_orders: Sequence[OrderReport] | None = None
         for name in self.account.positions:
             self._mirror(name)
 
@@ -103,6 +106,15 @@ class BarMarket:
             equity += float(self.account.positions[name].cash_usd)
         return equity
 
+    @property
+    def open_orders(self) -> Sequence[OrderReport]:
+        """Orders that rest or wait, oldest first."""
+        if self._open_orders is None:
+            self._absorb()
+            self._open_orders = self.exchange.open_orders(self.name)
+            self._levels.of(self._open_orders, self.columns)
+        return self._open_orders
+
     def take_events(self) -> list[TapeEvent]:
         """Fills, payments, reports and liquidations since the last call, in the order in which they happened."""
         self._absorb()
@@ -115,9 +127,11 @@ class BarMarket:
         for cancel in plan.cancels:
             if cancel.order_id in open_ids:
                 self.exchange.cancel(self.name, cancel.order_id, time_ms)
-        if not plan.orders and not open_ids:
-            return []
+        if plan.cancels:
+            self._absorb()
         quoted = self._quote_open_orders(bar, bar.open, time_ms)
+        if not plan.orders and not quoted:
+            return []
         ordered = (order.instrument for order in plan.orders)
         if self._marks_are_behind and not (bar.open[self._held] > 0).all():
             self.sync_marks()  # what has no price in this bar keeps its last one
@@ -130,7 +144,7 @@ class BarMarket:
 
     def close(self, bar: Bar) -> None:
         """Live through the rest of the bar: triggers, resting orders, liquidation, then funding at its end."""
-        if self.exchange.open_ids(self.name):
+        if self.open_orders and self._levels.reached(bar.low, bar.high):
             self.sync_marks()
             self._fire_triggers(bar)
             self._trade_through(bar)
@@ -181,8 +195,7 @@ class BarMarket:
         return report
 
     def _fire_triggers(self, bar: Bar) -> None:
-        reports = self.exchange.open_orders(self.name)
-        waiting = [report for report in reports if report.status is OrderStatus.WAITING]
+        waiting = [report for report in self.open_orders if report.status is OrderStatus.WAITING]
         waiting.sort(key=lambda report: (report.order.purpose is not Purpose.STOP, report.order_id))
         for report in waiting:
             order, column = report.order, self.columns[report.order.instrument]
@@ -290,11 +303,12 @@ class BarMarket:
         self.exchange.quote(self.instruments[column].name, bid, ask, time_ms)
 
     def _quote_open_orders(self, bar: Bar, prices: FloatArray, time_ms: int) -> list[str]:
-        """A market at `prices` for every instrument with open orders, so that what it reaches can trade."""
-        if not self.exchange.open_ids(self.name):
-            return []
+        """A market at `prices` for every instrument with open orders, if it reaches any, so that they can trade."""
         sizes: dict[str, int] = {}
-        for report in self.exchange.open_orders(self.name):
+        reports = self.open_orders
+        if not self._levels.reached(prices, prices):
+            return []
+        for report in reports:
             sizes[report.order.instrument] = max(sizes.get(report.order.instrument, 0), report.order.lots)
         quoted = [name for name in sizes if prices[self.columns[name]] > 0]
         for name in quoted:
@@ -318,6 +332,7 @@ class BarMarket:
         for account, event in self.exchange.drain():
             if account == self.name:
                 self._events.append(event)
+                self._open_orders = None
                 if type(event) is Fill:
                     self._mirror(event.instrument)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import structlog
 
 from bot.clock import Clock, WallClock, utc
@@ -126,7 +127,7 @@ class Trader:
         await self._venue.send(plan)
         account = await self._venue.account()
         self._hear(self._venue.take_events(), account)
-        if not (plan or before.view.open_orders):
+        if np.array_equal(account.view.lots, before.view.lots):
             return account
         protection = desk.protection(account.view, account.mark, f"{decision_id}+")
         if protection is not NO_ORDERS:

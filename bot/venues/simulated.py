@@ -112,7 +112,7 @@ class SimulatedVenue:
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         """Trade at the open of the bar in progress; where the market has ended, nothing can be sent any more."""
         market = self._ready()
-        if self._bar is None or not (plan or market.exchange.open_ids(ACCOUNT)):
+        if self._bar is None or not (plan or market.open_orders):
             return ()
         return market.open(self._bar, plan)
 
@@ -159,8 +159,9 @@ class SimulatedVenue:
         market.sync_marks()
         exchange, account = market.exchange, market.account
         marks = {name: exchange.marks[name] for name in account.positions}
-        orders = exchange.open_orders(ACCOUNT) if exchange.open_ids(ACCOUNT) else ()
-        view = AccountView(market.equity_usd, market.lots, market.entry_price.copy(), market.leverage, orders)
+        view = AccountView(
+            market.equity_usd, market.lots, market.entry_price.copy(), market.leverage, market.open_orders
+        )
         return AccountState(
             view=view,
             mark=mark,
