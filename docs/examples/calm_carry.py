@@ -18,7 +18,7 @@ class CalmCarry(Strategy):
     def __post_init__(self) -> None:
         if not 0 <= self.exit_apr < self.enter_apr:
             raise ValueError(
-                f"exit_apr {self.exit_apr} must be at least 0 and below enter_apr {self.enter_apr}"
+                f"exit_apr {self.exit_apr} must be at least 0 and below enter_apr {self.enter_apr}; lower it"
             )
 
     def signals(self, panel: Panel) -> Mapping[str, Field]:
