@@ -29,15 +29,28 @@ class TradingState(StrEnum):
     HALTED = "halted"
 
 
-class _Column(dict[str, float]):
-    """One instrument's entries of vectors by name, looked up as a template asks for them."""
+class _Unknown(float):
+    """What a sentence says of a number that is not known, whatever form it asks for."""
+
+    def __format__(self, form: str) -> str:
+        return "?"
+
+
+_UNKNOWN = _Unknown("nan")
+
+
+class _Column(dict[str, float | str]):
+    """One instrument's entries of vectors by name, looked up as a template asks for them; vectors may hold words."""
 
     def __init__(self, values: Mapping[str, FloatArray], column: int) -> None:
         self._values = values
         self._column = column
 
-    def __missing__(self, name: str) -> float:
-        return float(self._values[name][self._column])
+    def __missing__(self, name: str) -> float | str:
+        value = self._values[name][self._column]
+        if isinstance(value, str):
+            return str(value)
+        return float(value) if np.isfinite(value) else _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ class _Runner:
         self.notes: list[Note] = []
         self.findings: Counter[str] = Counter()
         self.settled = 0
+        self.given_up_ms: int | None = None  # when the drawdown rule first closed everything
         rows, width = test.panel.rows - test.first_row, len(test.instruments)
         self.equity, self.funding, self.fees = np.empty(rows), np.zeros(rows), np.zeros(rows)
         self.sizes = np.zeros((rows, width))
@@ -149,6 +150,8 @@ class _Runner:
         self.plan = decision.plan
         if decision.findings:
             self.findings.update(finding.rule for finding in decision.findings)
+            if self.given_up_ms is None and any(found.rule == "drawdown" for found in decision.findings):
+                self.given_up_ms = decision.time_ms
         if decision.plan.orders:
             self._note(decision)
 
@@ -260,6 +263,10 @@ class _Runner:
         if self.settled:
             sentences.append(
                 f"{self.settled} positions were settled at their last price after {self.test.max_gap_h} h without one"
+            )
+        if self.given_up_ms is not None:
+            sentences.append(
+                f"the drawdown rule closed everything at {utc(self.given_up_ms)}, and keeps it closed for good"
             )
         forfeited = self.market.account.forfeited_usd
         if forfeited != ZERO:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.journal.records import EquityPoint, PositionFacts, StrategyPnl
 from bot.model.decision import Decision
-from bot.model.money import ZERO
+from bot.model.money import ZERO, usd
 from bot.model.order import FundingPayment
 from bot.model.panel import FloatArray
 from bot.trader.attribution import Attribution
@@ -102,6 +102,8 @@ def equity_point(account: AccountState) -> EquityPoint:
 def by_strategy(attribution: Attribution, mark: FloatArray, strategies: Sequence[str]) -> list[StrategyPnl]:
     """What each strategy has come to, its open lots at `mark`."""
     return [
-        StrategyPnl(name, attribution.price_usd(k, mark), attribution.funding_usd[k], attribution.fees_usd[k])
+        StrategyPnl(
+            name, usd(attribution.price_usd(k, mark)), attribution.funding_usd[k], attribution.fees_usd[k]
+        )
         for k, name in enumerate(strategies)
     ]

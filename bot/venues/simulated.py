@@ -17,6 +17,7 @@ from bot.errors import StateError
 from bot.model.account import Account, MarginMode
 from bot.model.decision import AccountView, OrderPlan
 from bot.model.instrument import Instrument
+from bot.model.money import usd
 from bot.model.order import OrderReport
 from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.sim.bar_market import BarMarket
@@ -165,8 +166,8 @@ class SimulatedVenue:
         return AccountState(
             view=view,
             mark=mark,
-            equity_usd=account.equity_usd(marks),
-            cash_usd=account.cash_usd,
+            equity_usd=usd(account.equity_usd(marks)),
+            cash_usd=usd(account.cash_usd),
             deposits_usd=account.deposits_usd,
             funding_usd=account.funding_usd,
             fees_usd=account.fees_usd,
@@ -181,8 +182,8 @@ def _held(account: Account, name: str, marks: Mapping[str, Decimal]) -> HeldPosi
         lots=position.lots,
         entry_price=position.entry_price,
         mark=mark,
-        notional_usd=position.notional_usd(mark),
-        unrealised_usd=position.unrealised_usd(mark),
+        notional_usd=usd(position.notional_usd(mark)),
+        unrealised_usd=usd(position.unrealised_usd(mark)),
         liquidation_price=account.liquidation_price(name, marks),
         margin_mode=position.margin_mode,
         opened_ms=position.opened_ms,

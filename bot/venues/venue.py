@@ -38,7 +38,7 @@ class HeldPosition:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """The account's exact books at one moment, and the vectors of them that decisions are made on.
+    """The account's books at one moment, to the millionth of a dollar, and the vectors that decisions are made on.
 
     Totals count from the account's opening, fees paid > 0: `equity = deposits + price profit + funding − fees`, where
     the price profit is net of what a liquidator kept.

@@ -10,6 +10,7 @@ import pytest
 from bot.errors import StateError
 from bot.journal.journal import Journal
 from bot.model.decision import OrderPlan
+from bot.model.money import usd
 from bot.model.order import OrderReport
 from bot.research.backtest import Backtest
 from bot.research.backtest import run as backtest
@@ -49,8 +50,8 @@ def test_paper_over_a_recording_is_the_backtest_of_it(tmp_path: Path) -> None:
     assert {row[11] for row in found["fill"]} >= {"entry", "exit", "stop", "take_profit"}
     payments = [(p.time_ms, p.instrument, p.lots, str(p.usd)) for p in record.payments]
     assert sorted((row[0], row[1], row[2], row[5]) for row in found["funding"]) == sorted(payments)
-    assert Decimal(str(found["equity"][-1][1])) == record.equity_end
-    by_strategy = {s.name: (s.price_usd, s.funding_usd, s.fees_usd) for s in record.by_strategy}
+    assert Decimal(str(found["equity"][-1][1])) == usd(record.equity_end)
+    by_strategy = {s.name: (usd(s.price_usd), s.funding_usd, s.fees_usd) for s in record.by_strategy}
     assert {row[0]: tuple(map(Decimal, map(str, row[1:]))) for row in found["strategy_pnl"]} == by_strategy
 
 
