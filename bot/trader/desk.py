@@ -63,7 +63,8 @@ class Desk:
         own = fill.purpose in VENUES_OWN
         wanted = self.attribution.held_lots if own or self.targets is None else self.targets
         self.attribution.fill(fill, column, wanted)
-        if own and lots[column] == 0:
+        # Flat at this fill, even if an order of the same bar has opened something since: that goes with the rest.
+        if own and (lots[column] == 0 or not self.attribution.held_lots[:, column].any()):
             until_ms = fill.time_ms + self.mandate.sizing.cooldown_h * HOUR_MS
             self.memory = forget(self.memory, column, until_ms)
 

@@ -121,6 +121,28 @@ def test_the_gap_allowed_decides_when() -> None:
     assert [f for f in delisted(24).fills if f.purpose is Purpose.SETTLEMENT] == []
 
 
+# Stops
+
+
+def test_a_coin_stopped_out_by_a_gap_rests_although_more_of_it_had_been_ordered() -> None:
+    price = [100, 100, 100, 100, *[90] * 8]
+    test = scripted(
+        panel_of(12, close=price, open=price),
+        {0: (0.5,), 3: (0.8,)},
+        sizing=Sizing(1.0, no_trade_band=0.1, cooldown_h=4),
+        execution=Execution(slippage_bps=float("inf"), stop_loss=0.05),
+        rules=FREE,
+    )
+    told = [(fill.time_ms, fill.purpose.value, fill.signed_lots, fill.price) for fill in run(test).fills]
+    assert told == [
+        (end_of(0), "entry", 50_000, D(100)),
+        (end_of(3), "stop", -50_000, D(90)),  # the bar opens beyond 95
+        (end_of(3), "entry", 30_000, D(90)),  # had been sent
+        (end_of(4), "exit", -30_000, D(90)),
+        (end_of(7), "entry", 84_444, D(90)),  # four hours after the stop, 0.8 × 95,000 / 90
+    ]
+
+
 # Warm-up
 
 

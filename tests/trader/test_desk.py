@@ -1,5 +1,6 @@
 """The desk between two cycles: shares, memory and rests follow from what the venue did."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -144,6 +145,20 @@ def test_a_stop_out_ends_the_opinions_and_rests_the_coin() -> None:
     assert scene.prepared.at(7).time_ms == stopped_ms + 5 * HOUR_MS
     (order,) = scene.decide(7).plan.orders
     assert (order.instrument, order.signed_lots) == ("AAA", 1500)
+
+
+def test_a_coin_rests_also_where_an_order_of_the_same_bar_opened_it_again_after_the_stop() -> None:
+    scene = Scene(flat_market(), {0: (0.5, 0.0), 1: (1.0, 0.0)})
+    scene.cycle(0)
+    scene.desk.mandate = replace(scene.desk.mandate, sizing=Sizing(0.1, no_trade_band=0.1, cooldown_h=5))
+    (more,) = scene.decide(1).plan.orders
+    assert more.signed_lots == 500
+    stopped = scene.fill(closing(scene, 0, Purpose.STOP), 1)
+    scene.hear(stopped, scene.fill(more, 1))  # the bar opened beyond the stop
+    assert scene.held() == [[500, 0]]
+    assert scene.desk.memory.rest_until_ms[0] == stopped.time_ms + 5 * HOUR_MS
+    (order,) = scene.decide(2).plan.orders
+    assert (order.signed_lots, order.reduce_only) == (-500, True)
 
 
 @pytest.mark.parametrize("purpose", [Purpose.LIQUIDATION, Purpose.SETTLEMENT, Purpose.TAKE_PROFIT])
