@@ -40,6 +40,7 @@ class WorkloadFade(Strategy):
     def forecast(self, view: View) -> Opinion:
         score = where(view.ordinary, 0.0, view.previous)
         free = self.max_positions - int(count_nonzero(score))
-        enter = strongest(view.strength, view.extreme & (view.previous == 0), free)
-        score[enter] = -sign(view.z[enter])
+        if free > 0:
+            enter = strongest(view.strength, view.extreme & (view.previous == 0), free)
+            score[enter] = -sign(view.z[enter])
         return view.opinion(score, "funding z {z:+.1f}")

@@ -41,28 +41,33 @@ def forecast(market: Market, memory: Memory, strategies: Sequence[Slot]) -> tupl
         opinion = slot.strategy.forecast(
             View(table, market.row, market.time_ms, previous, memory.since_ms[k])
         )
-        ready, scores = opinion.ready, opinion.scores
         if not table.all_ready[market.row]:
-            scores = np.where(ready, scores, previous)
+            opinion = replace(opinion, scores=np.where(opinion.ready, opinion.scores, previous))
+        scores = opinion.scores
         if np.count_nonzero(np.abs(scores) <= 1) < len(scores):  # also catches NaN
             worst = market.prepared.panel.instruments[int(np.argmin(np.abs(scores) <= 1))]
             raise ValueError(
                 f"strategy {slot.name} gave {worst} a score outside −1 … +1; mend its forecast()"
             )
-        opinions.append(Opinion(scores, opinion.because, opinion.values, ready, opinion.edge))
+        opinions.append(opinion)
     return tuple(opinions)
 
 
 def remember(memory: Memory, decision: Decision) -> Memory:
     """The memory for the next cycle: the scores just given, and since when their signs stand."""
-    scores = np.array([opinion.scores for opinion in decision.opinions])
-    if not np.count_nonzero(scores != memory.scores):
+    if not any(
+        np.count_nonzero(opinion.scores != before)
+        for opinion, before in zip(decision.opinions, memory.scores, strict=True)
+    ):
         return memory
+    scores = np.array([opinion.scores for opinion in decision.opinions])
     changed = np.sign(scores) != np.sign(memory.scores)
+    since_ms = memory.since_ms
     if np.count_nonzero(changed):
-        since = np.where(changed, np.where(scores == 0, 0, decision.time_ms), memory.since_ms)
-        return replace(memory, scores=scores, since_ms=since)
-    return replace(memory, scores=scores)
+        since_ms = since_ms.copy()
+        since_ms[changed] = decision.time_ms
+        since_ms[scores == 0] = 0
+    return replace(memory, scores=scores, since_ms=since_ms)
 
 
 def open_day(memory: Memory, time_ms: int, equity_usd: float) -> Memory:

@@ -40,12 +40,11 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The book as wanted, in USD: gross, net, its largest position, and the initial margin it takes."""
+    """The book as wanted, in USD: gross, net, and its largest position."""
 
     gross: float
     net: float
     largest: float
-    margin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +68,15 @@ class Case:
         price = market.usd_per_lot
         if not market.all_fresh:
             price = np.where(market.priced, price, account.entry_price / market.prepared.lots_per_coin)
-        buying, selling = _in_flight(snapshot)
-        book = _exposure(targets.lots, price, account.lots, buying, selling)
-        gross = np.abs(book.usd)
-        wanted = Load(float(gross.sum()), book.net, float(gross.max()), float(gross @ (1 / account.leverage)))
+        buying, selling = _in_flight(snapshot) if account.open_orders else (None, None)
+        if buying is None and market.all_fresh:
+            usd = targets.lots * price
+            net = abs(float(np.add.reduce(usd)))
+        else:
+            book = _exposure(targets.lots, price, account.lots, buying, selling)
+            usd, net = book.usd, book.net
+        gross = np.abs(usd)
+        wanted = Load(float(np.add.reduce(gross)), net, float(np.maximum.reduce(gross)))
         return cls(
             snapshot,
             mandate,

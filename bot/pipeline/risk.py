@@ -29,7 +29,7 @@ def review(
 ) -> tuple[Targets, Findings]:
     """Pass the whole book through every rule, in order; every cut comes back as a finding."""
     lots = targets.lots
-    if not lots.any():
+    if not np.count_nonzero(lots):
         return targets, ()
     case = Case.of(targets, opinions, snapshot, mandate)
     findings: Findings = ()
@@ -220,8 +220,8 @@ def gross_leverage(lots: LotsArray, case: Case) -> Verdict:
 def free_margin(lots: LotsArray, case: Case) -> Verdict:
     """Initial margin leaves a share of equity free, for the day when it is needed."""
     room = (1 - case.mandate.limits.min_free_margin) * max(case.equity, 0.0)
-    if case.fits(lots, case.wanted.margin, room):
-        return lots, ()
+    if case.fits(lots, case.wanted.gross, room):
+        return lots, ()  # at a leverage of 1 even
     leverage = case.snapshot.account.leverage
     because = f"initial margin {{:.0%}} of what may be used ({1 - case.mandate.limits.min_free_margin:.0%} of equity)"
     return _fit(

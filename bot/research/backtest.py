@@ -100,7 +100,7 @@ class _Runner:
     def __init__(self, test: Backtest) -> None:
         self.test = test
         self.prepared = Prepared.of(test.panel, test.instruments, test.mandate)
-        self.bars = Bars(test.panel)
+        self.bars = Bars(test.panel, float(test.rules.funding_cap_per_hour))
         self.silent = self.bars.silent_rows > test.max_gap_h * 3_600_000 / test.panel.grid.interval_ms
         self.any_silent = [bool(row.any()) for row in self.silent]
         start_ms = test.panel.grid.time_ms(test.first_row) - test.panel.grid.interval_ms

@@ -63,15 +63,14 @@ class BarMarket:
         self.leverage = np.array([float(exchange.leverage(account, i.name)[0]) for i in instruments])
         self.unpaid_hours = 0  # settlements of held positions whose rate is unknown
         self._events: list[TapeEvent] = []
-        self._held = np.zeros(0, np.int64)  # columns of the positions
         self._marks_are_behind = False
         self._cap = float(exchange.rules.funding_cap_per_hour)
         self._lot = np.array([float(instrument.lot) for instrument in instruments])
         self._rate = np.array(
             [max(float(rate) for _, rate, _ in i.maintenance) + self._cap for i in instruments]
         )
-        # Size less the most that margin and funding can take of it, in coins: of longs, and of shorts.
-        self._after_margin = np.zeros((2, width))
+        # Size less the most that margin and funding can take of it, in coins.
+        self._longs_after_margin, self._shorts_after_margin = np.zeros(width), np.zeros(width)
         self._isolated: dict[str, int] = {}
         self._levels = Levels(width)
         self._open_orders: Sequence[OrderReport] | None = None
@@ -101,7 +100,7 @@ class BarMarket:
     @property
     def equity_usd(self) -> float:
         """Cash and positions at the carried marks."""
-        equity = float(self.account.cash_usd) + float(self.size @ self.mark)
+        equity = float(self.account.cash_usd) + float(np.dot(self.size, self.mark))
         for name in self._isolated:
             equity += float(self.account.positions[name].cash_usd)
         return equity
@@ -133,10 +132,11 @@ class BarMarket:
         if not plan.orders and not quoted:
             return []
         ordered = (order.instrument for order in plan.orders)
-        if self._marks_are_behind and not (bar.open[self._held] > 0).all():
+        if self._marks_are_behind and not (bar.open[self.lots != 0] > 0).all():
             self.sync_marks()  # what has no price in this bar keeps its last one
         self._marks_are_behind = False
-        self._set_marks((*self.account.positions, *quoted, *ordered), bar.open, time_ms)
+        solvent = not quoted and not self._in_danger(bar.open, bar.open)
+        self._set_marks((*self.account.positions, *quoted, *ordered), bar.open, time_ms, solvent)
         self._withdraw_quotes(quoted, time_ms)
         reports = [self._submit(order, bar, time_ms) for order in plan.orders]
         self._absorb()
@@ -150,7 +150,7 @@ class BarMarket:
             self._trade_through(bar)
             self._absorb()
         solvent = True
-        if self.account.positions and self._in_danger(bar):
+        if self.account.positions and self._in_danger(bar.low, bar.high):
             solvent = False
             self._mark_at_worst(bar)
             self._absorb()
@@ -218,23 +218,22 @@ class BarMarket:
                 low, high = exact(bar.low[column]), exact(bar.high[column])
                 self.exchange.trade_through(report.order.instrument, low, high, bar.end_ms)
 
-    def _in_danger(self, bar: Bar) -> bool:
-        """Whether the bar's worst prices and its funding could liquidate anything; never False when they could.
+    def _in_danger(self, low: FloatArray, high: FloatArray) -> bool:
+        """Whether prices between these and a settlement could liquidate anything; never False when they could.
 
         The bound takes every position in its highest margin tier and its funding at the cap, all at worst prices.
+        An unknown price is a danger.
         """
-        spare = float(self.account.cash_usd) + float(
-            self._after_margin[0] @ bar.low + self._after_margin[1] @ bar.high
-        )
-        if not self._isolated:
-            return spare <= 0
-        worst = np.where(self.size > 0, bar.low, bar.high)
-        for name, column in self._isolated.items():
-            backed = float(self._after_margin[:, column].sum() * worst[column])
-            if backed + float(self.account.positions[name].cash_usd) <= 0:
-                return True
-            spare -= backed
-        return spare <= 0
+        longs, shorts = self._longs_after_margin, self._shorts_after_margin
+        spare = float(self.account.cash_usd) + float(np.dot(longs, low) + np.dot(shorts, high))
+        if self._isolated:
+            worst = np.where(self.size > 0, low, high)
+            for name, column in self._isolated.items():
+                backed = float((longs[column] + shorts[column]) * worst[column])
+                if not backed + float(self.account.positions[name].cash_usd) > 0:
+                    return True
+                spare -= backed
+        return not spare > 0
 
     def _mark_at_worst(self, bar: Bar) -> None:
         """Mark every position at its worst price of the bar, with a market there to be liquidated into."""
@@ -266,13 +265,12 @@ class BarMarket:
             self._settle_each(bar)
 
     def _settle_at_once(self, bar: Bar) -> bool:
-        held = self._held
-        rate, oracle = bar.funding_rate[held], bar.oracle[held]
-        if np.maximum.reduce(np.abs(rate), initial=0.0) > self._cap:
-            rate = np.clip(rate, -self._cap, self._cap)
-        settled = FundingRound.of(
-            bar.end_ms, self.instruments, held, self.lots[held], self.size[held], oracle, rate
-        )
+        rate = bar.funding_rate
+        if not bar.all_paid:
+            rate = np.clip(np.where(self.lots, rate, 0.0), -self._cap, self._cap)
+            if np.isnan(rate).any():
+                return False
+        settled = FundingRound.of(bar.end_ms, self.instruments, self.lots, self.size, bar.oracle, rate)
         if settled is None:
             return False
         self.exchange.pay_funding(self.name, settled.usd, bar.end_ms)
@@ -340,13 +338,13 @@ class BarMarket:
         column, position = self.columns[name], self.account.positions.get(name)
         lots = position.lots if position else 0
         size = lots * self._lot[column]
-        self.lots = self.lots.copy()  # a snapshot may still hold the old one
+        self.lots, self.size = self.lots.copy(), self.size.copy()  # a snapshot may still hold the old ones
         self.lots[column] = lots
         self.size[column] = size
         after_margin = size - abs(size) * self._rate[column]
-        self._after_margin[:, column] = (after_margin, 0.0) if size > 0 else (0.0, after_margin)
+        self._longs_after_margin[column] = after_margin if size > 0 else 0.0
+        self._shorts_after_margin[column] = after_margin if size < 0 else 0.0
         self.entry_price[column] = float(position.entry_price) if position else 0.0
-        self._held = np.flatnonzero(self.lots)
         self._isolated.pop(name, None)
         if position and position.margin_mode is MarginMode.ISOLATED:
             self._isolated[name] = column

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bot.model.funding import CAP_PER_H
 from bot.model.panel import FloatArray, Panel
 
 BPS = 1e-4
@@ -43,19 +44,26 @@ class Bar:
     oracle: FloatArray
     funding_rate: FloatArray  # per hour, settled at end_ms
     volume_usd: FloatArray
+    all_paid: bool = False  # every coin's rate is known, and within the venue's cap
 
 
 class Bars:
     """A panel's rows as bars."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Panel, funding_cap_per_h: float = CAP_PER_H) -> None:
         self.panel = panel
         mark = panel.mark.values
-        rows = np.arange(panel.rows)[:, None]
-        last = np.maximum.accumulate(np.where(np.isfinite(mark), rows, -1), axis=0)
-        carried = np.where(last >= 0, np.take_along_axis(mark, np.maximum(last, 0), axis=0), 0.0)
-        self.mark = carried
-        self.silent_rows = np.where(last >= 0, rows - last, 0)  # bars since the price was last known
+        known = np.isfinite(mark)
+        self.mark, self.silent_rows = (
+            mark,
+            np.zeros(mark.shape, np.int64),
+        )  # bars since the price was last known
+        if not known.all():
+            rows = np.arange(panel.rows)[:, None]
+            last = np.maximum.accumulate(np.where(known, rows, -1), axis=0)
+            self.mark = np.where(last >= 0, np.take_along_axis(mark, np.maximum(last, 0), axis=0), 0.0)
+            self.silent_rows = np.where(last >= 0, rows - last, 0)
+        carried = self.mark
         self.open = panel.open.values
         self.low = _or_else(panel.low.values, carried)
         self.high = _or_else(panel.high.values, carried)
@@ -63,6 +71,7 @@ class Bars:
         self.oracle = _or_else(panel.oracle.values, carried) if own_oracle else carried
         self.funding_rate = panel.funding_rate.values
         self.volume_usd = panel.volume_usd.values
+        self.all_paid: list[bool] = (np.abs(self.funding_rate).max(axis=1) <= funding_cap_per_h).tolist()
 
     def at(self, row: int) -> Bar:
         end_ms, mark = self.panel.grid.time_ms(row), self.mark[row]
@@ -76,13 +85,21 @@ class Bars:
             mark if self.oracle is self.mark else self.oracle[row],
             self.funding_rate[row],
             self.volume_usd[row],
+            self.all_paid[row],
         )
 
 
-def bar_of(start_ms: int, end_ms: int, row: Mapping[str, FloatArray], before: FloatArray) -> Bar:
+def bar_of(
+    start_ms: int,
+    end_ms: int,
+    row: Mapping[str, FloatArray],
+    before: FloatArray,
+    funding_cap_per_h: float = CAP_PER_H,
+) -> Bar:
     """One bar from a row of panel fields as they arrive; `before` are the marks carried so far."""
     mark = _or_else(row["mark"], before)
     unknown = np.full(mark.shape, np.nan)
+    rate = row.get("funding_rate", unknown)
     return Bar(
         start_ms,
         end_ms,
@@ -91,8 +108,9 @@ def bar_of(start_ms: int, end_ms: int, row: Mapping[str, FloatArray], before: Fl
         _or_else(row.get("low", unknown), mark),
         mark,
         _or_else(row.get("oracle", unknown), mark),
-        row.get("funding_rate", unknown),
+        rate,
         row.get("volume_usd", unknown),
+        bool(np.abs(rate).max() <= funding_cap_per_h),
     )
 
 

@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bot.model.decision import LotsArray
 from bot.model.instrument import Instrument
@@ -21,18 +20,19 @@ from bot.model.money import MICRO_USD, exact
 from bot.model.order import FundingPayment
 from bot.model.panel import FloatArray
 
+LARGEST = 2.0**53  # millionths of a dollar that a float still counts one by one
+
 
 @dataclass(slots=True)
 class FundingRound:
-    """One settlement: arrays over the positions held, `micro_usd` what each received in millionths of a dollar."""
+    """One settlement: arrays over the instruments, `micro_usd` what each position received in millionths of a dollar."""
 
     time_ms: int
-    instruments: tuple[Instrument, ...]  # all of the market's; `columns` says which are held
-    columns: NDArray[np.int64]
+    instruments: tuple[Instrument, ...]
     lots: LotsArray
     oracle: FloatArray
     rate_per_hour: FloatArray
-    micro_usd: NDArray[np.float64]  # whole numbers, exact up to 2 ** 53
+    micro_usd: FloatArray  # whole numbers, exact up to 2 ** 53
     usd: Decimal  # their sum
 
     @classmethod
@@ -40,36 +40,42 @@ class FundingRound:
         cls,
         time_ms: int,
         instruments: tuple[Instrument, ...],
-        columns: NDArray[np.int64],
         lots: LotsArray,
         size: FloatArray,
         oracle: FloatArray,
         rate_per_hour: FloatArray,
     ) -> FundingRound | None:
-        """What holding `size` coins pays at `oracle` when `rate_per_hour` settles; None where a rate is unknown."""
+        """What holding `size` coins (`lots`) pays at `oracle` when `rate_per_hour` settles; every rate must be known.
+
+        None where the sum is too large to be exact. The arrays are kept, so nobody may write to them afterwards.
+        """
         micro = np.rint(size * oracle * rate_per_hour * -1e6)
         total = float(np.add.reduce(micro))
-        if total != total or abs(total) > 2**53:  # noqa: PLR0124 - NaN, without the cost of a call
+        if not abs(total) <= LARGEST:
             return None
-        return cls(time_ms, instruments, columns, lots, oracle, rate_per_hour, micro, int(total) * MICRO_USD)
+        return cls(time_ms, instruments, lots, oracle, rate_per_hour, micro, int(total) * MICRO_USD)
 
-    def payments(self) -> list[FundingPayment]:
-        """The same as single payments."""
+    def payments(self) -> list[tuple[int, FundingPayment]]:
+        """The same as single payments, each with its column."""
+        held = np.flatnonzero(self.lots)
         return [
-            FundingPayment(
-                self.time_ms,
-                self.instruments[column].name,
-                lots,
-                exact(oracle),
-                exact(rate),
-                int(micro) * MICRO_USD,
+            (
+                column,
+                FundingPayment(
+                    self.time_ms,
+                    self.instruments[column].name,
+                    lots,
+                    exact(oracle),
+                    exact(rate),
+                    int(micro) * MICRO_USD,
+                ),
             )
             for column, lots, oracle, rate, micro in zip(
-                self.columns.tolist(),
-                self.lots.tolist(),
-                self.oracle.tolist(),
-                self.rate_per_hour.tolist(),
-                self.micro_usd.tolist(),
+                held.tolist(),
+                self.lots[held].tolist(),
+                self.oracle[held].tolist(),
+                self.rate_per_hour[held].tolist(),
+                self.micro_usd[held].tolist(),
                 strict=True,
             )
         ]
@@ -85,7 +91,10 @@ class Payments(Sequence[FundingPayment]):
     def _made_out(self) -> list[FundingPayment]:
         if self._settled is not None:
             for each in self._settled:
-                self._payments.extend(each.payments() if isinstance(each, FundingRound) else (each,))
+                if isinstance(each, FundingRound):
+                    self._payments.extend(payment for _, payment in each.payments())
+                else:
+                    self._payments.append(each)
             self._settled = None
         return self._payments
 

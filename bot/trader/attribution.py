@@ -40,9 +40,13 @@ class Attribution:
 
         What the venue did on its own (stops, liquidations, settlements) goes by what each holds.
         """
+        traded = fill.signed_lots
+        if len(self.held_lots) == 1:
+            self._trade(column, [traded], [fill.notional_usd if traded > 0 else -fill.notional_usd])
+            self.fees_usd[0] += fill.fee_usd
+            return
         held = self.held_lots[:, column]
         gap = wanted[:, column] - held
-        traded = fill.signed_lots
         if int(gap.sum()) == traded:
             parts = gap.tolist()
         elif int(gap.sum()) * traded > 0:
@@ -75,7 +79,7 @@ class Attribution:
         if len(self.held_lots) == 1:
             self.funding_usd[0] += settled.usd
             return
-        for payment, column in zip(settled.payments(), settled.columns.tolist(), strict=True):
+        for column, payment in settled.payments():
             self.payment(payment, column)
 
     def payment(self, payment: FundingPayment, column: int) -> None:

@@ -128,7 +128,10 @@ class SimulatedVenue:
         """Reports, fills, payments and liquidations, in order."""
         events: list[VenueEvent] = []
         for event in self._ready().take_events():
-            events.extend(event.payments() if isinstance(event, FundingRound) else (event,))
+            if isinstance(event, FundingRound):
+                events.extend(payment for _, payment in event.payments())
+            else:
+                events.append(event)
         return tuple(events)
 
     def checkpoint(self) -> Mapping[str, Any]:
@@ -147,7 +150,15 @@ class SimulatedVenue:
         self._row = self._source.next()
         market = self._ready()
         self._bar = (
-            None if self._row is None else bar_of(start_ms, start_ms + HOUR_MS, self._row, market.mark)
+            None
+            if self._row is None
+            else bar_of(
+                start_ms,
+                start_ms + HOUR_MS,
+                self._row,
+                market.mark,
+                float(self._terms.rules.funding_cap_per_hour),
+            )
         )
 
     def _ready(self) -> BarMarket:

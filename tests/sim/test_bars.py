@@ -111,7 +111,7 @@ def story(market: BarMarket) -> list[tuple[Any, ...]]:
         elif isinstance(event, Liquidation):
             told.append((event.kind, event.instrument, event.lots, event.price))
         elif isinstance(event, FundingRound):
-            told += [("funding", one.instrument, one.lots, one.usd) for one in event.payments()]
+            told += [("funding", one.instrument, one.lots, one.usd) for _, one in event.payments()]
         elif isinstance(event, FundingPayment):
             told.append(("funding", event.instrument, event.lots, event.usd))
     return told
@@ -456,7 +456,7 @@ def test_the_vectors_say_what_the_exchanges_books_say() -> None:
 class Careful(BarMarket):
     """Looks closely at every bar, as if each were dangerous."""
 
-    def _in_danger(self, bar: Bar) -> bool:
+    def _in_danger(self, low: FloatArray, high: FloatArray) -> bool:
         return True
 
 

@@ -6,10 +6,10 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
-from bot import app
 from bot.journal.journal import Journal
 from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot
 from bot.sim.bars import Frictions
+from bot.sim.exchange import Rules
 from bot.trader.trader import Trader
 from bot.venues.simulated import SimulatedVenue, Terms
 from bot.venues.sources import Source
@@ -43,7 +43,7 @@ MANDATE = Mandate(
     Limits(max_gross_leverage=4.0, max_net_leverage=3.0, max_volume_share=1.0, max_open_interest_share=1.0),
     Execution(stop_loss=0.02, take_profit=0.03),
 )
-TERMS = Terms(Decimal(100_000), app.Rules(), Frictions(1.0, 10.0), leverage=5)
+TERMS = Terms(Decimal(100_000), Rules(), Frictions(1.0, 10.0), leverage=5)
 
 
 def trader(source: Source, journal: Journal, mandate: Mandate = MANDATE, terms: Terms = TERMS) -> Trader:

@@ -125,8 +125,8 @@ def test_funding_that_does_not_divide_is_kept_to_the_millionth() -> None:
 
 
 def test_a_whole_settlement_is_divided_like_its_payments() -> None:
-    lots, rates, size = np.array([-200]), np.array([0.0001]), np.array([-2.0])
-    settled = FundingRound.of(0, (AAA, BBB), np.array([0]), lots, size, np.array([100.0]), rates)
+    lots, rates, size = np.array([-200, 0]), np.array([0.0001, 0.5]), np.array([-2.0, 0.0])
+    settled = FundingRound.of(0, (AAA, BBB), lots, size, np.array([100.0, 7.0]), rates)
     assert settled is not None
     books, alone = shares(-300, 100), shares(-200)
     books.settle(settled)
