@@ -67,7 +67,15 @@ def remember(memory: Memory, decision: Decision) -> Memory:
         since_ms = since_ms.copy()
         since_ms[changed] = decision.time_ms
         since_ms[scores == 0] = 0
-    return replace(memory, scores=scores, since_ms=since_ms)
+    return Memory(
+        scores,
+        since_ms,
+        memory.held_lots,
+        memory.rest_until_ms,
+        memory.high_water_mark_usd,
+        memory.day,
+        memory.day_open_usd,
+    )
 
 
 def open_day(memory: Memory, time_ms: int, equity_usd: float) -> Memory:

@@ -20,12 +20,12 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
     equity = max(0.0, snapshot.account.equity_usd)
     resting = memory.rest_until_ms > market.time_ms
     any_resting = np.count_nonzero(resting)
-    by_strategy = np.empty_like(memory.held_lots)
+    parts = []
     for k, (opinion, slot) in enumerate(zip(opinions, mandate.strategies, strict=True)):
         held = memory.held_lots[k]
         capital = slot.capital * equity
         if not np.count_nonzero(opinion.scores):
-            by_strategy[k] = 0
+            parts.append(np.zeros_like(held))
             continue
         size_usd: float | np.ndarray = sizing.position_size * capital
         volatility = market.volatility
@@ -46,9 +46,11 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
         np.copyto(wanted, held, where=keep)
         if any_resting:
             wanted[resting] = 0
-        by_strategy[k] = wanted
-    lots = by_strategy[0] if len(by_strategy) == 1 else by_strategy.sum(axis=0)
-    return Targets(lots, by_strategy)
+        parts.append(wanted)
+    if len(parts) == 1:
+        return Targets(wanted := parts[0], wanted[np.newaxis])
+    by_strategy = np.array(parts)
+    return Targets(by_strategy.sum(axis=0), by_strategy)
 
 
 def shrunk(targets: Targets, lots: LotsArray) -> Targets:

@@ -24,11 +24,11 @@ from bot.model.order import Fill, FundingPayment, Liquidation
 from bot.model.panel import Panel
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import Prepared
-from bot.reports.record import Curves, Note, RunRecord, StrategyResult
+from bot.reports.record import Curves, Deferred, Note, RunRecord, StrategyResult
 from bot.sim.bar_market import BarMarket
 from bot.sim.bars import Bar, Bars, Frictions
 from bot.sim.exchange import Rules
-from bot.sim.funding import FundingRound, Payments
+from bot.sim.funding import FundingRound, made_out
 from bot.trader.desk import Desk
 
 ACCOUNT = "trader"
@@ -124,7 +124,7 @@ class _Runner:
         self.fills: list[Fill] = []
         self.payments: list[FundingPayment | FundingRound] = []
         self.liquidations: list[Liquidation] = []
-        self.notes: list[Note] = []
+        self.told: list[Decision] = []
         self.findings: Counter[str] = Counter()
         self.settled = 0
         self.given_up_ms: int | None = None  # when the drawdown rule first closed everything
@@ -153,7 +153,7 @@ class _Runner:
             if self.given_up_ms is None and any(found.rule == "drawdown" for found in decision.findings):
                 self.given_up_ms = decision.time_ms
         if decision.plan.orders:
-            self._note(decision)
+            self.told.append(decision)
 
     def _view(self) -> AccountView:
         market = self.market
@@ -192,16 +192,22 @@ class _Runner:
         self.fees[at] = account.fees_usd
         self.sizes[at] = self.market.size
 
-    def _note(self, decision: Decision) -> None:
-        names = self.prepared.panel.instruments
-        columns = {order.instrument: names.index(order.instrument) for order in decision.plan.orders}
-        for name, column in columns.items():
-            for slot, opinion in zip(self.test.mandate.strategies, decision.opinions, strict=True):
-                because, score = opinion.reason(column), float(opinion.scores[column])
-                self.notes.append(Note(decision.time_ms, name, slot.name, score, because))
-            for finding in decision.findings:
-                if finding.instrument in ("", name):
-                    self.notes.append(Note(decision.time_ms, name, finding.rule, 0.0, finding.detail))
+    def _notes(self) -> list[Note]:
+        """Why each order went out."""
+        names, notes = self.prepared.panel.instruments, []
+        for decision in self.told:
+            time_ms = decision.time_ms
+            for name in dict.fromkeys(order.instrument for order in decision.plan.orders):
+                column = names.index(name)
+                for slot, opinion in zip(self.test.mandate.strategies, decision.opinions, strict=True):
+                    because, score = opinion.reason(column), float(opinion.scores[column])
+                    notes.append(Note(time_ms, name, slot.name, score, because))
+                notes.extend(
+                    Note(time_ms, name, finding.rule, 0.0, finding.detail)
+                    for finding in decision.findings
+                    if finding.instrument in ("", name)
+                )
+        return notes
 
     def record(self, wall_seconds: float) -> RunRecord:
         test, account = self.test, self.market.account
@@ -231,9 +237,9 @@ class _Runner:
             fees_usd=account.fees_usd,
             curves=self._curves(grid.times_ms, equity_end),
             fills=self.fills,
-            payments=Payments(self.payments),
+            payments=Deferred(lambda: made_out(self.payments)),
             liquidations=self.liquidations,
-            notes=self.notes,
+            notes=Deferred(self._notes),
             final_marks=marks,
             by_strategy=by_strategy,
             findings=dict(self.findings),

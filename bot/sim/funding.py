@@ -7,10 +7,9 @@ millionth of a dollar, and only the sum is booked; the payments themselves are m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import overload
 
 import numpy as np
 
@@ -81,34 +80,12 @@ class FundingRound:
         ]
 
 
-class Payments(Sequence[FundingPayment]):
-    """Payments in order, those of rounds made out when they are first looked at."""
-
-    def __init__(self, settled: Sequence[FundingRound | FundingPayment]) -> None:
-        self._settled: Sequence[FundingRound | FundingPayment] | None = settled
-        self._payments: list[FundingPayment] = []
-
-    def _made_out(self) -> list[FundingPayment]:
-        if self._settled is not None:
-            for each in self._settled:
-                if isinstance(each, FundingRound):
-                    self._payments.extend(payment for _, payment in each.payments())
-                else:
-                    self._payments.append(each)
-            self._settled = None
-        return self._payments
-
-    @overload
-    def __getitem__(self, index: int) -> FundingPayment: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[FundingPayment]: ...
-
-    def __getitem__(self, index: int | slice) -> FundingPayment | list[FundingPayment]:
-        return self._made_out()[index]
-
-    def __len__(self) -> int:
-        return len(self._made_out())
-
-    def __iter__(self) -> Iterator[FundingPayment]:
-        return iter(self._made_out())
+def made_out(settled: Iterable[FundingRound | FundingPayment]) -> list[FundingPayment]:
+    """All as single payments, in order."""
+    payments: list[FundingPayment] = []
+    for each in settled:
+        if isinstance(each, FundingRound):
+            payments.extend(payment for _, payment in each.payments())
+        else:
+            payments.append(each)
+    return payments

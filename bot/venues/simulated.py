@@ -23,7 +23,7 @@ from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.sim.bar_market import BarMarket
 from bot.sim.bars import Bar, Frictions, bar_of
 from bot.sim.exchange import Exchange, Rules
-from bot.sim.funding import FundingRound
+from bot.sim.funding import FundingRound, made_out
 from bot.venues.sources import Row, Source
 from bot.venues.venue import AccountState, HeldPosition, Observation, VenueEvent
 
@@ -126,13 +126,12 @@ class SimulatedVenue:
 
     def take_events(self) -> tuple[VenueEvent, ...]:
         """Reports, fills, payments and liquidations, in order."""
-        events: list[VenueEvent] = []
-        for event in self._ready().take_events():
-            if isinstance(event, FundingRound):
-                events.extend(payment for _, payment in event.payments())
-            else:
-                events.append(event)
-        return tuple(events)
+        told = self._ready().take_events()
+        return tuple(
+            event
+            for each in told
+            for event in (made_out([each]) if isinstance(each, FundingRound) else (each,))
+        )
 
     def checkpoint(self) -> Mapping[str, Any]:
         """The exchange, and how to come to the bar in progress again."""
