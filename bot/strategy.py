@@ -24,7 +24,7 @@ from bot.model.panel import Field, FloatArray, Panel
 from bot.pipeline.strategy import Hours, Strategy, View
 from bot.signals.flow import change, open_interest_change, open_interest_usd_split, volume_surge
 from bot.signals.funding import basis, carry_apr, funding_apr, percentile, premium, smoothed, zscore
-from bot.signals.regime import Regime, regime, stress
+from bot.signals.regime import Regime, regime, regime_labels, stress
 from bot.signals.volatility import drift, log_return, realised_volatility
 from bot.signals.windows import moving_mean, moving_std, moving_sum, moving_z
 
@@ -61,6 +61,7 @@ __all__ = [
     "premium",
     "realised_volatility",
     "regime",
+    "regime_labels",
     "sign",
     "smoothed",
     "stress",

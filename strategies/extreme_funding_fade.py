@@ -38,6 +38,7 @@ class ExtremeFundingFade(Strategy):
     unwinding: float = -0.01  # relative change of open interest in six hours that counts as leaving
     max_volatility: float = 2.0  # above this nothing is opened
     time_stop_h: Hours = 72
+    rest_h: Hours = 24  # after leaving, so that a time stop is not undone an hour later
     max_positions: int = 5
 
     optional: ClassVar[frozenset[str]] = frozenset({"premium_z", "flow"})
@@ -74,7 +75,7 @@ class ExtremeFundingFade(Strategy):
         )
         enter = (
             ~held & (abs(z) > self.enter_z) & (leaving | stalled) & (view.volatility < self.max_volatility)
-        )
+        ) & (view.hours_flat >= self.rest_h)
         taken = stay | (held & ~view.ready)  # without data a position stays, and takes its place
         enter &= strongest(abs(z), enter, self.max_positions - int(taken.sum()))
         score = where(stay, view.previous, where(enter, -crowd, 0.0))

@@ -38,7 +38,8 @@ class FundingCarry(Strategy):
     hurdle: float = 0.0005  # what must be left after costs to enter
     exit_apr: float = 0.03  # below this carry the position is let go
     full_apr: float = 0.60  # carry at which the position is full
-    max_headwind: float = 1.5  # usual two-day moves against the position before it steps aside
+    max_headwind: float = 1.5  # usual two-day moves against the position above which nothing is entered
+    give: float = 1.0  # as many more are borne before a position steps aside
     min_hold_h: Hours = 24  # a new position is given this long unless the price runs
 
     def __post_init__(self) -> None:
@@ -46,6 +47,8 @@ class FundingCarry(Strategy):
             raise ValueError(
                 f"exit_apr must be at least 0 and below full_apr, found {self.exit_apr} and {self.full_apr}"
             )
+        if self.give < 0:
+            raise ValueError(f"give must be at least 0, found {self.give}")
         if min(self.half_life_h, self.decay_h, self.hold_h) < 1:
             raise ValueError("half_life_h, decay_h and hold_h must be at least 1")
 
@@ -60,7 +63,8 @@ class FundingCarry(Strategy):
         holding = (view.previous != 0) & (sign(view.previous) == side)
         patient = (view.previous != 0) & (view.hours_held < self.min_hold_h)
         paid = holding & (rate > self.exit_apr)
-        calm = where(view.previous != 0, sign(view.previous) * -view.drift, headwind) < self.max_headwind
+        against = -sign(view.previous) * view.drift  # of the position held; 0 where there is none
+        calm = against < self.max_headwind + self.give
         size = where(rate < self.full_apr, rate / self.full_apr, 1.0)
         kept = where(paid, size * side, view.previous)
         score = where((paid | patient) & calm, kept, where(enter, size * side, 0.0))

@@ -16,6 +16,7 @@ from bot.strategy import (
     Strategy,
     View,
     regime,
+    regime_labels,
     stress,
     where,
     zscore,
@@ -30,6 +31,7 @@ class Positioning(Strategy):
     calm: float = 0.5
     max_z: float = 1.0  # funding more unusual than this is a crowd already
     max_hold_h: Hours = 48
+    rest_h: Hours = 24  # after leaving, so that a hold that has run out is not simply begun again
 
     def signals(self, panel: Panel) -> Mapping[str, Field]:
         return {
@@ -45,5 +47,9 @@ class Positioning(Strategy):
         )
         fresh = where(early, following * self.score, 0.0)
         staying = (view.previous != 0) & (view.hours_held < self.max_hold_h) & (view.stress < self.calm)
-        score = where(staying, view.previous, where(view.previous == 0, fresh, 0.0))
-        return view.opinion(score, "regime {regime:.0f}, funding z {funding_z:+.1f}, stress {stress:.2f}")
+        score = where(staying, view.previous, where(view.hours_flat >= self.rest_h, fresh, 0.0))
+        return view.opinion(
+            score,
+            "{doing}, funding z {funding_z:+.1f}, stress {stress:.2f}",
+            doing=regime_labels(view.regime),
+        )

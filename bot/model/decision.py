@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ _UNKNOWN = _Unknown("nan")
 class _Column(dict[str, float | str]):
     """One instrument's entries of vectors by name, looked up as a template asks for them; vectors may hold words."""
 
-    def __init__(self, values: Mapping[str, FloatArray], column: int) -> None:
+    def __init__(self, values: Mapping[str, NDArray[Any]], column: int) -> None:
         self._values = values
         self._column = column
 
@@ -64,7 +65,7 @@ class Opinion:
 
     scores: FloatArray
     because: str
-    values: Mapping[str, FloatArray]
+    values: Mapping[str, NDArray[Any]]
     ready: BoolArray
     edge: FloatArray | None = None
 
@@ -124,8 +125,8 @@ class AccountView:
 class Memory:
     """What earlier cycles left behind, kept in the journal, so that a restart forgets nothing.
 
-    `scores`, `since_ms` and `held_lots` have shape (strategies, instruments): last score, when its sign began (0 if
-    flat), and the lots attributed to the strategy. `rest_until_ms` (instruments,) bars re-entry after a stop.
+    `scores`, `since_ms` and `held_lots` have shape (strategies, instruments): last score, when its sign
+    began, flat being one (0: never had another), and the lots attributed to the strategy. `rest_until_ms` (instruments,) bars re-entry after a stop.
     """
 
     scores: FloatArray

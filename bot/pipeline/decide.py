@@ -66,7 +66,6 @@ def remember(memory: Memory, decision: Decision) -> Memory:
     if np.count_nonzero(changed):
         since_ms = since_ms.copy()
         since_ms[changed] = decision.time_ms
-        since_ms[scores == 0] = 0
     return Memory(
         scores,
         since_ms,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bot.model.decision import BoolArray, LotsArray, Opinion
 from bot.model.panel import HOUR_MS, Field, FloatArray, Grid, Panel
@@ -22,8 +23,8 @@ Hours = int
 class View:
     """One moment as a strategy sees it: every signal by its name as an array over instruments.
 
-    Besides the signals: `previous` (the strategy's own last scores), `hours_held` (how long their sign has stood, 0
-    where flat), `instruments` (names) and `time_ms`.
+    Besides the signals: `previous` (the strategy's own last scores), `hours_held` (how long their sign has stood),
+    `hours_flat` (how long there has been none), `instruments` (names) and `time_ms`.
     """
 
     __slots__ = ("_since_ms", "_table", "instruments", "previous", "row", "time_ms")
@@ -49,8 +50,15 @@ class View:
     @property
     def hours_held(self) -> FloatArray:
         """Hours since the sign of the strategy's score last changed; 0 where it has none."""
-        hours: FloatArray = np.where(self._since_ms > 0, (self.time_ms - self._since_ms) / HOUR_MS, 0.0)
+        hours: FloatArray = np.where(self.previous != 0, (self.time_ms - self._since_ms) / HOUR_MS, 0.0)
         return hours
+
+    @property
+    def hours_flat(self) -> FloatArray:
+        """Hours since the strategy last had a score other than 0; 0 where it has one, inf where it never had."""
+        hours = np.where(self._since_ms > 0, (self.time_ms - self._since_ms) / HOUR_MS, np.inf)
+        flat: FloatArray = np.where(self.previous == 0, hours, 0.0)
+        return flat
 
     @property
     def ready(self) -> BoolArray:
@@ -59,9 +67,9 @@ class View:
         return row
 
     def opinion(
-        self, score: FloatArray, because: str, *, edge: FloatArray | None = None, **values: FloatArray
+        self, score: FloatArray, because: str, *, edge: FloatArray | None = None, **values: NDArray[Any]
     ) -> Opinion:
-        """The strategy's answer; `because` may name any signal and any extra array given by keyword.
+        """The strategy's answer; `because` may name any signal and any extra array, of numbers or words, given by keyword.
 
         `edge` is the gain expected over the hold in mind, a fraction of notional before costs; risk compares it with
         the cost of getting in and out.
@@ -69,29 +77,29 @@ class View:
         return Opinion(score, because, _Values(self, self._table.values, values), self.ready, edge)
 
 
-class _Values(Mapping[str, FloatArray]):
+class _Values(Mapping[str, NDArray[Any]]):
     """What a because-template may name, looked up only when a sentence is made."""
 
     __slots__ = ("_extra", "_signals", "_view")
 
     def __init__(
-        self, view: View, signals: Mapping[str, FloatArray], extra: Mapping[str, FloatArray]
+        self, view: View, signals: Mapping[str, FloatArray], extra: Mapping[str, NDArray[Any]]
     ) -> None:
         self._view = view
         self._signals = signals
         self._extra = extra
 
-    def __getitem__(self, name: str) -> FloatArray:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         if name in self._extra:
             return self._extra[name]
         try:
-            value: FloatArray = getattr(self._view, name)
+            value: NDArray[Any] = getattr(self._view, name)
         except AttributeError as error:
             raise KeyError(name) from error
         return value
 
     def __iter__(self) -> Iterator[str]:
-        yield from (*self._extra, *self._signals, "previous", "hours_held")
+        yield from (*self._extra, *self._signals, "previous", "hours_held", "hours_flat")
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -133,7 +141,16 @@ class SignalTable:
                 raise TypeError(
                     f"{type(strategy).__name__}: signal {name!r} must be a field on the panel's clock"
                 )
-            if name in ("previous", "hours_held", "instruments", "time_ms", "ready", "row", "opinion"):
+            if name in (
+                "previous",
+                "hours_held",
+                "hours_flat",
+                "instruments",
+                "time_ms",
+                "ready",
+                "row",
+                "opinion",
+            ):
                 raise ValueError(
                     f"{type(strategy).__name__}: {name!r} is taken; give the signal another name"
                 )

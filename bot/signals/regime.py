@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bot.model.panel import Field, FloatArray, Panel
 from bot.signals.flow import open_interest_change, volume_surge
@@ -32,6 +33,15 @@ class Regime(IntEnum):
     @property
     def label(self) -> str:
         return self.name.lower().replace("_", " ")
+
+
+LABELS = np.array([*(each.label for each in Regime), "unknown"])
+
+
+def regime_labels(codes: FloatArray) -> NDArray[np.str_]:
+    """The regimes in words, for a because; "unknown" for NaN."""
+    labels: NDArray[np.str_] = LABELS[np.where(np.isfinite(codes), codes, len(Regime)).astype(np.int64)]
+    return labels
 
 
 HOURS = 24

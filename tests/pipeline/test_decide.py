@@ -223,7 +223,7 @@ def test_memory_keeps_the_scores_and_the_moment_at_which_their_signs_began() -> 
     assert first.scores.tolist() == [[1.0, -0.5, 0.0, 0.2]]
     assert first.since_ms.tolist() == [[1000, 1000, 0, 1000]]
     second = remember(first, decision_with(0.3, 0.5, 0.1, 0.0, time_ms=2000))
-    assert second.since_ms.tolist() == [[1000, 2000, 2000, 0]]
+    assert second.since_ms.tolist() == [[1000, 2000, 2000, 2000]]  # flat since 2000
     assert first.since_ms.tolist() == [[1000, 1000, 0, 1000]]
     assert memory.scores.tolist() == [[0.0] * 4]
 

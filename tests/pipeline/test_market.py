@@ -150,6 +150,10 @@ def test_a_view_shows_one_moment_of_each_signal_by_name() -> None:
     assert view.instruments == ("AAA", "BBB")
     assert view.previous.tolist() == [0.5, 0.0]
     assert view.hours_held.tolist() == [3.0, 0.0]
+    assert view.hours_flat.tolist() == [0.0, np.inf]
+    left = view_of(Plain(), previous=(0.0, 0.0), since=(98 * HOUR_MS, 101 * HOUR_MS))
+    assert left.hours_held.tolist() == [0.0, 0.0]
+    assert left.hours_flat.tolist() == [3.0, 0.0]
     assert view.time_ms == 101 * HOUR_MS
 
 
@@ -170,8 +174,8 @@ def test_a_because_may_name_signals_extras_and_what_the_view_remembers() -> None
     )
     assert said.reason(0) == "3, +1.2, 0.5 for 2 h"
     assert said.reason(1) == "4, -2.0, -0.5 for 0 h"
-    assert list(said.values) == ["z", "price", "premium", "previous", "hours_held"]
-    assert len(said.values) == 5
+    assert list(said.values) == ["z", "price", "premium", "previous", "hours_held", "hours_flat"]
+    assert len(said.values) == 6
     with pytest.raises(KeyError, match="nothing"):
         view.opinion(np.zeros(2), "{nothing}").reason(0)
 

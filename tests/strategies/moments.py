@@ -18,7 +18,12 @@ NOW_MS = 500_000 * HOUR_MS
 
 
 def asked(
-    strategy: Strategy, *, previous: float | Sequence[float] = 0.0, held_h: float = 0.0, **signals: Any
+    strategy: Strategy,
+    *,
+    previous: float | Sequence[float] = 0.0,
+    held_h: float = 0.0,
+    flat_h: float | None = None,
+    **signals: Any,
 ) -> Opinion:
     """The strategy's opinion where its signals are these; several values are several coins."""
     values = {name: np.atleast_2d(np.asarray(each, dtype=np.float64)) for name, each in signals.items()}
@@ -30,7 +35,8 @@ def asked(
     coins = tuple(f"COIN{k}" for k in range(width))
     table = SignalTable(coins, values, ready, 1, [bool(ready.all())])
     before = np.broadcast_to(np.asarray(previous, dtype=np.float64), (width,))
-    since = np.where(before != 0, NOW_MS - int(held_h * HOUR_MS), 0)
+    left = 0 if flat_h is None else NOW_MS - int(flat_h * HOUR_MS)
+    since = np.where(before != 0, NOW_MS - int(held_h * HOUR_MS), left)
     return strategy.forecast(View(table, 0, NOW_MS, before, since))
 
 

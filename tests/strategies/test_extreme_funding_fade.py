@@ -11,7 +11,7 @@ from tests.strategies.moments import asked, led_through, score, scores
 nan = math.nan
 FADE = ExtremeFundingFade()
 #: A crowd of longs at its extreme, still winning: price moves with it and nobody leaves.
-CROWD = {"funding_z": 3.0, "premium_z": nan, "flow": 0.0, "move": 1.0, "volatility": 0.8}
+CROWD: dict[str, Any] = {"funding_z": 3.0, "premium_z": nan, "flow": 0.0, "move": 1.0, "volatility": 0.8}
 
 
 def fade(previous: float = 0.0, held_h: float = 10.0, **other: Any) -> float:
@@ -76,6 +76,11 @@ def test_a_time_stop_ends_what_does_not_work() -> None:
     assert fade(previous=-1.0, held_h=72, flow=-0.02) == 0.0  # not even where it would enter again
 
 
+def test_having_left_it_rests_before_it_fades_again() -> None:
+    assert fade(flat_h=23, flow=-0.02) == 0.0
+    assert fade(flat_h=24, flow=-0.02) == -1.0
+
+
 def test_only_the_most_extreme_crowds_are_faded_when_there_are_too_many() -> None:
     two = ExtremeFundingFade(max_positions=2)
     moment = {**CROWD, "funding_z": [2.6, -3.5, 3.0, 0.0], "flow": -0.02}
@@ -121,6 +126,10 @@ def test_a_fade_lasts_no_longer_than_its_time_stop() -> None:
     runs = np.split(given, np.flatnonzero(np.diff(given)) + 1)
     longest = max((len(run) for run in runs if run[0] != 0), default=0)
     assert longest == 12
+    entries = np.flatnonzero((given[1:] != 0) & (given[:-1] == 0)) + 1
+    exits = np.flatnonzero((given[1:] == 0) & (given[:-1] != 0)) + 1
+    assert len(exits) >= 1
+    assert all(entry - max(before) >= 24 for entry in entries if len(before := exits[exits <= entry]))
 
 
 @pytest.mark.parametrize("wrong", [{"exit_z": 2.5}, {"exit_z": -0.1}, {"enter_z": 0.4}])

@@ -71,7 +71,7 @@ def test_a_new_position_is_given_time_unless_the_price_runs() -> None:
     assert held(-0.5, hours=24, carry=0.001) == 0.0
     assert held(-0.5, hours=23, carry=-0.60) == -0.5  # even where the carry has turned
     assert held(-0.5, hours=24, carry=-0.60) == 1.0
-    assert held(-0.5, hours=23, carry=0.001, drift=1.6) == 0.0
+    assert held(-0.5, hours=23, carry=0.001, drift=2.6) == 0.0
 
 
 def test_it_steps_aside_from_a_price_that_runs_against_it_and_stays_for_one_that_runs_with_it() -> None:
@@ -79,8 +79,15 @@ def test_it_steps_aside_from_a_price_that_runs_against_it_and_stays_for_one_that
     assert score(CARRY, carry=0.60, drift=1.6) == 0.0  # short against a rise
     assert score(CARRY, carry=-0.60, drift=-1.6) == 0.0  # long against a fall
     assert score(CARRY, carry=0.60, drift=-5.0) == -1.0
-    assert held(-1.0, carry=0.60, drift=1.6) == 0.0
-    assert held(1.0, carry=-0.60, drift=1.6) == 1.0
+    assert held(-1.0, carry=0.60, drift=2.6) == 0.0
+    assert held(1.0, carry=-0.60, drift=2.6) == 1.0
+
+
+def test_a_wind_that_forbids_an_entry_does_not_yet_end_a_position() -> None:
+    assert score(CARRY, carry=0.60, drift=2.4) == 0.0
+    assert held(-1.0, carry=0.60, drift=2.4) == -1.0
+    with pytest.raises(ValueError, match="give must be at least 0"):
+        FundingCarry(give=-0.1)
 
 
 def test_it_says_what_it_is_paid_what_it_expects_and_what_blows_against_it() -> None:

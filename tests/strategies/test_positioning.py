@@ -40,9 +40,14 @@ def test_it_stays_whatever_the_regime_becomes_until_its_time_is_over() -> None:
     assert opined(Regime.FRESH_LONGS, previous=0.5, held_h=48) == 0.0  # out first, then perhaps in again
 
 
+def test_having_left_it_rests_before_it_follows_again() -> None:
+    assert opined(Regime.FRESH_LONGS, flat_h=23.0) == 0.0
+    assert opined(Regime.FRESH_LONGS, flat_h=24.0) == 0.5
+
+
 def test_it_says_which_regime_and_how_calm() -> None:
     opinion = asked(IT, regime=1.0, stress=0.125, funding_z=-0.25)
-    assert opinion.reason(0) == "regime 1, funding z -0.2, stress 0.12"
+    assert opinion.reason(0) == "fresh longs, funding z -0.2, stress 0.12"
 
 
 def test_over_a_market_it_is_long_after_a_day_of_fresh_longs_and_short_after_one_of_fresh_shorts() -> None:
