@@ -111,7 +111,8 @@ class AccountView:
     """The account as the venue states it at one moment, aligned with the market's instruments.
 
     `lots` signed, shape (instruments,); `entry_price` 0 where flat; `leverage` as set at the venue; `open_orders`
-    everything resting or waiting.
+    everything resting or waiting. `isolated_usd` is what backs each position on isolated margin now (0 where there is
+    none yet), NaN for instruments on cross margin, and None where all are.
     """
 
     equity_usd: float
@@ -119,14 +120,16 @@ class AccountView:
     entry_price: FloatArray
     leverage: FloatArray
     open_orders: Sequence[OrderReport] = ()
+    isolated_usd: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What earlier cycles left behind, kept in the journal, so that a restart forgets nothing.
 
-    `scores`, `since_ms` and `held_lots` have shape (strategies, instruments): last score, when its sign
-    began, flat being one (0: never had another), and the lots attributed to the strategy. `rest_until_ms` (instruments,) bars re-entry after a stop.
+    `scores`, `since_ms` and `held_lots` have shape (strategies, instruments): last score, when its sign began, flat being
+    one (0: never had another), and the lots attributed to the strategy. `rest_until_ms` (instruments,) bars re-entry
+    after a stop.
     """
 
     scores: FloatArray

@@ -99,11 +99,17 @@ class TierTable:
         gross = np.abs(notional_usd)
         margin = (gross[..., None] * self.rate - self.deduction_usd).max(axis=-1)
         value = np.asarray(account_value_usd, dtype=np.float64)[..., None]
-        spare = value - (margin.sum(axis=-1, keepdims=True) - margin)
-        side = np.sign(notional_usd)
+        return self._nearest(notional_usd, value - (margin.sum(axis=-1, keepdims=True) - margin))
+
+    def isolated_distance(self, notional_usd: FloatArray, margin_usd: FloatArray) -> FloatArray:
+        """The same where each position is backed by its own margin alone, both of shape (instruments,)."""
+        return self._nearest(notional_usd, margin_usd)
+
+    def _nearest(self, notional_usd: FloatArray, spare_usd: FloatArray) -> FloatArray:
+        gross, side = np.abs(notional_usd), np.sign(notional_usd)
         # value(d) = spare − gross·d, margin(d) = gross·(1 − side·d)·rate − deduction; equal at d:
         with np.errstate(divide="ignore", invalid="ignore"):
-            meets = (spare[..., None] - gross[..., None] * self.rate + self.deduction_usd) / (
+            meets = (spare_usd[..., None] - gross[..., None] * self.rate + self.deduction_usd) / (
                 gross[..., None] * (1 - side[..., None] * self.rate)
             )
         distance = np.where(gross > 0, meets.min(axis=-1), np.inf)

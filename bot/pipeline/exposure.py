@@ -98,6 +98,17 @@ class Case:
         """The book if `lots` were held and nothing were in flight."""
         return _exposure(lots, self.price, self.held, None, None)
 
+    def own_margin(self, lots: LotsArray, backing: FloatArray) -> FloatArray:
+        """What would back each isolated position if `lots` were held, 0 on cross margin.
+
+        What stays keeps its share of `backing`, the account's `isolated_usd`; what is added brings its initial margin.
+        """
+        held, wanted = np.abs(self.held), np.abs(lots)
+        kept = np.where(lots * np.sign(self.held) > 0, np.minimum(held, wanted), 0)
+        added = _usd(wanted - kept, self.price) / self.snapshot.account.leverage
+        share = np.divide(kept, held, out=np.zeros_like(added), where=held > 0)
+        return np.where(np.isnan(backing), 0.0, np.nan_to_num(backing) * share + added)
+
     def fits(self, lots: LotsArray, load: float, room: float) -> bool:
         """Whether the book as first wanted is within a limit already, so that a rule need not look closer.
 

@@ -233,20 +233,42 @@ def free_margin(lots: LotsArray, case: Case) -> Verdict:
     )
 
 
-def liquidation_distance(lots: LotsArray, case: Case) -> Verdict:
-    """No single price may liquidate the account by moving less than the limit; tier-exact."""
+def isolated_distance(lots: LotsArray, case: Case) -> Verdict:
+    """Nothing on its own margin is opened or grown where a price move below the limit would liquidate it.
+
+    Its size does not change that distance much, so there is nothing to scale; and what is held stays: its margin is
+    all that it can lose.
+    """
+    backing = case.snapshot.account.isolated_usd
+    if backing is None:
+        return lots, ()
     limit, tiers = case.mandate.limits.min_liquidation_distance, case.snapshot.market.prepared.tiers
+    margin = case.own_margin(lots, backing)
+    near = ~np.isnan(backing) & (tiers.isolated_distance(case.standing(lots).usd, margin) < limit)
+    return _only_reduce(lots, case, near, "isolated_distance", f"its own margin is gone within {limit:.0%}")
+
+
+def liquidation_distance(lots: LotsArray, case: Case) -> Verdict:
+    """No single price may liquidate the cross account by moving less than the limit; tier-exact."""
+    limit, tiers = case.mandate.limits.min_liquidation_distance, case.snapshot.market.prepared.tiers
+    value, backing = case.equity, case.snapshot.account.isolated_usd
+    shared: BoolArray | bool = True
+    if backing is not None:
+        value, shared = value - float(case.own_margin(lots, backing).sum()), np.isnan(backing)
 
     def load(book: Exposure) -> float:
         # The distance is the move that kills; the limit over it is 1 exactly at the limit.
-        return _ratio(limit, tiers.liquidation_distance(book.usd, case.equity).min())
+        return _ratio(limit, tiers.liquidation_distance(np.where(shared, book.usd, 0.0), value).min())
 
     gross, largest = case.wanted.gross, case.wanted.largest  # no smaller than what is left of them by now
-    if largest * limit + tiers.highest_rate * (gross + largest * limit) <= case.equity:
+    if largest * limit + tiers.highest_rate * (gross + largest * limit) <= value:
         return lots, ()  # safe even if every position were in its last tier
-    return _fit(
-        lots, case, "liquidation_distance", load, f"liquidation at {{:.1f}} × nearer than {limit:.0%}"
-    )
+    because = f"liquidation at {{:.1f}} × nearer than {limit:.0%}"
+    if backing is None:
+        return _fit(lots, case, "liquidation_distance", load, because)
+    apart = np.where(shared, 0, lots)
+    fitted, findings = _fit(lots - apart, case, "liquidation_distance", load, because, apart)
+    return (apart + fitted, findings) if findings else (lots, ())
 
 
 def portfolio_stress(lots: LotsArray, case: Case) -> Verdict:
@@ -310,6 +332,7 @@ RULES: tuple[Callable[[LotsArray, Case], Verdict], ...] = (
     position_size,
     gross_leverage,
     free_margin,
+    isolated_distance,
     liquidation_distance,
     portfolio_stress,
     net_leverage,

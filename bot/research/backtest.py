@@ -17,7 +17,7 @@ import numpy as np
 from bot.clock import utc
 from bot.errors import DataError
 from bot.model.account import MarginMode
-from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory
+from bot.model.decision import NO_ORDERS, Decision, Memory
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, exact
 from bot.model.order import Fill, FundingPayment, Liquidation
@@ -144,7 +144,7 @@ class _Runner:
         if self.any_silent[row]:
             self._settle_silent(row, bar)
         self._absorb()
-        view = self._view()
+        view = self.market.view
         self._draw(row, view.equity_usd)
         decision = self.desk.decide(self.prepared.at(row), view)
         self.plan = decision.plan
@@ -155,15 +155,9 @@ class _Runner:
         if decision.plan.orders:
             self.told.append(decision)
 
-    def _view(self) -> AccountView:
-        market = self.market
-        return AccountView(
-            market.equity_usd, market.lots, market.entry_price, market.leverage, market.open_orders
-        )
-
     def _protect(self, bar: Bar) -> None:
         """Positions opened at this bar's open get their triggers before the bar is lived through."""
-        plan = self.desk.protection(self._view(), bar.open, f"{bar.start_ms // 1000:x}+")
+        plan = self.desk.protection(self.market.view, bar.open, f"{bar.start_ms // 1000:x}+")
         if plan:
             self.market.open(bar, plan)
 

@@ -16,7 +16,7 @@ from math import isnan
 import numpy as np
 
 from bot.model.account import Account, MarginMode
-from bot.model.decision import LotsArray, OrderPlan
+from bot.model.decision import AccountView, LotsArray, OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.money import exact
 from bot.model.order import (
@@ -61,6 +61,8 @@ class BarMarket:
         self.entry_price = np.zeros(width)
         self.mark = np.zeros(width)
         self.leverage = np.array([float(exchange.leverage(account, i.name)[0]) for i in instruments])
+        on_cross = np.array([exchange.leverage(account, i.name)[1] is MarginMode.CROSS for i in instruments])
+        self._on_cross = None if on_cross.all() else on_cross
         self.unpaid_hours = 0  # settlements of held positions whose rate is unknown
         self._events: list[TapeEvent] = []
         self._marks_are_behind = False
@@ -104,6 +106,25 @@ class BarMarket:
         for name in self._isolated:
             equity += float(self.account.positions[name].cash_usd)
         return equity
+
+    @property
+    def isolated_usd(self) -> FloatArray | None:
+        """What backs each isolated position at the carried marks; NaN on cross margin, None where all are on it."""
+        if self._on_cross is None:
+            return None
+        backing = np.where(self._on_cross, np.nan, 0.0)
+        for name, column in self._isolated.items():
+            backing[column] = (
+                float(self.account.positions[name].cash_usd) + self.size[column] * self.mark[column]
+            )
+        return backing
+
+    @property
+    def view(self) -> AccountView:
+        """The account as a decision looks at it."""
+        return AccountView(
+            self.equity_usd, self.lots, self.entry_price, self.leverage, self.open_orders, self.isolated_usd
+        )
 
     @property
     def open_orders(self) -> Sequence[OrderReport]:
@@ -344,6 +365,7 @@ class BarMarket:
         after_margin = size - abs(size) * self._rate[column]
         self._longs_after_margin[column] = after_margin if size > 0 else 0.0
         self._shorts_after_margin[column] = after_margin if size < 0 else 0.0
+        self.entry_price = self.entry_price.copy()
         self.entry_price[column] = float(position.entry_price) if position else 0.0
         self._isolated.pop(name, None)
         if position and position.margin_mode is MarginMode.ISOLATED:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bot.errors import StateError
 from bot.model.account import Account, MarginMode
-from bot.model.decision import AccountView, OrderPlan
+from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.money import usd
 from bot.model.order import OrderReport
@@ -170,11 +170,8 @@ class SimulatedVenue:
         market.sync_marks()
         exchange, account = market.exchange, market.account
         marks = {name: exchange.marks[name] for name in account.positions}
-        view = AccountView(
-            market.equity_usd, market.lots, market.entry_price.copy(), market.leverage, market.open_orders
-        )
         return AccountState(
-            view=view,
+            view=market.view,
             mark=mark,
             equity_usd=usd(account.equity_usd(marks)),
             cash_usd=usd(account.cash_usd),

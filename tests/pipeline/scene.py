@@ -81,6 +81,7 @@ def moment(
     high: float | None = None,
     day_open: float | None = None,
     instruments: Sequence[Instrument] | None = None,
+    isolated: FloatArray | None = None,
     **fields: Any,
 ) -> Snapshot:
     """A snapshot; `mark` and `fields` are the newest row, or all rows, of a panel of some thirty."""
@@ -114,7 +115,12 @@ def moment(
         position != 0, panel.mark.last if entry is None else np.array(entry, dtype=np.float64), 0.0
     )
     account = AccountView(
-        equity, position, bought, np.broadcast_to(np.asarray(leverage, float), (width,)), tuple(open_orders)
+        equity,
+        position,
+        bought,
+        np.broadcast_to(np.asarray(leverage, float), (width,)),
+        tuple(open_orders),
+        isolated,
     )
     return Snapshot(Prepared.of(panel, coins, mandate).at(-1), account, memory, state)
 

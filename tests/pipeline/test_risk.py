@@ -47,6 +47,7 @@ def test_the_rules_speak_in_this_order() -> None:
         "position_size",
         "gross_leverage",
         "free_margin",
+        "isolated_distance",
         "liquidation_distance",
         "portfolio_stress",
         "net_leverage",
@@ -417,6 +418,30 @@ def test_a_book_beyond_rescue_is_closed_by_the_liquidation_rule() -> None:
     lots, findings = reviewed(told, snapshot, (40_000, 0))
     assert lots == [6_896, 0]  # 1,000 / 0.145
     assert only(findings)[2].startswith("positions cut: liquidation at inf × nearer")
+
+
+def test_what_has_its_own_margin_is_not_opened_nearer_to_its_end_than_the_limit() -> None:
+    told = mandate(min_liquidation_distance=0.15)
+    # AAA alone at 5 ×: (20 % − 5 %) / 0.95 = 15.8 % for a long, (20 % − 5 %) / 1.05 = 14.3 % for a short.
+    alone = np.array([0.0, np.nan])
+    assert reviewed(told, moment(told, FLAT, isolated=alone), (10_000, 0)) == ([10_000, 0], [])
+    lots, findings = reviewed(told, moment(told, FLAT, isolated=alone), (-10_000, 0))
+    assert lots == [0, 0]
+    assert only(findings) == ("isolated_distance", "AAA", "no increase: its own margin is gone within 15%")
+    # A losing short of 5,000 lots with 200 USD left behind 5,000 USD stays, shrinks, but does not grow.
+    losing = moment(told, FLAT, lots=(-5_000, 0), isolated=np.array([200.0, np.nan]))
+    assert reviewed(told, losing, (-6_000, 0))[0] == [-5_000, 0]
+    assert reviewed(told, losing, (-5_000, 0))[0] == [-5_000, 0]
+    assert reviewed(told, losing, (-1_000, 0))[0] == [-1_000, 0]
+
+
+def test_margin_set_aside_for_one_coin_does_not_back_the_others() -> None:
+    told = mandate(min_liquidation_distance=0.10)
+    # 10,000 USD of equity, of which AAA's 20,000 USD at 5 × take 4,000: 6,000 − 0.1 G = 5 % of 0.9 G at G = 41,379.3.
+    alone = np.array([0.0, np.nan])
+    lots, findings = reviewed(told, moment(told, FLAT, isolated=alone), (20_000, 100_000))
+    assert lots == [20_000, 41_379]
+    assert only(findings)[0] == "liquidation_distance"
 
 
 # portfolio_stress

@@ -171,7 +171,8 @@ def test_the_guides_table_of_signals_is_complete_and_right() -> None:
     signals = {
         name
         for name, each in shipped.items()
-        if str(getattr(each, "__module__", "")).startswith("bot.signals") and name not in {"Regime", "regime_labels"}
+        if str(getattr(each, "__module__", "")).startswith("bot.signals")
+        and name not in {"Regime", "regime_labels"}
     }
     assert named == signals
     for name, arguments in re.findall(r"`(\w+)\(([^)]*)\)`", table):
