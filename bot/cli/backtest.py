@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.cli.config import OVERRIDES
+from bot.cli.config import CONFIG, DATA, OVERRIDES
 
 if TYPE_CHECKING:
     from bot.research.backtest import Progress
 
 
 @click.command(epilog="Example:  hedgerow backtest config/backtest-carry.toml --data DIR --out out/carry")
-@click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+@CONFIG
 @OVERRIDES
-@click.option(
-    "--data",
-    "folder",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder with recorded market data.",
-)
+@DATA
 @click.option("--from", "start", metavar="DATE", help="Begin trading then (UTC).")
 @click.option("--to", "end", metavar="DATE", help="End then (UTC).")
 @click.option("--coins", default="", metavar="COIN,COIN", help="Only these coins.")

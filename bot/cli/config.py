@@ -16,7 +16,18 @@ OVERRIDES = click.option(
 )
 """The `--set` option, for every command that reads a config."""
 
-_CONFIG = click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+CONFIG = click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+"""The CONFIG argument, for every command that can't do without one."""
+
+DATA = click.option(
+    "--data",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder with recorded market data; takes the place of the config's data.folder.",
+)
+"""The `--data` option, for every command that reads recorded markets."""
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -34,7 +45,7 @@ def schema() -> None:
 
 
 @config.command(epilog="Example:  hedgerow config check config/paper.toml --set account.leverage=3")
-@_CONFIG
+@CONFIG
 @OVERRIDES
 @_JSON
 def check(config_file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
@@ -60,7 +71,7 @@ def check(config_file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @config.command(epilog="Example:  hedgerow config show config/paper.toml > resolved.toml")
-@_CONFIG
+@CONFIG
 @OVERRIDES
 @_JSON
 def show(config_file: Path, overrides: tuple[str, ...], as_json: bool) -> None:

@@ -4,19 +4,13 @@ from pathlib import Path
 
 import click
 
-from bot.cli.config import OVERRIDES
+from bot.cli.config import CONFIG, DATA, OVERRIDES
 
 
 @click.command(epilog="Example:  hedgerow run config/paper.toml --set market.speed=36000")
-@click.argument("config_file", metavar="CONFIG", type=click.Path(path_type=Path))
+@CONFIG
 @OVERRIDES
-@click.option(
-    "--data",
-    "folder",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder of the recorded market that is replayed.",
-)
+@DATA
 @click.option(
     "--cycles", type=click.IntRange(min=1), metavar="N", help="Stop by itself after so many decisions."
 )

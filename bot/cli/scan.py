@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.cli.config import OVERRIDES
+from bot.cli.config import DATA, OVERRIDES
 
 if TYPE_CHECKING:
     from bot.research.scan import Scan
@@ -29,13 +29,7 @@ SORTABLE = (
 @click.command(epilog="Example:  hedgerow scan --data DIR --at 2026-01-15 --coins BTC,ETH --json")
 @click.argument("config_file", metavar="[CONFIG]", required=False, type=click.Path(path_type=Path))
 @OVERRIDES
-@click.option(
-    "--data",
-    "folder",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder with recorded market data.",
-)
+@DATA
 @click.option(
     "--table", type=click.Choice(["candles", "panel"]), help="Read this table only; by default all."
 )
