@@ -17,11 +17,11 @@ import numpy as np
 from bot.clock import utc
 from bot.errors import DataError
 from bot.model.account import MarginMode
-from bot.model.decision import NO_ORDERS, Decision, Memory
+from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, exact
 from bot.model.order import Fill, FundingPayment, Liquidation
-from bot.model.panel import Panel
+from bot.model.panel import FloatArray, Panel
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import Prepared
 from bot.reports.record import Curves, Deferred, Note, RunRecord, StrategyResult
@@ -131,6 +131,8 @@ class _Runner:
         rows, width = test.panel.rows - test.first_row, len(test.instruments)
         self.equity, self.funding, self.fees = np.empty(rows), np.zeros(rows), np.zeros(rows)
         self.sizes = np.zeros((rows, width))
+        # What backs each isolated position, NaN on cross margin; None where there is no isolated instrument.
+        self.isolated = None if self.market.isolated_usd is None else np.zeros((rows, width))
 
     def bar(self, row: int) -> None:
         """One bar, then one decision."""
@@ -145,7 +147,7 @@ class _Runner:
             self._settle_silent(row, bar)
         self._absorb()
         view = self.market.view
-        self._draw(row, view.equity_usd)
+        self._draw(row, view)
         decision = self.desk.decide(self.prepared.at(row), view)
         self.plan = decision.plan
         if decision.findings:
@@ -179,9 +181,11 @@ class _Runner:
             elif isinstance(event, Liquidation):
                 self.liquidations.append(event)
 
-    def _draw(self, row: int, equity_usd: float) -> None:
+    def _draw(self, row: int, view: AccountView) -> None:
         at, account = row - self.test.first_row, self.market.account
-        self.equity[at] = equity_usd
+        self.equity[at] = view.equity_usd
+        if self.isolated is not None:
+            self.isolated[at] = view.isolated_usd
         self.funding[at] = account.funding_usd
         self.fees[at] = account.fees_usd
         self.sizes[at] = self.market.size
@@ -250,9 +254,23 @@ class _Runner:
             offset = self.test.first_row
             value = self.sizes[chunk] * self.bars.mark[start + offset : start + offset + CHUNK_ROWS]
             gross[chunk], net[chunk] = np.abs(value).sum(axis=1), value.sum(axis=1)
-            distance[chunk] = self.prepared.tiers.liquidation_distance(value, self.equity[chunk]).min(axis=1)
+            distance[chunk] = self._nearest(value, self.equity[chunk], chunk)
         price = self.equity - float(self.test.equity_usd) - self.funding + self.fees
         return Curves(times_ms, self.equity, price, self.funding, self.fees, gross, net, distance)
+
+    def _nearest(self, value: FloatArray, equity: FloatArray, chunk: slice) -> FloatArray:
+        """The smallest single price move per row that liquidates something."""
+        tiers = self.prepared.tiers
+        if self.isolated is None:
+            nearest: FloatArray = tiers.liquidation_distance(value, equity).min(axis=1)
+            return nearest
+        backing = self.isolated[chunk]
+        on_cross = np.isnan(backing)
+        shared = equity - np.where(on_cross, 0.0, backing).sum(axis=1)
+        cross = tiers.liquidation_distance(np.where(on_cross, value, 0.0), shared)
+        alone = tiers.isolated_distance(np.where(on_cross, 0.0, value), np.nan_to_num(backing))
+        nearest = np.minimum(cross, alone).min(axis=1)
+        return nearest
 
     def _assumed(self) -> list[str]:
         sentences = []

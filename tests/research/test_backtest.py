@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bot.errors import DataError
+from bot.model.account import MarginMode
 from bot.model.order import Purpose, Side
 from bot.model.panel import HOUR_MS, Panel
 from bot.pipeline.mandate import Execution, Limits, Sizing
@@ -236,6 +237,14 @@ def test_the_liquidation_distance_is_the_nearest_single_move_that_meets_maintena
         scripted(panel_of(4, close=100.0), {0: (1.0,)}, sizing=Sizing(4.0, no_trade_band=9.0), rules=FREE)
     )
     assert record.curves.liquidation_distance[-1] == pytest.approx(0.95 / 3.95, rel=1e-9)
+
+
+def test_the_distance_of_an_isolated_position_is_that_of_its_own_margin() -> None:
+    # Long one equity at 4 × on its own margin, 1.25 % maintenance: (25 % − 1.25 %) / (1 − 1.25 %) = 24.05 % away, and
+    # the 75 % of equity that back nothing do not help.
+    test = scripted(panel_of(4, close=100.0), {0: (1.0,)}, sizing=Sizing(1.0, no_trade_band=9.0), rules=FREE)
+    record = run(replace(test, leverage=4, margin_mode=MarginMode.ISOLATED))
+    assert record.curves.liquidation_distance[-1] == pytest.approx(0.2375 / 0.9875, rel=1e-6)
 
 
 def test_the_strategies_sum_to_the_account(both: tuple[Panel, RunRecord]) -> None:
