@@ -269,8 +269,7 @@ class _Runner:
         shared = equity - np.where(on_cross, 0.0, backing).sum(axis=1)
         cross = tiers.liquidation_distance(np.where(on_cross, value, 0.0), shared)
         alone = tiers.isolated_distance(np.where(on_cross, 0.0, value), np.nan_to_num(backing))
-        nearest = np.minimum(cross, alone).min(axis=1)
-        return nearest
+        return np.minimum(cross, alone).min(axis=1)  # type: ignore[no-any-return]
 
     def _assumed(self) -> list[str]:
         sentences = []
