@@ -1,0 +1,181 @@
+"""`meta` and `spotMeta` replies: what can be traded, on which grid, with which margin tiers, under which number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bot.errors import ConfigError
+from bot.model.instrument import Instrument, MarginTier
+from bot.model.money import ZERO
+from bot.venues.hyperliquid.wire import Node
+
+FIRST_TIERED_TABLE: Final = 50
+"""A margin table id below this is no table: it is the leverage of a single tier."""
+
+HIGHEST_LEVERAGE: Final = 200
+ISOLATED_MODES: Final = ("strictIsolated", "noCross")
+FIRST_SPOT_ASSET: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """A `meta` reply: every perpetual of one dex in order; an asset's number is its place."""
+
+    instruments: tuple[Instrument, ...]
+    collateral_token: int = 0
+
+    def place(self, coin: str) -> int:
+        """The number of a coin in actions. ConfigError where the venue does not list it."""
+        for place, instrument in enumerate(self.instruments):
+            if instrument.name == coin:
+                return place
+        raise ConfigError(
+            f"the venue lists no perpetual {coin!r}; it lists {', '.join(i.name for i in self.instruments[:8])}, …"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A spot token: quantities are multiples of `10 ** -size_decimals`."""
+
+    name: str
+    index: int
+    size_decimals: int
+    wei_decimals: int
+    token_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpotPair:
+    """A spot market by its opaque name; `asset` is its number in actions."""
+
+    name: str
+    asset: int
+    base: Token
+    quote: Token
+
+
+@dataclass(frozen=True, slots=True)
+class SpotUniverse:
+    """A `spotMeta` reply. `skipped` names the pairs whose tokens the reply does not hold."""
+
+    tokens: Mapping[int, Token]
+    pairs: tuple[SpotPair, ...]
+    skipped: tuple[str, ...] = ()
+
+
+def universe(node: Node) -> Universe:
+    """A `meta` reply. DataError names the field that can't be right."""
+    listed = node.maybe("marginTables")
+    tables = _tables(listed) if listed is not None else {}
+    instruments: list[Instrument] = []
+    seen: set[str] = set()
+    for each in node["universe"].items():
+        instrument = _instrument(each, tables)
+        if instrument.name in seen:
+            each.refuse(f"lists {instrument.name!r} a second time")
+        seen.add(instrument.name)
+        instruments.append(instrument)
+    if not instruments:
+        node["universe"].refuse("is empty")
+    collateral = node.maybe("collateralToken")
+    return Universe(tuple(instruments), 0 if collateral is None else collateral.whole(0, 10**9))
+
+
+def _tables(node: Node) -> dict[int, tuple[MarginTier, ...]]:
+    tables: dict[int, tuple[MarginTier, ...]] = {}
+    for entry in node.items():
+        number, table = entry.pair()
+        key = number.whole(0, 10**6)
+        if key in tables:
+            entry.refuse(f"lists margin table {key} a second time")
+        tables[key] = tiers(table)
+    return tables
+
+
+def tiers(table: Node) -> tuple[MarginTier, ...]:
+    """A margin table: bounds from 0 upwards, leverage downwards."""
+    rows = tuple(
+        MarginTier(each["lowerBound"].amount(), each["maxLeverage"].whole(1, HIGHEST_LEVERAGE))
+        for each in table["marginTiers"].items()
+    )
+    bounds, leverages = [row.lower_bound_usd for row in rows], [row.max_leverage for row in rows]
+    if not rows or bounds[0] != 0:
+        table.refuse("does not begin at a lower bound of 0")
+    if bounds != sorted(set(bounds)) or leverages != sorted(leverages, reverse=True):
+        table.refuse("does not rise in bound and fall in leverage")
+    return rows
+
+
+def _instrument(each: Node, tables: Mapping[int, tuple[MarginTier, ...]]) -> Instrument:
+    coin = each["name"].name()
+    leverage = each["maxLeverage"].whole(1, HIGHEST_LEVERAGE)
+    table = each.maybe("marginTableId")
+    number = None if table is None else table.whole(0, 10**6)
+    if number is None or number < FIRST_TIERED_TABLE:
+        if number is not None and number != leverage:
+            each.refuse(
+                f"has margin table {number}, which means leverage {number}, and maxLeverage {leverage}"
+            )
+        rows: Sequence[MarginTier] = (MarginTier(ZERO, leverage),)
+    elif number in tables:
+        rows = tables[number]
+        if rows[0].max_leverage != leverage:
+            each.refuse(f"has maxLeverage {leverage} where its margin table begins at {rows[0].max_leverage}")
+    else:
+        each.refuse(f"refers to margin table {number}, which the reply does not hold")
+    mode = each.maybe("marginMode")
+    only, gone = each.maybe("onlyIsolated"), each.maybe("isDelisted")
+    return Instrument(
+        name=coin,
+        size_decimals=each["szDecimals"].whole(0, 8),
+        tiers=tuple(rows),
+        only_isolated=(only is not None and only.flag())
+        or (mode is not None and mode.text() in ISOLATED_MODES),
+        is_delisted=gone is not None and gone.flag(),
+        multiplier=1000 if coin[:1] == "k" and coin[1:2].isupper() else 1,
+    )
+
+
+def spot_universe(node: Node) -> SpotUniverse:
+    """A `spotMeta` reply. Token numbers are sparse, and a pair may name a token that is not there for a while."""
+    tokens: dict[int, Token] = {}
+    for each in node["tokens"].items():
+        token = Token(
+            each["name"].text(),
+            each["index"].whole(0, 10**9),
+            each["szDecimals"].whole(0, 18),
+            each["weiDecimals"].whole(0, 36),
+            each["tokenId"].hash(),
+        )
+        if token.index in tokens:
+            each.refuse(f"lists token {token.index} a second time")
+        tokens[token.index] = token
+    pairs: dict[str, SpotPair] = {}
+    skipped: list[str] = []
+    for each in node["universe"].items():
+        name = each["name"].name()
+        if name in pairs or name in skipped:
+            each.refuse(f"lists {name!r} a second time")
+        base, quote = (side.whole(0, 10**9) for side in each["tokens"].pair())
+        if base not in tokens or quote not in tokens:
+            skipped.append(name)
+            continue
+        asset = FIRST_SPOT_ASSET + each["index"].whole(0, 10**6)
+        pairs[name] = SpotPair(name, asset, tokens[base], tokens[quote])
+    return SpotUniverse(tokens, tuple(pairs.values()), tuple(skipped))
+
+
+def dex_names(node: Node) -> tuple[str, ...]:
+    """A `perpDexs` reply: names in order, the main dex being the empty one."""
+    names: list[str] = []
+    for each in node.items():
+        name = "" if each.is_null else each["name"].name()
+        if name in names:
+            each.refuse(f"lists dex {name!r} a second time")
+        names.append(name)
+    if not names or names[0]:
+        node.refuse("does not begin with the main dex")
+    return tuple(names)
