@@ -1,0 +1,134 @@
+"""Who signs: a port that takes typed requests and returns complete HTTP bodies, and the signer's socket behind it.
+
+The adapter never holds a key, allots no nonce and builds no action; it says what it wants and sends what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, Protocol
+
+from bot.errors import Refused, Unavailable
+from bot.signer.client import Denied, Holding, Locked, Order, Signed, SignerClient, SignerGone, Trigger
+
+__all__ = [
+    "Denied",
+    "Facts",
+    "Holding",
+    "NotSigned",
+    "Order",
+    "Signed",
+    "SignerSocket",
+    "Signs",
+    "Trigger",
+    "text",
+]
+
+LARGEST_BATCH: Final = 32
+
+
+class NotSigned(Refused):
+    """The signer's policy forbids it; `index` is the order of the batch that it forbids, where it is one's."""
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the signer is told before it is asked: the venue's time, prices, and what is held and resting.
+
+    `through_nonce` is the last nonce whose outcome the holdings include. Prices and sizes are decimal text.
+    """
+
+    venue_ms: int
+    prices: Mapping[str, str]
+    holdings: Mapping[str, Holding]
+    open_orders: int
+    through_nonce: int
+
+
+class Signs(Protocol):
+    """Signs what is asked of it. NotSigned where that is forbidden, Unavailable where nobody answers."""
+
+    def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:
+        """1 to 32 new orders as one action."""
+        ...
+
+    def cancel(self, cancels: Sequence[tuple[str, int]]) -> Signed:
+        """Cancels of (coin, order id) as one action."""
+        ...
+
+    def leverage(self, coin: str, leverage: int, *, is_cross: bool) -> Signed:
+        """A coin's leverage and margin mode."""
+        ...
+
+    def fence(self, nonce: int) -> Signed:
+        """A noop with a nonce given out before, so that what it was for can no longer happen."""
+        ...
+
+    def tell(self, facts: Facts) -> None:
+        """Take in what is true now."""
+        ...
+
+
+class SignerSocket:
+    """The signer behind its Unix socket."""
+
+    def __init__(self, client: SignerClient) -> None:
+        self._client = client
+
+    def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:
+        """As `Signs`."""
+        with _our_errors():
+            return self._client.order(orders, expires_in_ms)
+
+    def cancel(self, cancels: Sequence[tuple[str, int]]) -> Signed:
+        """As `Signs`."""
+        with _our_errors():
+            return self._client.cancel(cancels)
+
+    def leverage(self, coin: str, leverage: int, *, is_cross: bool) -> Signed:
+        """As `Signs`."""
+        with _our_errors():
+            return self._client.leverage(coin, leverage, is_cross=is_cross)
+
+    def fence(self, nonce: int) -> Signed:
+        """As `Signs`."""
+        with _our_errors():
+            return self._client.fence(nonce)
+
+    def tell(self, facts: Facts) -> None:
+        """As `Signs`."""
+        with _our_errors():
+            self._client.clock(facts.venue_ms)
+            if facts.prices:
+                self._client.prices(facts.prices, facts.venue_ms)
+            self._client.positions(
+                facts.holdings,
+                open_orders=facts.open_orders,
+                through_nonce=facts.through_nonce,
+                at_ms=facts.venue_ms,
+            )
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    try:
+        yield
+    except Denied as denial:
+        raise NotSigned(str(denial), denial.index) from None
+    except (Locked, SignerGone) as error:
+        raise Unavailable(str(error)) from None
+
+
+def text(value: Decimal) -> str:
+    """A decimal without exponent or trailing zeros, as actions are hashed: 0.0100 is '0.01'."""
+    plain = f"{value:f}"
+    if "." in plain:
+        plain = plain.rstrip("0").rstrip(".")
+    return "0" if plain == "-0" else plain

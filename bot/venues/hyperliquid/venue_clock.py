@@ -1,0 +1,54 @@
+"""What time it is at the venue, between two of its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+STEADY: Final = 0.25
+"""A rate this close to 1 is 1: what differs is the network, not the clock."""
+
+LONGEST_SLEEP_S: Final = 30.0
+SHORTEST_SLEEP_S: Final = 0.005
+
+
+class VenueClock:
+    """Venue time from its own statements, and how fast it runs (a simulated venue's may run at any speed)."""
+
+    def __init__(
+        self,
+        ask_ms: Callable[[], Awaitable[int]],
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ask_ms, self._now_s, self._sleep = ask_ms, now_s, sleep
+        self.rate = 1.0
+        self.venue_ms = 0
+        self._heard_s = 0.0
+
+    async def look(self) -> int:
+        """Ask; milliseconds by the venue's clock. Time that goes back is taken as it is told, and no rate from it."""
+        sent_s = self._now_s()
+        venue_ms = await self._ask_ms()
+        heard_s = (sent_s + self._now_s()) / 2
+        passed_s = heard_s - self._heard_s
+        if self.venue_ms and passed_s > 0 and venue_ms >= self.venue_ms:
+            rate = (venue_ms - self.venue_ms) / 1000 / passed_s
+            self.rate = 1.0 if abs(rate - 1) < STEADY or (passed_s < 0.02 and rate < 2) else rate
+        self.venue_ms, self._heard_s = venue_ms, heard_s
+        return venue_ms
+
+    def now_ms(self) -> int:
+        """The venue's time by our reckoning."""
+        return self.venue_ms + int((self._now_s() - self._heard_s) * 1000 * self.rate)
+
+    async def until(self, time_ms: int) -> int:
+        """Wait until the venue itself says that it is `time_ms` or later; returns its time."""
+        while True:
+            venue_ms = await self.look()
+            if venue_ms >= time_ms:
+                return venue_ms
+            left_s = (time_ms - venue_ms) / 1000 / max(self.rate, 0.1)
+            await self._sleep(min(max(left_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
