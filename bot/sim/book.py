@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 from decimal import Decimal
 
 from bot.model.money import ZERO
@@ -47,19 +48,50 @@ class LiveOrder:
         return OrderReport(time_ms, self.order_id, self.order, status, filled, average, reason)
 
 
+Level = tuple[Decimal, int]  # a price and how many lots the outside market trades there
 Row = tuple[Decimal, int, LiveOrder]  # sorts by the price's distance from the front of the queue, then by age
 
 
 class Book:
-    """Resting orders of both sides, best first. `bid` and `ask` are the outside market's, of unlimited size."""
+    """Resting orders of both sides, best first. `bid` and `ask` are the outside market's best prices.
 
-    __slots__ = ("_asks", "_bids", "ask", "bid")
+    Its size is unlimited unless `deepen` said how much there is at which price.
+    """
+
+    __slots__ = ("_asks", "_bids", "_depth", "ask", "bid")
 
     def __init__(self) -> None:
         self.bid: Decimal | None = None
         self.ask: Decimal | None = None
         self._bids: list[Row] = []
         self._asks: list[Row] = []
+        self._depth: dict[int, list[Level]] = {}
+
+    def deepen(self, bids: Sequence[Level], asks: Sequence[Level]) -> None:
+        """Give the outside market a ladder of `(price, lots)` on each side, best first, in place of its quote."""
+        self._depth = {1: list(bids), -1: list(asks)}
+        self._requote()
+
+    def depth(self, sign: int) -> list[Level]:
+        """The outside market's ladder on the buying (1) or selling (−1) side; empty if its size is unlimited."""
+        return list(self._depth.get(sign, ()))
+
+    def outside_lots(self, sign: int, wanted: int) -> int:
+        """Of `wanted` lots, those that the outside market's best price has."""
+        levels = self._depth.get(sign)
+        return min(wanted, levels[0][1]) if levels else wanted
+
+    def consume(self, sign: int, lots: int) -> None:
+        """Take `lots` from the outside market's best price."""
+        levels = self._depth.get(sign)
+        if levels:
+            price, left = levels[0]
+            levels[:1] = [(price, left - lots)] if left > lots else []
+            self._requote()
+
+    def _requote(self) -> None:
+        bids, asks = self._depth[1], self._depth[-1]
+        self.bid, self.ask = bids[0][0] if bids else None, asks[0][0] if asks else None
 
     def add(self, live: LiveOrder) -> None:
         rows, row = self._row(live)

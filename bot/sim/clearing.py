@@ -185,6 +185,38 @@ class Clearing:
                 needed += worst * self.instruments[other].lot * marks[other] / self.leverage(member, other)
         return value, needed
 
+    def withdrawable_usd(self, member: Member) -> Decimal:
+        value, needed = self.margin(member)
+        held = sum(
+            (
+                abs(position.notional_usd(self.marks[name]))
+                for name, position in member.account.positions.items()
+                if position.margin_mode is MarginMode.CROSS
+            ),
+            ZERO,
+        )
+        return max(ZERO, usd_down(value - max(needed, held / 10)))
+
+    def add_margin(self, member: Member, name: str, amount_usd: Decimal) -> None:
+        """Move cash to an isolated position, or back. Raises Refused, and moves nothing, if it may not be."""
+        position = member.account.positions.get(name)
+        if amount_usd == 0:
+            raise Refused("Update to isolated margin cannot be zero.")
+        if position is None:
+            raise Refused("Cannot update margin for empty position.")
+        if position.margin_mode is not MarginMode.ISOLATED:
+            raise Refused("Position does not use isolated margin.")
+        if amount_usd > self.withdrawable_usd(member):
+            raise Refused("Account does not have sufficient margin available for increase.")
+        if amount_usd < 0:
+            notional = position.notional_usd(self.marks[name])
+            least = abs(notional) * max(1 / Decimal(self.leverage(member, name)), Decimal("0.1"))
+            if position.cash_usd + notional + amount_usd < least:
+                raise Refused("Position does not have sufficient margin for reduction.")
+        member.account.cash_usd -= amount_usd
+        position.cash_usd += amount_usd
+        member.floor_usd = None
+
     def refusal(self, member: Member, name: str, signed_lots: int) -> str:
         """Why the account may not take on an order of `signed_lots`; empty if it may."""
         worst = self.worst_lots(member, name, signed_lots)

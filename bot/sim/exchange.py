@@ -7,6 +7,7 @@ calls always give the same books. The outside market is a quote of unlimited siz
 from __future__ import annotations
 
 from collections.abc import KeysView, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +17,7 @@ from bot.model.instrument import Instrument
 from bot.model.money import usd
 from bot.model.order import Order, OrderReport, OrderStatus, TimeInForce, Trigger, TriggerKind
 from bot.sim import state as saved
-from bot.sim.book import Book, LiveOrder
+from bot.sim.book import Book, Level, LiveOrder
 from bot.sim.clearing import Clearing, Event, Member, Rules
 from bot.sim.fees import FeeSchedule
 from bot.sim.liquidation import liquidate
@@ -102,12 +103,40 @@ class Exchange:
         self._advance(time_ms)
         self._clearing.set_leverage(self._clearing.member(account), instrument, leverage, mode)
 
-    def submit(self, account: str, order: Order, time_ms: int) -> OrderReport:
+    def withdraw(self, account: str, amount_usd: Decimal, time_ms: int) -> None:
+        """Take money out of an account. Raises Refused on more than `withdrawable_usd`, or on nothing."""
+        self._advance(time_ms)
+        if not 0 < usd(amount_usd) <= self.withdrawable_usd(account):
+            raise Refused("Insufficient balance for withdrawal")
+        self._clearing.member(account).account.deposit(-usd(amount_usd))
+
+    def withdrawable_usd(self, account: str) -> Decimal:
+        """Cross value above the initial margin of positions and orders and above a tenth of what is held."""
+        return self._clearing.withdrawable_usd(self._clearing.member(account))
+
+    def charge(self, account: str, amount_usd: Decimal, time_ms: int) -> None:
+        """Take a fee that is not the exchange's own, such as one for whoever built the client."""
+        self._advance(time_ms)
+        books = self._clearing.member(account).account
+        books.cash_usd -= usd(amount_usd)
+        books.fees_usd += usd(amount_usd)
+
+    def add_margin(self, account: str, instrument: str, amount_usd: Decimal, time_ms: int) -> None:
+        """Move cash to an isolated position's margin, or back if negative. Raises Refused if it may not be."""
+        self._advance(time_ms)
+        self._clearing.instrument(instrument)
+        self._clearing.add_margin(self._clearing.member(account), instrument, usd(amount_usd))
+
+    def reserve_order_id(self) -> int:
+        """An id for an order that will be submitted later, under which it can be spoken of until then."""
+        return self._matching.next_order_id()
+
+    def submit(self, account: str, order: Order, time_ms: int, order_id: int | None = None) -> OrderReport:
         """Place an order. A refusal is a report like any other; Refused is raised for unknown names only."""
         self._advance(time_ms)
         member, instrument = self._clearing.member(account), self._clearing.instrument(order.instrument)
         matching = self._matching
-        live = LiveOrder(matching.next_order_id(), account, order, time_ms)
+        live = LiveOrder(order_id or matching.next_order_id(), account, order, time_ms)
         reason = self._refusal(member, instrument, order)
         if not reason and order.trigger is not None:
             matching.admit(live)
@@ -136,7 +165,22 @@ class Exchange:
         self._advance(time_ms)
         self._clearing.instrument(instrument)
         book = self.books[instrument]
+        book.deepen((), ())
         book.bid, book.ask = bid, ask
+        self._meet_outside(instrument, time_ms)
+
+    def quote_depth(
+        self, instrument: str, bids: Sequence[Level], asks: Sequence[Level], time_ms: int
+    ) -> None:
+        """As `quote`, with `(price, lots)` of every price the outside market trades at, best first."""
+        self._advance(time_ms)
+        self._clearing.instrument(instrument)
+        self.books[instrument].deepen(bids, asks)
+        self._meet_outside(instrument, time_ms)
+
+    def _meet_outside(self, instrument: str, time_ms: int) -> None:
+        book = self.books[instrument]
+        bid, ask = book.bid, book.ask
         if ask is not None and book.best(1) is not None:
             self._matching.sweep(instrument, 1, ask, time_ms, touching=True)
         if bid is not None and book.best(-1) is not None:
@@ -283,6 +327,8 @@ class Exchange:
             elif reason := self._clearing.refusal(member, name, order.signed_lots):
                 self._matching.report(live, OrderStatus.REJECTED, time_ms, reason)
                 continue
+            if order.time_in_force is not TimeInForce.IOC:  # a stop with a limit rests from now on
+                live.order = replace(order, trigger=None)
             self._execute(live, time_ms)
 
 

@@ -89,7 +89,9 @@ class Matching:
             if price is None or (limit is not None and _worse(price, limit, sign)):
                 return
             if maker is None:
-                self._trade(taker, None, taker.remaining, price, time_ms)
+                lots = book.outside_lots(-sign, taker.remaining)
+                book.consume(-sign, lots)
+                self._trade(taker, None, lots, price, time_ms)
             elif maker.account == taker.account:
                 self.cancel(maker, "selfTradeCanceled", time_ms)
             elif lots := self._available(maker, taker.remaining, time_ms):
