@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Protocol
 
+import structlog
+
 from bot.errors import Refused, Unavailable
 from bot.signer.client import Denied, Holding, Locked, Order, Signed, SignerClient, SignerGone, Trigger
 
@@ -24,8 +26,11 @@ __all__ = [
     "SignerSocket",
     "Signs",
     "Trigger",
+    "Whose",
     "text",
 ]
+
+log = structlog.get_logger("hedgerow")
 
 LARGEST_BATCH: Final = 32
 
@@ -42,7 +47,8 @@ class NotSigned(Refused):
 class Facts:
     """What the signer is told before it is asked: the venue's time, prices, and what is held and resting.
 
-    `through_nonce` is the last nonce whose outcome the holdings include. Prices and sizes are decimal text.
+    All of it as of `venue_ms`. `through_nonce` is the last nonce whose outcome the holdings include. Prices and sizes
+    are decimal text.
     """
 
     venue_ms: int
@@ -52,8 +58,21 @@ class Facts:
     through_nonce: int
 
 
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """For which network and account it is signed, and the numbers of the coins that are."""
+
+    network: str
+    account: str  # the address whose books are traded: the master's, or the sub-account's or vault's
+    assets: Mapping[str, int]
+
+
 class Signs(Protocol):
     """Signs what is asked of it. NotSigned where that is forbidden, Unavailable where nobody answers."""
+
+    def whose(self) -> Whose:
+        """What it signs for."""
+        ...
 
     def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:
         """1 to 32 new orders as one action."""
@@ -81,6 +100,15 @@ class SignerSocket:
 
     def __init__(self, client: SignerClient) -> None:
         self._client = client
+        self._assets: Mapping[str, int] = {}
+
+    def whose(self) -> Whose:
+        """As `Signs`."""
+        with _our_errors():
+            status = self._client.status()
+        self._assets = {str(coin): int(number) for coin, number in status["assets"].items()}
+        account = str(status["vault"] or status["account"]).lower()
+        return Whose(str(status["network"]), account, self._assets)
 
     def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:
         """As `Signs`."""
@@ -106,14 +134,24 @@ class SignerSocket:
         """As `Signs`."""
         with _our_errors():
             self._client.clock(facts.venue_ms)
-            if facts.prices:
-                self._client.prices(facts.prices, facts.venue_ms)
+        for coin, price in facts.prices.items():
+            if coin in self._assets:
+                self._price(coin, price, facts.venue_ms)
+        with _our_errors():
             self._client.positions(
                 facts.holdings,
                 open_orders=facts.open_orders,
                 through_nonce=facts.through_nonce,
                 at_ms=facts.venue_ms,
             )
+
+    def _price(self, coin: str, price: str, venue_ms: int) -> None:
+        """One coin's price; where it is refused, so will be its orders, and those alone."""
+        try:
+            with _our_errors():
+                self._client.prices({coin: price}, venue_ms)
+        except NotSigned as refusal:
+            log.warning("price refused by the signer", coin=coin, price=price, reason=str(refusal))
 
 
 @contextmanager

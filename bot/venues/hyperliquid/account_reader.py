@@ -1,0 +1,213 @@
+"""The account as the venue states it, put together from several replies that must agree with each other.
+
+Replies of different endpoints are of different moments. Fills are asked for after the positions; where one is newer
+than the positions, all is asked again. A reply that is older than one before it is not believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from bot.errors import Unavailable
+from bot.model.account import MarginMode
+from bot.model.decision import AccountView
+from bot.model.instrument import Instrument
+from bot.model.money import ZERO, usd
+from bot.model.order import OrderReport
+from bot.venues.hyperliquid.books import Books
+from bot.venues.hyperliquid.client import Client
+from bot.venues.hyperliquid.market_data import MarketData
+from bot.venues.hyperliquid.orders import Register, lots_of
+from bot.venues.hyperliquid.parse_account import (
+    LedgerRow,
+    MarginState,
+    VenueFill,
+    VenueFunding,
+    VenuePosition,
+)
+from bot.venues.hyperliquid.signing import Holding, text
+from bot.venues.venue import AccountState, HeldPosition, VenueEvent
+
+FILLS_PER_REPLY: Final = 2000
+ROWS_PER_REPLY: Final = 500
+ATTEMPTS: Final = 4
+AHEAD_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What leverage and margin mode positions are opened with; a coin's own bounds come first."""
+
+    leverage: int
+    margin_mode: MarginMode
+
+    def of(self, instrument: Instrument) -> tuple[int, MarginMode]:
+        """For one instrument."""
+        mode = MarginMode.ISOLATED if instrument.only_isolated else self.margin_mode
+        return min(self.leverage, instrument.max_leverage), mode
+
+
+class AccountReader:
+    """Reads one address."""
+
+    def __init__(
+        self,
+        account: str,
+        client: Client,
+        market: MarketData,
+        instruments: Sequence[Instrument],
+        register: Register,
+        books: Books,
+        setting: Setting,
+    ) -> None:
+        self._account, self._client, self._market = account, client, market
+        self._instruments = tuple(instruments)
+        self._register, self._books, self._setting = register, books, setting
+        self._latest_ms = 0
+        self.margin: MarginState | None = None
+        self.orders: tuple[OrderReport, ...] = ()
+
+    async def margin_state(self) -> MarginState:
+        """Positions and margin. Unavailable where the reply is older than one before it."""
+        request = {"type": "clearinghouseState", "user": self._account}
+        state: MarginState = await self._client.info(request, urgent=True)
+        if state.time_ms < self._latest_ms:
+            raise Unavailable(
+                f"the venue told the account's state of {self._latest_ms - state.time_ms} ms before the last one; "
+                "asking again later"
+            )
+        self._latest_ms = state.time_ms
+        return state
+
+    async def look(self) -> tuple[list[VenueEvent], tuple[int, ...]]:
+        """Read orders, positions and fills until they agree; returns what is new, and the orders no longer open."""
+        events: list[VenueEvent] = []
+        for _ in range(ATTEMPTS):
+            shown = await self._client.info(
+                {"type": "frontendOpenOrders", "user": self._account}, urgent=True
+            )
+            margin = await self.margin_state()
+            told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS)
+            events += self._books.take_fills(told)
+            if all(each.time_ms <= margin.time_ms for each in told):
+                break
+        else:
+            raise Unavailable("fills keep coming while the account is read; looking again later")
+        self.margin = margin
+        self.orders, gone = self._register.see(shown)
+        return events, gone
+
+    # What came in pages: a reply that is full is asked for again in two halves, since venues differ in which end they keep
+
+    async def fills(self, start_ms: int, end_ms: int) -> list[VenueFill]:
+        """Fills of a period, in order."""
+        rows: list[VenueFill] = await self._period("userFillsByTime", start_ms, end_ms, FILLS_PER_REPLY)
+        return rows
+
+    async def fundings(self, start_ms: int, end_ms: int) -> list[VenueFunding]:
+        """Funding payments of a period, in order."""
+        rows: list[VenueFunding] = await self._period("userFunding", start_ms, end_ms, ROWS_PER_REPLY)
+        return rows
+
+    async def ledger(self, start_ms: int, end_ms: int) -> list[LedgerRow]:
+        """Deposits, withdrawals and transfers of a period, in order."""
+        rows: list[LedgerRow] = await self._period(
+            "userNonFundingLedgerUpdates", start_ms, end_ms, ROWS_PER_REPLY
+        )
+        return rows
+
+    async def _period(self, kind: str, start_ms: int, end_ms: int, most: int) -> list[Any]:
+        request = {"type": kind, "user": self._account, "startTime": start_ms, "endTime": end_ms}
+        rows = list(await self._client.info(request))
+        if len(rows) < most:
+            return rows
+        if start_ms >= end_ms:
+            raise Unavailable(f"the venue tells no more than {most} {kind} rows of one millisecond")
+        middle_ms = (start_ms + end_ms) // 2
+        return [
+            *await self._period(kind, start_ms, middle_ms, most),
+            *await self._period(kind, middle_ms + 1, end_ms, most),
+        ]
+
+    # What was read, in our terms
+
+    def state(self) -> AccountState:
+        """The books as last read."""
+        margin = self.margin
+        if margin is None:
+            raise Unavailable("the account has not been read yet; open() comes first")
+        held = {each.coin: each for each in margin.positions}
+        ours = [(i, held[i.name]) for i in self._instruments if i.name in held]
+        books = self._books
+        return AccountState(
+            view=self._view(margin, held),
+            mark=self._market.mark_array(),
+            equity_usd=usd(margin.equity_usd),
+            cash_usd=usd(margin.cross_cash_usd),
+            deposits_usd=books.deposits_usd,
+            funding_usd=books.funding_usd,
+            fees_usd=books.fees_usd,
+            positions=tuple(self._held(instrument, each) for instrument, each in ours),
+        )
+
+    def _view(self, margin: MarginState, held: Mapping[str, VenuePosition]) -> AccountView:
+        width = len(self._instruments)
+        lots, entry = np.zeros(width, np.int64), np.zeros(width)
+        leverage, isolated = np.zeros(width), np.full(width, np.nan)
+        for k, instrument in enumerate(self._instruments):
+            position = held.get(instrument.name)
+            set_leverage, mode = self._setting.of(instrument)
+            leverage[k] = set_leverage
+            if position is not None:
+                lots[k] = lots_of(instrument, position.size, "a position")
+                entry[k], leverage[k] = float(position.entry_price), position.leverage
+                mode = position.margin_mode
+            if mode is MarginMode.ISOLATED:
+                isolated[k] = 0.0 if position is None else float(position.margin_usd)
+        return AccountView(
+            equity_usd=float(margin.equity_usd),
+            lots=lots,
+            entry_price=entry,
+            leverage=leverage,
+            open_orders=self.orders,
+            isolated_usd=None if np.isnan(isolated).all() else isolated,
+        )
+
+    def _held(self, instrument: Instrument, position: VenuePosition) -> HeldPosition:
+        return HeldPosition(
+            instrument=instrument,
+            lots=lots_of(instrument, position.size, "a position"),
+            entry_price=position.entry_price,
+            mark=position.value_usd / abs(position.size),
+            notional_usd=usd(position.value_usd if position.size > 0 else -position.value_usd),
+            unrealised_usd=usd(position.unrealised_usd),
+            liquidation_price=position.liquidation_price,
+            margin_mode=position.margin_mode,
+            opened_ms=self._books.opened_ms.get(instrument.name, self._books.since_ms),
+        )
+
+    def holdings(self) -> tuple[dict[str, Holding], int]:
+        """Every position and what rests to grow one, as the signer is told; and the number of open orders."""
+        sizes = {} if self.margin is None else {each.coin: each.size for each in self.margin.positions}
+        buys, sells = dict.fromkeys(sizes, ZERO), dict.fromkeys(sizes, ZERO)
+        for report in self.orders:
+            order = report.order
+            if order.reduce_only:
+                continue
+            resting = buys if order.side.sign > 0 else sells
+            instrument = self._register.instrument(order.instrument)
+            assert instrument is not None
+            resting[order.instrument] = resting.get(order.instrument, ZERO) + instrument.size(
+                report.remaining_lots
+            )
+        coins = sizes.keys() | buys.keys() | sells.keys()
+        return {
+            coin: Holding(
+                text(sizes.get(coin, ZERO)), text(buys.get(coin, ZERO)), text(sells.get(coin, ZERO))
+            )
+            for coin in sorted(coins)
+        }, len(self.orders)

@@ -1,0 +1,365 @@
+"""Hyperliquid behind the venue port: one account on it, seen by the hour and traded through a signer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+
+import structlog
+
+from bot.errors import DataError, Refused, StateError, Unavailable
+from bot.model.account import MarginMode
+from bot.model.decision import OrderPlan
+from bot.model.instrument import Instrument
+from bot.model.order import Order, OrderReport, OrderStatus
+from bot.model.panel import HOUR_MS, Panel
+from bot.venues.hyperliquid import feed as feeds
+from bot.venues.hyperliquid import sending
+from bot.venues.hyperliquid.account_reader import AHEAD_MS, AccountReader, Setting
+from bot.venues.hyperliquid.books import OVERLAP_MS, Books
+from bot.venues.hyperliquid.budget import WEIGHT_PER_MINUTE, WeightBudget
+from bot.venues.hyperliquid.client import TIMEOUT_S, Client
+from bot.venues.hyperliquid.identity import check_account, check_signer
+from bot.venues.hyperliquid.market_data import MarketData
+from bot.venues.hyperliquid.orders import Register
+from bot.venues.hyperliquid.parse_meta import Universe
+from bot.venues.hyperliquid.sending import AFTER_EXPIRY_MS, Sender
+from bot.venues.hyperliquid.signing import Facts, Signs, text
+from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue import AccountState, Observation, VenueEvent
+
+log = structlog.get_logger("hedgerow")
+
+STATE_VERSION: Final = 1
+
+ACTIONS_KEPT: Final = 200
+"""Actions of an address's budget that are kept for cancels and for orders that only reduce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Where, whose and what. `account` is the address whose books are traded: master, sub-account or vault.
+
+    `weight_per_minute` None switches the request budget off, for a venue that has no limit. `settle_s` is how long
+    after the hour its settlement is waited for, `fills_s` how long for the fills of what was filled at once.
+    """
+
+    url: str
+    network: str
+    account: str
+    coins: tuple[str, ...]
+    leverage: int = 5
+    margin_mode: MarginMode = MarginMode.CROSS
+    history_h: int = 720
+    timeout_s: float = TIMEOUT_S
+    weight_per_minute: int | None = WEIGHT_PER_MINUTE
+    settle_s: float = 60.0
+    fills_s: float = 5.0
+    sending: sending.Patience = field(default_factory=sending.Patience)
+    feed: feeds.Patience = field(default_factory=feeds.Patience)
+
+
+class HyperliquidVenue:
+    """One account; made by `connect`, which learns what can be traded."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        signs: Signs,
+        client: Client,
+        universe: Universe,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._terms, self._signs, self._client, self._sleep = terms, signs, client, sleep
+        self._account = terms.account.lower()
+        listed = {instrument.name: instrument for instrument in universe.instruments}
+        self.instruments: tuple[Instrument, ...] = tuple(
+            listed[coin] for coin in terms.coins if universe.place(coin) >= 0
+        )
+        self._clock = VenueClock(lambda: client.info({"type": "exchangeStatus"}, urgent=True), sleep=sleep)
+        self._market = MarketData(client, self.instruments)
+        self._register = Register(self.instruments)
+        self._books = Books(self._account, self._register)
+        self._setting = Setting(terms.leverage, terms.margin_mode)
+        self._reader = AccountReader(
+            self._account, client, self._market, self.instruments, self._register, self._books, self._setting
+        )
+        self._sender = Sender(
+            self._account,
+            client,
+            signs,
+            self._clock,
+            self._market,
+            self._register,
+            self._books,
+            terms.sending,
+            sleep,
+        )
+        self._leveraged: set[str] = set()
+        self._events: list[VenueEvent] = []
+        self._row_ms = self._seen_ms = 0
+        self._actions_left = ACTIONS_KEPT + 1
+        self.feed = feeds.Feed(client.url, self._subscriptions(), self._hear, self._mend, patience=terms.feed)
+
+    @classmethod
+    async def connect(cls, terms: Terms, signs: Signs) -> Self:
+        """Learn what the venue trades, and that account and signer are what the config says.
+
+        ConfigError where they are not; Unavailable where the venue or the signer does not answer.
+        """
+        client = Client(terms.url, timeout_s=terms.timeout_s, budget=WeightBudget(terms.weight_per_minute))
+        try:
+            with _as_unavailable():
+                universe: Universe = await client.info({"type": "meta"})
+                check_signer(signs.whose(), terms.network, terms.account, terms.coins, universe)
+                await check_account(client, terms.account)
+            return cls(terms, signs, client, universe)
+        except BaseException:
+            await client.close()
+            raise
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self.feed.close()
+        await self._client.close()
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Network and account; where the server stands may change."""
+        return {
+            "venue": "hyperliquid",
+            "network": self._terms.network,
+            "account": self._account,
+            "coins": [instrument.name for instrument in self.instruments],
+        }
+
+    async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
+        """Read the account, going on from a checkpoint's cursors, and the market's history up to the full hour."""
+        if checkpoint is not None and checkpoint.get("version") != STATE_VERSION:
+            raise StateError(
+                f"the journal's checkpoint is of version {checkpoint.get('version')!r}, this program reads "
+                f"{STATE_VERSION}; start a new journal"
+            )
+        with _as_unavailable():
+            await self._clock.look()
+            await self._market.refresh()
+            if checkpoint is None:
+                margin = await self._reader.margin_state()
+                self._books.begin(margin.time_ms, margin.equity_usd, [each.coin for each in margin.positions])
+                earlier: tuple[int, ...] = ()
+            else:
+                earlier = self._restore(checkpoint)
+                for lost in checkpoint["lost"]:
+                    await self._clock.until(int(lost["expires_ms"]) + AFTER_EXPIRY_MS)
+            await self._look(earlier)
+            await self._settlements_and_transfers()
+            self._row_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
+            panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
+        self.feed.start()
+        return panel
+
+    def _restore(self, checkpoint: Mapping[str, Any]) -> tuple[int, ...]:
+        self._books.restore(checkpoint["books"])
+        self._sender.settled_nonce = int(checkpoint["settled_nonce"])
+        return self._register.restore(checkpoint["orders"])
+
+    async def observe(self) -> Observation | None:
+        """The next full hour by the venue's clock, once its funding is settled; hours slept through are skipped."""
+        with _as_unavailable():
+            venue_ms = await self._clock.until(self._row_ms + HOUR_MS)
+            time_ms = venue_ms // HOUR_MS * HOUR_MS
+            await self._await_settlement(time_ms)
+            row = await self._market.row(time_ms)
+            await self._look()
+            await self._settlements_and_transfers()
+            state = self._reader.state()
+        self._row_ms = time_ms
+        return Observation(time_ms, row, state, self.take_events())
+
+    async def _await_settlement(self, time_ms: int) -> None:
+        waited_s, wait_s = 0.0, min(1.0, 1.0 / self._clock.rate) if self._clock.rate > 0 else 1.0
+        while not await self._market.is_settled(time_ms):
+            if waited_s >= self._terms.settle_s:
+                log.warning("no settlement yet", waited_s=round(waited_s, 1))
+                return
+            await self._sleep(wait_s)
+            waited_s += wait_s
+
+    async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
+        """Cancels, then orders. OutcomeUnknown where the venue can't be brought to say what became of one."""
+        if not plan:
+            return ()
+        with _as_unavailable():
+            reports = await self._sender.cancel(plan.cancels)
+            self._tell(reports)
+            found = await self._sender.resolve()
+            self._tell(found)
+            if not plan.orders:
+                return reports
+            await self._inform()
+            orders, refused = await self._prepared(plan.orders)
+            self._tell(refused)
+            placed = await self._sender.place(orders)
+            self._tell(placed)
+            await self._await_fills(placed)
+        return [*reports, *refused, *placed]
+
+    async def _inform(self) -> None:
+        """Tell the signer what is true now, as of a moment before all of it was read."""
+        venue_ms = await self._clock.look()
+        await self._market.refresh()
+        await self._look()
+        prices = {coin: text(price) for coin, price in self._market.marks.items()}
+        holdings, open_orders = self._reader.holdings()
+        self._signs.tell(Facts(venue_ms, prices, holdings, open_orders, self._sender.through_nonce))
+
+    async def _prepared(self, orders: Sequence[Order]) -> tuple[list[Order], list[OrderReport]]:
+        """What may be sent as it is now: nothing twice, reduce-only orders no larger than the position."""
+        lots = dict(
+            zip((i.name for i in self.instruments), self._reader.state().view.lots.tolist(), strict=True)
+        )
+        ready: list[Order] = []
+        refused: list[OrderReport] = []
+        for order in orders:
+            reason = "sent before" if self._register.was_sent(order) else ""
+            if not reason and order.reduce_only:
+                held = -lots.get(order.instrument, 0) * order.side.sign
+                if held <= 0:
+                    reason = "there is nothing left to reduce"
+                elif order.lots > held:
+                    order = replace(order, lots=held)  # noqa: PLW2901 - the order as it can be sent
+            if not reason and not order.reduce_only and self._actions_left <= ACTIONS_KEPT:
+                reason = f"only {self._actions_left} actions are left to the address; they are kept for closing"
+            if not reason and not order.reduce_only:
+                reason = await self._leverage(order.instrument)
+            if reason:
+                refused.append(
+                    OrderReport(self._clock.now_ms(), 0, order, OrderStatus.REJECTED, reason=reason)
+                )
+            else:
+                ready.append(order)
+        return ready, refused
+
+    async def _leverage(self, coin: str) -> str:
+        """Make sure of a coin's leverage and mode before its first order; why not, where that can't be."""
+        if coin in self._leveraged:
+            return ""
+        instrument = self._register.instrument(coin)
+        assert instrument is not None
+        leverage, mode = self._setting.of(instrument)
+        try:
+            await self._sender.set_leverage(coin, leverage, is_cross=mode is MarginMode.CROSS)
+        except (Refused, Unavailable) as error:
+            return f"leverage {leverage} {mode.value} could not be set: {error}"
+        self._leveraged.add(coin)
+        return ""
+
+    async def _await_fills(self, placed: Sequence[OrderReport]) -> None:
+        """The venue answers before its record of fills does: wait a while for what it said was filled."""
+        expected = {each.order_id: each.filled_lots for each in placed if each.order_id and each.filled_lots}
+        waited_s, wait_s = 0.0, 0.05
+        while expected:
+            told = await self._reader.fills(self._books.from_ms(), self._clock.now_ms() + AHEAD_MS)
+            self._tell(self._books.take_fills(told))
+            expected = {k: lots for k, lots in expected.items() if self._books.filled(k)[0] < lots}
+            if not expected or waited_s >= self._terms.fills_s:
+                break
+            await self._sleep(wait_s)
+            waited_s, wait_s = waited_s + wait_s, wait_s * 2
+        if expected:
+            log.warning("fills not told yet", orders=len(expected))
+
+    async def account(self) -> AccountState:
+        """The account now."""
+        with _as_unavailable():
+            self._tell(await self._sender.resolve())
+            await self._market.refresh()
+            await self._look()
+            return self._reader.state()
+
+    def take_events(self) -> tuple[VenueEvent, ...]:
+        """What is new, in the order in which it was learned."""
+        events, self._events = tuple(self._events), []
+        return events
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        """Cursors, totals, whose orders are whose, and what is lost."""
+        return {
+            "version": STATE_VERSION,
+            "books": self._books.state(),
+            "orders": self._register.state(),
+            "settled_nonce": self._sender.settled_nonce,
+            "lost": self._sender.state(),
+        }
+
+    # Looking
+
+    async def _look(self, earlier: Sequence[int] = ()) -> None:
+        """Read the account; what was open (or was so by a checkpoint) and no longer is gets its report."""
+        self._books.overlap_ms = int(OVERLAP_MS * max(1.0, self._clock.rate))
+        events, gone = await self._reader.look()
+        self._tell(events)
+        still = {report.order_id for report in self._reader.orders}
+        for order_id in {*gone, *earlier} - still:
+            report = await self._sender.ended(order_id)
+            if report is not None:
+                self._tell([report])
+        assert self._reader.margin is not None
+        self._seen_ms = self._reader.margin.time_ms
+
+    async def _settlements_and_transfers(self) -> None:
+        start_ms, end_ms = self._books.from_ms(), self._seen_ms + AHEAD_MS
+        payments = await self._reader.fundings(start_ms, end_ms)
+        self._tell(self._books.take_fundings(payments, self._market.oracles))
+        self._books.take_ledger(await self._reader.ledger(start_ms, end_ms))
+        self._books.completed(self._seen_ms)
+        self._actions_left = await self._client.info({"type": "userRateLimit", "user": self._account})
+
+    def _tell(self, events: Sequence[VenueEvent]) -> None:
+        for event in events:
+            if isinstance(event, OrderReport):
+                self._register.note(event)
+        self._events.extend(events)
+
+    # The feed
+
+    def _subscriptions(self) -> list[Mapping[str, Any]]:
+        coins = [instrument.name for instrument in self.instruments if not instrument.is_delisted]
+        return [
+            {"type": "userFills", "user": self._account},
+            {"type": "userFundings", "user": self._account},
+            *({"type": "candle", "coin": coin, "interval": "1h"} for coin in coins),
+            *({"type": "bbo", "coin": coin} for coin in coins),
+        ]
+
+    def _hear(self, channel: str, data: Any, connection: int) -> None:
+        if channel == "candle":
+            self._market.hear_candle(data, connection)
+        elif channel == "bbo":
+            self._market.hear_best(data)
+        elif channel == "userFills":
+            self._tell(self._books.take_fills(data))
+        elif channel == "userFundings":
+            self._tell(self._books.take_fundings(data, self._market.oracles))
+
+    async def _mend(self) -> None:
+        """Fetch what the feed may have missed while it was not there."""
+        with _as_unavailable():
+            now_ms = self._clock.now_ms()
+            self._tell(
+                self._books.take_fills(await self._reader.fills(self._books.from_ms(), now_ms + AHEAD_MS))
+            )
+            payments = await self._reader.fundings(self._books.from_ms(), now_ms + AHEAD_MS)
+            self._tell(self._books.take_fundings(payments, self._market.oracles))
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    """What can't be read is not known, and a later look may find it readable: never taken for an answer."""
+    try:
+        yield
+    except DataError as error:
+        raise Unavailable(f"the venue's word could not be used: {error}") from None

@@ -1,0 +1,210 @@
+"""Our orders and the venue's: one carries a client id and a purpose, the other a cloid and an order id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from bot.errors import DataError
+from bot.model.instrument import Instrument
+from bot.model.money import ZERO
+from bot.model.order import (
+    Order,
+    OrderReport,
+    OrderStatus,
+    Purpose,
+    Side,
+    TimeInForce,
+    TriggerKind,
+)
+from bot.venues.hyperliquid import signing
+from bot.venues.hyperliquid.parse_orders import Ending, StatusOf, VenueOrder
+
+TIF: Final = {TimeInForce.GTC: "Gtc", TimeInForce.ALO: "Alo", TimeInForce.IOC: "Ioc"}
+TAKER_SLIPPAGE: Final = Decimal("0.05")
+TRIGGER_SLIPPAGE: Final = Decimal("0.10")
+REMEMBERED: Final = 5_000
+
+STATUS: Final = {
+    Ending.FILLED: OrderStatus.FILLED,
+    Ending.CANCELED: OrderStatus.CANCELED,
+    Ending.REJECTED: OrderStatus.REJECTED,
+}
+
+
+def cloid_of(client_id: str) -> str:
+    """The venue's form of a client id: a function of it, so a restart knows its orders again."""
+    return "0x" + hashlib.sha256(client_id.encode()).hexdigest()[:32]
+
+
+def lots_of(instrument: Instrument, size: Decimal, what: str) -> int:
+    """A size in whole lots. DataError where it lies between two."""
+    lots = instrument.lots(size)
+    if instrument.size(lots) != size:
+        raise DataError(f"{what} of {instrument.name} is {size}, which is not a multiple of {instrument.lot}")
+    return lots
+
+
+def to_sign(order: Order, instrument: Instrument, mark: Decimal) -> signing.Order:
+    """The order as the signer is asked for it. What takes the market is given the worst price it may pay."""
+    buys = order.side is Side.BUY
+    sign = order.side.sign
+    trigger = None
+    if order.trigger is not None:
+        kind = "sl" if order.trigger.kind is TriggerKind.STOP else "tp"
+        is_market = order.limit_price is None
+        trigger = signing.Trigger(
+            "sl" if kind == "sl" else "tp", signing.text(order.trigger.price), is_market
+        )
+        price = order.limit_price or order.trigger.price * (1 + sign * TRIGGER_SLIPPAGE)
+    else:
+        price = order.limit_price or mark * (1 + sign * TAKER_SLIPPAGE)
+    return signing.Order(
+        coin=order.instrument,
+        side="buy" if buys else "sell",
+        size=signing.text(instrument.size(order.lots)),
+        price=signing.text(instrument.round_price(price, up=not buys)),
+        cloid=cloid_of(order.client_id),
+        tif=None if trigger is not None else _tif(order.time_in_force),
+        trigger=trigger,
+        reduce_only=order.reduce_only,
+    )
+
+
+def _tif(force: TimeInForce) -> Any:
+    return TIF[force]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    client_id: str
+    purpose: Purpose
+
+
+class Register:
+    """Which orders are ours, and which of them were open when last looked at."""
+
+    def __init__(self, instruments: Sequence[Instrument]) -> None:
+        self._instruments = {instrument.name: instrument for instrument in instruments}
+        self._known: dict[str, _Known] = {}
+        self.open: dict[int, OrderReport] = {}  # by order id, as last reported
+
+    def instrument(self, coin: str) -> Instrument | None:
+        """One of those we trade."""
+        return self._instruments.get(coin)
+
+    def remember(self, order: Order) -> str:
+        """Write down whose a cloid is, before it is sent; returns it."""
+        cloid = cloid_of(order.client_id)
+        self._known[cloid] = _Known(order.client_id, order.purpose)
+        while len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return cloid
+
+    def was_sent(self, order: Order) -> bool:
+        """Whether an order of this client id was asked for before."""
+        return cloid_of(order.client_id) in self._known
+
+    def forget(self, order: Order) -> None:
+        """An order that never left."""
+        self._known.pop(cloid_of(order.client_id), None)
+
+    def whose(self, cloid: str | None, order_id: int) -> tuple[str, Purpose | None]:
+        """Client id and purpose of an order; those of strangers are named for their order id."""
+        known = self._known.get(cloid or "")
+        if known is not None:
+            return known.client_id, known.purpose
+        report = self.open.get(order_id)
+        if report is not None:
+            return report.order.client_id, report.order.purpose
+        return cloid or f"venue-{order_id}", None
+
+    def order(self, shown: VenueOrder) -> Order | None:
+        """The order that the venue shows, in our terms; None where it isn't one of our instruments'."""
+        instrument = self.instrument(shown.coin)
+        if instrument is None or shown.original == 0:
+            return None
+        client_id, purpose = self.whose(shown.cloid, shown.order_id)
+        if purpose is None:
+            purpose = _guessed(shown)
+        takes = shown.trigger is not None and shown.is_market
+        return Order(
+            client_id=client_id,
+            instrument=shown.coin,
+            side=shown.side,
+            lots=lots_of(instrument, shown.original, "an order's size"),
+            limit_price=None if takes else shown.limit_price,
+            time_in_force=TimeInForce.IOC if takes else shown.time_in_force,
+            reduce_only=shown.reduce_only,
+            trigger=shown.trigger,
+            purpose=purpose,
+        )
+
+    def opened(self, shown: VenueOrder) -> OrderReport | None:
+        """The report of an order among the open ones, which alone know how much of it is left."""
+        order = self.order(shown)
+        if order is None:
+            return None
+        left = lots_of(self._instruments[shown.coin], shown.remaining, "an order's rest")
+        return OrderReport(
+            time_ms=shown.time_ms,
+            order_id=shown.order_id,
+            order=order,
+            status=OrderStatus.RESTING if shown.trigger is None else OrderStatus.WAITING,
+            filled_lots=order.lots - left,
+            average_price=shown.limit_price if order.lots > left else ZERO,
+        )
+
+    def ended(self, told: StatusOf, filled: tuple[int, Decimal]) -> OrderReport | None:
+        """The report of an order by its status; how much of it was filled is known from fills alone."""
+        order = self.order(told.order)
+        if order is None:
+            return None
+        lots, average = filled
+        status = STATUS.get(told.ending)
+        if status is None:
+            status = OrderStatus.RESTING if told.order.trigger is None else OrderStatus.WAITING
+        reason = told.word if status in {OrderStatus.CANCELED, OrderStatus.REJECTED} else ""
+        if status is OrderStatus.FILLED and lots == 0:
+            lots, average = order.lots, told.order.limit_price
+        return OrderReport(told.time_ms, told.order.order_id, order, status, lots, average, reason)
+
+    def note(self, report: OrderReport) -> None:
+        """Keep what is open up to date."""
+        if report.status.is_open:
+            self.open[report.order_id] = report
+        else:
+            self.open.pop(report.order_id, None)
+
+    def see(self, shown: Sequence[VenueOrder]) -> tuple[tuple[OrderReport, ...], tuple[int, ...]]:
+        """Take in the open orders; returns them, and the ids of those that were open and no longer are."""
+        reports = tuple(report for each in shown if (report := self.opened(each)) is not None)
+        ids = {report.order_id for report in reports}
+        gone = tuple(order_id for order_id in self.open if order_id not in ids)
+        self.open |= {report.order_id: report for report in reports}
+        return reports, gone
+
+    def state(self) -> dict[str, Any]:
+        """Whose each cloid is, and which order ids were open, as JSON values."""
+        return {
+            "known": {cloid: [each.client_id, each.purpose.value] for cloid, each in self._known.items()},
+            "open": sorted(self.open),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> tuple[int, ...]:
+        """Take up what `state` gave; returns the ids of the orders that were open."""
+        self._known = {
+            cloid: _Known(str(client_id), Purpose(purpose))
+            for cloid, (client_id, purpose) in state["known"].items()
+        }
+        return tuple(int(order_id) for order_id in state["open"])
+
+
+def _guessed(shown: VenueOrder) -> Purpose:
+    """What a stranger's order is for, as far as its form says."""
+    if shown.trigger is not None:
+        return Purpose.STOP if shown.trigger.kind is TriggerKind.STOP else Purpose.TAKE_PROFIT
+    return Purpose.MANUAL

@@ -1,0 +1,309 @@
+"""Carrying out a plan: cancels first, then orders in batches, and the truth about each even where the reply is lost.
+
+A signed body is sent at most once. Where its outcome is not known, the order is looked for by its cloid, and a noop
+with the same nonce makes sure that what has not happened can't happen any more. Only the venue's word, or the venue's
+clock beyond the expiry, ends the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+import structlog
+
+from bot.errors import DataError, OutcomeUnknown, Refused, Unavailable, VenueError
+from bot.model.decision import Cancel
+from bot.model.money import ZERO
+from bot.model.order import Order, OrderReport, OrderStatus, TimeInForce
+from bot.venues.hyperliquid import parse_orders, signing
+from bot.venues.hyperliquid.books import Books
+from bot.venues.hyperliquid.client import Client
+from bot.venues.hyperliquid.market_data import MarketData
+from bot.venues.hyperliquid.orders import Register, cloid_of, lots_of, to_sign
+from bot.venues.hyperliquid.parse_orders import Ending, Placed, StatusOf
+from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs
+from bot.venues.hyperliquid.venue_clock import VenueClock
+
+log = structlog.get_logger("hedgerow")
+
+AFTER_EXPIRY_MS: Final = 10_000
+DUPLICATE_NONCE: Final = "duplicate nonce"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A batch whose outcome is not known yet."""
+
+    nonce: int
+    expires_ms: int
+    orders: tuple[Order, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds of our own time. `expires_s`: how long an order may be on its way. `resolve_s`: for what got lost."""
+
+    expires_s: float = 15.0
+    resolve_s: float = 60.0
+    poll_s: float = 0.5
+
+
+class Sender:
+    """Sends for one account."""
+
+    def __init__(
+        self,
+        account: str,
+        client: Client,
+        signs: Signs,
+        clock: VenueClock,
+        market: MarketData,
+        register: Register,
+        books: Books,
+        patience: Patience,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._account, self._client, self._signs = account, client, signs
+        self._clock, self._market = clock, market
+        self._register, self._books = register, books
+        self._patience, self._sleep = patience, sleep
+        self.lost: list[Lost] = []
+        self.settled_nonce = 0
+
+    @property
+    def through_nonce(self) -> int:
+        """The last nonce up to which every outcome is known."""
+        return min([self.settled_nonce, *(each.nonce - 1 for each in self.lost)])
+
+    # Cancels
+
+    async def cancel(self, cancels: Sequence[Cancel]) -> list[OrderReport]:
+        """Withdraw orders; what is no longer open is reported as what it became."""
+        reports: list[OrderReport] = []
+        for start in range(0, len(cancels), LARGEST_BATCH):
+            batch = cancels[start : start + LARGEST_BATCH]
+            reasons = await self._cancel(batch)
+            for each, reason in zip(batch, reasons, strict=True):
+                report = await self._after_cancel(each, reason)
+                if report is not None:
+                    reports.append(report)
+        return reports
+
+    async def _cancel(self, batch: Sequence[Cancel]) -> Sequence[str | None]:
+        """Reasons why not, empty where it was cancelled, None where that is not known."""
+        try:
+            signed = self._signs.cancel([(each.instrument, each.order_id) for each in batch])
+            answer = await self._client.exchange(signed.body, actions=len(batch), urgent=True)
+            reasons = parse_orders.canceled(answer, len(batch))
+            self.settled_nonce = max(self.settled_nonce, signed.nonce)
+        except (VenueError, DataError) as error:
+            # A cancel changes no position; the next look at the open orders shows what came of it.
+            log.warning("cancel not confirmed", orders=len(batch), reason=str(error)[:200])
+            return [None] * len(batch)
+        return reasons
+
+    async def _after_cancel(self, cancel: Cancel, reason: str | None) -> OrderReport | None:
+        before = self._register.open.get(cancel.order_id)
+        if reason == "" and before is not None:
+            lots, average = self._books.filled(cancel.order_id)
+            return OrderReport(
+                self._clock.now_ms(),
+                cancel.order_id,
+                before.order,
+                OrderStatus.CANCELED,
+                lots,
+                average,
+                cancel.because,
+            )
+        return None if reason is None else await self.ended(cancel.order_id)
+
+    async def ended(self, order: int | str) -> OrderReport | None:
+        """What became of an order by its id or cloid; None while the venue does not say, or says that it is open."""
+        found = await self._status(order)
+        if found is None or found.ending in {Ending.OPEN, Ending.UNKNOWN}:
+            return None
+        return self._register.ended(found, self._books.filled(found.order.order_id))
+
+    async def _status(self, order: int | str) -> StatusOf | None:
+        request = {"type": "orderStatus", "user": self._account, "oid": order}
+        found: StatusOf | None = await self._client.info(request, urgent=True)
+        return found
+
+    # Orders
+
+    async def place(self, orders: Sequence[Order]) -> list[OrderReport]:
+        """Send orders in sequence; those that only add liquidity go apart from those that take it.
+
+        OutcomeUnknown where the venue can't be brought to say what became of a batch; what follows is not sent then.
+        """
+        reports: list[OrderReport] = []
+        for batch in _batches(orders):
+            reports += await self._batch(list(batch))
+        return reports
+
+    async def _batch(self, orders: list[Order]) -> list[OrderReport]:
+        refused: list[OrderReport] = []
+        signed: Signed | None = None
+        while orders and signed is None:
+            try:
+                signed = self._sign(orders)
+            except NotSigned as refusal:
+                if refusal.index is None or refusal.index >= len(orders):
+                    return refused + [self._rejected(each, str(refusal)) for each in orders]
+                refused.append(self._rejected(orders.pop(refusal.index), str(refusal)))
+            except Unavailable as error:
+                return refused + [self._rejected(each, f"not sent: {error}") for each in orders]
+        if signed is None:
+            return refused
+        for order in orders:
+            self._register.remember(order)
+        return refused + await self._send(signed, orders)
+
+    def _sign(self, orders: Sequence[Order]) -> Signed:
+        wire: list[signing.Order] = []
+        for order in orders:
+            instrument = self._register.instrument(order.instrument)
+            mark = self._market.marks.get(order.instrument)
+            if instrument is None or mark is None:
+                raise NotSigned("the coin has no price at the venue", len(wire))
+            wire.append(to_sign(order, instrument, mark))
+        expires_in_ms = int(self._patience.expires_s * 1000 * max(1.0, self._clock.rate))
+        return self._signs.order(wire, expires_in_ms)
+
+    async def _send(self, signed: Signed, orders: Sequence[Order]) -> list[OrderReport]:
+        urgent = all(order.reduce_only for order in orders)
+        try:
+            answer = await self._client.exchange(signed.body, actions=len(orders), urgent=urgent)
+            told = parse_orders.placed(answer, len(orders))
+        except Refused as refusal:
+            reports = [self._rejected(each, str(refusal)) for each in orders]
+        except Unavailable as error:
+            for order in orders:
+                self._register.forget(order)  # it never left, so the same may be asked again
+            reports = [self._rejected(each, f"not sent: {error}") for each in orders]
+        except (OutcomeUnknown, DataError) as error:
+            log.warning("outcome unknown", orders=len(orders), reason=str(error)[:200])
+            expires_ms = signed.expires_after_ms or self._clock.now_ms()
+            self.lost.append(Lost(signed.nonce, expires_ms, tuple(orders)))
+            reports = await self.resolve()
+        else:
+            reports = [self._report(each, placed) for each, placed in zip(orders, told, strict=True)]
+        self.settled_nonce = max(self.settled_nonce, signed.nonce)
+        return reports
+
+    def _report(self, order: Order, placed: Placed) -> OrderReport:
+        instrument = self._register.instrument(order.instrument)
+        assert instrument is not None
+        status = placed.status
+        if status is OrderStatus.RESTING and order.trigger is not None:
+            status = OrderStatus.WAITING
+        lots = lots_of(instrument, placed.filled, "what was filled") if placed.filled else 0
+        reason = placed.reason
+        if status is OrderStatus.FILLED and lots < order.lots:
+            status, reason = OrderStatus.CANCELED, "the rest could not match at once"
+        return OrderReport(
+            self._clock.now_ms(), placed.order_id or 0, order, status, lots, placed.average_price, reason
+        )
+
+    def _rejected(self, order: Order, reason: str) -> OrderReport:
+        return OrderReport(self._clock.now_ms(), 0, order, OrderStatus.REJECTED, 0, ZERO, reason)
+
+    # What got lost
+
+    async def resolve(self) -> list[OrderReport]:
+        """Find out what became of every lost batch. OutcomeUnknown where the venue can't be brought to say."""
+        reports: list[OrderReport] = []
+        while self.lost:
+            reports += await self._resolve(self.lost[0])
+            self.settled_nonce = max(self.settled_nonce, self.lost[0].nonce)
+            del self.lost[0]
+        return reports
+
+    async def _resolve(self, lost: Lost) -> list[OrderReport]:
+        """Evidence for each order of a batch: found by cloid, voided by a fence, or beyond its expiry and not found."""
+        found: dict[str, OrderReport] = {}
+        voided, waited_s, error = False, 0.0, ""
+        while True:
+            try:
+                venue_ms = await self._clock.look()
+                dead = voided or venue_ms > lost.expires_ms + AFTER_EXPIRY_MS
+                for order in lost.orders:
+                    if order.client_id not in found and (report := await self._found(order)) is not None:
+                        found[order.client_id] = report
+                if len(found) == len(lost.orders):
+                    return [found[order.client_id] for order in lost.orders]
+                if dead:
+                    why = (
+                        "voided before it was carried out" if voided else "expired before it was carried out"
+                    )
+                    return [found.get(o.client_id) or self._rejected(o, why) for o in lost.orders]
+                voided = await self._fence(lost.nonce)
+            except (Unavailable, DataError) as failure:
+                error = str(failure)
+            if waited_s >= self._patience.resolve_s:
+                raise OutcomeUnknown(
+                    f"{len(lost.orders)} orders may have been carried out and the venue does not say "
+                    f"({error or 'not found, not expired'}); nothing else is sent before it does"
+                )
+            if not voided:
+                await self._sleep(self._patience.poll_s)
+                waited_s += self._patience.poll_s
+
+    async def _found(self, order: Order) -> OrderReport | None:
+        """The order if the venue knows it, open or ended."""
+        told = await self._status(cloid_of(order.client_id))
+        if told is None:
+            return None
+        if told.ending is Ending.UNKNOWN:
+            raise DataError(f"the venue calls an order {told.word!r}, which this program does not know")
+        return self._register.ended(told, self._books.filled(told.order.order_id))
+
+    async def _fence(self, nonce: int) -> bool:
+        """Whether a noop took the nonce, so that what it was given out for can't happen any more."""
+        try:
+            signed = self._signs.fence(nonce)
+            parse_orders.done(await self._client.exchange(signed.body, urgent=True))
+        except (Refused, OutcomeUnknown) as answer:
+            if DUPLICATE_NONCE not in str(answer):
+                log.warning("fence not confirmed", reason=str(answer)[:200])
+            return False
+        return True
+
+    # Leverage
+
+    async def set_leverage(self, coin: str, leverage: int, *, is_cross: bool) -> None:
+        """Set a coin's leverage and margin mode where they are not so already. Refused, or Unavailable where unsure."""
+        request = {"type": "activeAssetData", "user": self._account, "coin": coin}
+        for _ in range(2):
+            now, mode = await self._client.info(request)
+            if now == leverage and (mode.value == "cross") == is_cross:
+                return
+            signed = self._signs.leverage(coin, leverage, is_cross=is_cross)
+            try:
+                parse_orders.done(await self._client.exchange(signed.body))
+            except (OutcomeUnknown, DataError):
+                continue  # look again: to set it twice does no harm
+            self.settled_nonce = max(self.settled_nonce, signed.nonce)
+            return
+        raise Unavailable(f"the leverage of {coin} could not be set; trying again later")
+
+    def state(self) -> list[dict[str, Any]]:
+        """What is lost, as JSON values."""
+        return [
+            {
+                "nonce": each.nonce,
+                "expires_ms": each.expires_ms,
+                "cloids": [cloid_of(o.client_id) for o in each.orders],
+            }
+            for each in self.lost
+        ]
+
+
+def _batches(orders: Sequence[Order]) -> Iterator[Sequence[Order]]:
+    for _, run in groupby(orders, key=lambda order: order.time_in_force is TimeInForce.ALO):
+        together = list(run)
+        for start in range(0, len(together), LARGEST_BATCH):
+            yield together[start : start + LARGEST_BATCH]
