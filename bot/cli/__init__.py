@@ -20,6 +20,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "scan": ("bot.cli.scan:scan", "Show who is positioned how: funding, open interest, volume, basis."),
     "strategies": ("bot.cli.strategies:strategies", "List strategies and check your own."),
     "data": ("bot.cli.data:data", "Look at a folder of market data, or make one up."),
+    "signer": ("bot.cli.signer:signer", "Hold a key apart and sign only what a policy allows."),
+    "wallet": ("bot.cli.wallet:wallet", "Make agent keys, have them approved, replace and revoke them."),
     "config": ("bot.cli.config:config", "Check and show config files."),
     "status": ("bot.cli.status:status", "Say how the running daemon is doing."),
     "positions": ("bot.cli.positions:positions", "List what is held, its margin and its gain."),

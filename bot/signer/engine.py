@@ -88,11 +88,11 @@ class VenueClock:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who asks: the process and user as the kernel tells them, and whether it is the one that trades."""
+    """Who asks: the process and user as the kernel tells them, and over which connection."""
 
     pid: int
     uid: int
-    trades: bool = True
+    connection: int = 0
 
 
 class Engine:
@@ -119,6 +119,7 @@ class Engine:
         self._clock = clock or VenueClock(policy)
         self._assets = policy.assets
         self._suppressed = 0
+        self._trader: int | None = None
         self.locked: str | None = None
         self.limits = Limits(policy)
         for record in audit.history:
@@ -152,10 +153,18 @@ class Engine:
         if self._nonces.last > self._clock.now_ms() - 60_000:
             self._nonces.reserve_ahead(self._clock.now_ms())
 
+    def hang_up(self, connection: int) -> None:
+        """A connection has ended; if it was the one that traded, another may."""
+        if self._trader == connection:
+            self._trader = None
+
     def _serve(self, request: Request, peer: Peer) -> dict[str, Any]:
         now_ms = self._clock.now_ms()
-        if not peer.trades and not (type(request) is Plain and request.do == "lock"):
-            raise Refusal("one_trader", 1, f"pid {peer.pid}")
+        if not isinstance(request, Plain):
+            if self._trader is None:
+                self._trader = peer.connection
+            elif self._trader != peer.connection:
+                raise Refusal("one_trader", 1, f"pid {peer.pid}")
         if isinstance(request, SIGNING):
             return self._sign(request, now_ms, peer)
         if isinstance(request, Prices):

@@ -1,0 +1,147 @@
+"""`hedgerow signer`: run the program that holds the key, check its policy, verify its audit log."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from bot.errors import ConfigError
+
+FILE = click.Path(path_type=Path)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """The signer's complaints as the command line's."""
+    from bot.signer.policy import SignerConfigError
+
+    try:
+        yield
+    except SignerConfigError as error:
+        raise ConfigError(str(error)) from None
+
+
+@click.group(epilog="Example:  hedgerow signer policy check policy.toml")
+def signer() -> None:
+    """Hold a key apart from the daemon and sign only what a policy allows."""
+
+
+@signer.command(
+    epilog="Example:  hedgerow signer run policy.toml --keystore ~/.config/hedgerow/keys/desk.json"
+)
+@click.argument("policy", type=FILE)
+@click.option("--keystore", required=True, type=FILE, help="The agent's keystore file.")
+@click.option("--state", type=FILE, help="Folder of nonces and audit log; by default one per key.")
+@click.option("--socket", "socket_path", type=FILE, help="Where clients connect; by default one per network.")
+@click.option(
+    "--peer-uid", "peer_uids", multiple=True, type=int, help="A user who may ask; by default your own only."
+)
+@click.option(
+    "--require-hardening", is_flag=True, help="Refuse to start where a measure did not take effect."
+)
+@click.option("--password-fd", type=int, metavar="N", help="Read the password from this file descriptor.")
+@click.option(
+    "--password-env",
+    metavar="NAME",
+    help="Read it from this environment variable, which others of this user can see.",
+)
+def run(
+    policy: Path,
+    keystore: Path,
+    state: Path | None,
+    socket_path: Path | None,
+    peer_uids: tuple[int, ...],
+    require_hardening: bool,
+    password_fd: int | None,
+    password_env: str | None,
+) -> None:
+    """Unlock KEYSTORE and sign what POLICY allows, until interrupted.
+
+    The password is typed, or comes from the systemd credential hedgerow-keystore-password.
+    """
+    from bot.signer import program
+
+    setup = program.Setup(policy, keystore, state, socket_path, peer_uids, require_hardening)
+    with told():
+        program.run(setup, lambda: program.password(password_env, password_fd), click.echo)
+
+
+@signer.command(epilog="Example:  hedgerow signer verify audit.jsonl --head head --json")
+@click.argument("audit_log", metavar="AUDITLOG", type=FILE)
+@click.option(
+    "--head", "head_file", type=FILE, help="A head exported before; by default the file `head` beside it."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verify(audit_log: Path, head_file: Path | None, as_json: bool) -> None:
+    """Check that no line of AUDITLOG was changed, dropped, moved or cut off since its head was exported."""
+    from bot.signer import audit
+
+    exported = head_file or audit_log.with_name("head")
+    with told():
+        known = audit.read_head(exported)
+        if known is None and head_file is not None:
+            raise ConfigError(f"there is no file {head_file}; name a head that was exported")
+        try:
+            head = audit.verify(audit_log, known)
+        except OSError as error:
+            raise ConfigError(f"{audit_log} cannot be read: {error.strerror}") from None
+    facts = {"lines": head.sequence, "hash": head.hash, "reaches_exported_head": known is not None}
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    against = (
+        f"and reaches the head in {exported}"
+        if known
+        else "but no exported head was there to hold it against"
+    )
+    click.echo(f"whole: {head.sequence} lines, head {head.hash}, {against}")
+
+
+@signer.group(epilog="Example:  hedgerow signer policy check policy.toml")
+def policy() -> None:
+    """Look at a policy."""
+
+
+@policy.command(epilog="Example:  hedgerow signer policy check policy.toml")
+@click.argument("file", metavar="POLICY", type=FILE)
+def check(file: Path) -> None:
+    """Read POLICY as the signer would and say what it allows."""
+    from bot.signer import policy as policies
+    from bot.signer.limits import dollars
+    from bot.signer.requests import plain
+
+    with told():
+        rules = policies.read(file)
+    click.echo(f"{rules.network}: agent {rules.agent} for account {rules.vault or rules.account}")
+    click.echo(f"allows {', '.join(sorted(rules.allow)) or 'nothing'}; {', '.join(sorted(rules.tif))} orders")
+    day, gross = dollars(rules.turnover_usd_micro_per_day), dollars(rules.max_gross_usd_micro)
+    click.echo(f"at most ${gross} held, ${day} opened a day, {rules.orders_per_min} orders a minute")
+    for name, coin in rules.coins.items():
+        click.echo(
+            f"{name} (asset {coin.asset}): order ${dollars(coin.max_order_usd_micro)}, position "
+            f"${dollars(coin.max_position_usd_micro)}, {coin.max_leverage}x, {plain(coin.band_low_e8)} to "
+            f"{plain(coin.band_high_e8)}, at most {coin.collar_bps} bps past the reference price"
+        )
+    click.echo(f"sha256 {rules.sha256}")
+
+
+@signer.command(epilog="Example:  hedgerow signer status --network testnet")
+@click.option(
+    "--network", default="testnet", show_default=True, type=click.Choice(["mainnet", "testnet", "devnet"])
+)
+@click.option(
+    "--socket", "socket_path", type=FILE, help="Where the signer listens; by default one per network."
+)
+def status(network: str, socket_path: Path | None) -> None:
+    """Ask a running signer how it is, what is left of its budgets and for the head of its audit log, as JSON."""
+    from bot.errors import StateError
+    from bot.signer.client import SignerClient, SignerError
+    from bot.signer.program import default_socket
+
+    try:
+        with SignerClient(socket_path or default_socket(network)) as client:
+            click.echo(json.dumps(client.status()))
+    except SignerError as error:
+        raise StateError(str(error)) from None

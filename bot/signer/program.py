@@ -1,0 +1,161 @@
+"""From files to a running signer: check, open, harden, and only then unlock the key."""
+
+import contextlib
+import getpass
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bot.signer import audit, hardening, keystore, policy, server, signing
+from bot.signer.engine import Engine
+from bot.signer.nonces import Nonces
+from bot.signer.policy import SignerConfigError
+
+CREDENTIAL: Final = "hedgerow-keystore-password"
+"""Name of the systemd credential that holds a keystore's password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a signer is started with."""
+
+    policy: Path
+    keystore: Path
+    state: Path | None = None
+    socket: Path | None = None
+    peer_uids: tuple[int, ...] = ()
+    require_hardening: bool = False
+
+
+def default_state(agent: str, network: str) -> Path:
+    """Where a key's nonces and audit log are kept: they belong to the key, not to a working directory."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+    return Path(base) / "hedgerow" / "signer" / f"{network}-{agent}"
+
+
+def default_socket(network: str) -> Path:
+    """Where clients find the signer of a network."""
+    base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/hedgerow-{os.geteuid()}"  # noqa: S108 - its folder is 0700 and checked
+    return Path(base) / "hedgerow" / network / "sign.sock"
+
+
+def password(environment: str | None = None, descriptor: int | None = None) -> str:
+    """The keystore's password: from a file descriptor or an environment variable where one is named, from systemd, or
+    typed without echo. Raises SignerConfigError where there is none.
+    """
+    if descriptor is not None:
+        try:
+            with os.fdopen(descriptor, "rb") as file:
+                return _text(file.read(4096), f"file descriptor {descriptor}")
+        except OSError as error:
+            raise SignerConfigError(
+                f"file descriptor {descriptor} cannot be read: {error.strerror}"
+            ) from None
+    if environment is not None:
+        # Taken out, so that no child inherits it; the kernel's copy can't be read once the process is not dumpable.
+        found = os.environ.pop(environment, None)
+        if not found:
+            raise SignerConfigError(f"the environment variable {environment} is empty")
+        return found
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and (Path(folder) / CREDENTIAL).is_file():
+        return _text((Path(folder) / CREDENTIAL).read_bytes(), "the systemd credential")
+    if not sys.stdin.isatty():
+        raise SignerConfigError(
+            f"there is no terminal to ask for the password at; use --password-fd or the systemd credential {CREDENTIAL}"
+        )
+    return getpass.getpass("Password of the keystore: ")
+
+
+def _text(found: bytes, where: str) -> str:
+    try:
+        text = found.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        text = ""
+    if not text:
+        raise SignerConfigError(f"{where} holds no password")
+    return text
+
+
+def run(setup: Setup, ask: Callable[[], str], say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. Raises SignerConfigError before the first request where anything is not right."""
+    rules = policy.read(setup.policy)
+    stored = keystore.read(setup.keystore)
+    _belong_together(rules, stored)
+    state = setup.state or default_state(rules.agent, rules.network)
+    path = setup.socket or default_socket(rules.network)
+    uids = frozenset(setup.peer_uids) or frozenset({os.geteuid()})
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, server.hold(state))
+        nonces = stack.enter_context(contextlib.closing(Nonces(state / "nonce")))
+        log = stack.enter_context(contextlib.closing(audit.AuditLog(state / "audit.jsonl")))
+        listening = stack.enter_context(contextlib.closing(server.listen(path)))
+        stack.callback(path.unlink, missing_ok=True)
+        if len(uids) > 1 or uids != {os.geteuid()}:
+            path.chmod(0o666)  # its folder and SO_PEERCRED decide
+        _harden(uids, setup.require_hardening, say)
+        signing.self_test()
+        key = signing.SigningKey(keystore.decrypt(stored.crypto, ask()), rules.chain)
+        engine = Engine(rules, key, nonces, log)
+        serving = server.Server(listening, engine, log, uids, say)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: serving.stop())
+        say(
+            f"ready: {rules.network}, agent {rules.agent} for account {rules.account}, {len(rules.coins)} coins, "
+            f"policy {rules.sha256[:12]}, socket {path}, audit log {log.path}"
+        )
+        for warning in _warnings(stored, rules):
+            say(warning)
+        serving.serve()
+        say("stopped")
+
+
+def _belong_together(rules: policy.Policy, stored: keystore.Keystore) -> None:
+    if stored.address != rules.agent:
+        raise SignerConfigError(
+            f"keystore {stored.path} holds {stored.address}, but the policy is for agent {rules.agent}"
+        )
+    if stored.network is not None and stored.network != rules.network:
+        raise SignerConfigError(
+            f"keystore {stored.path} is for {stored.network}, but the policy is for {rules.network}"
+        )
+    if stored.revoked:
+        raise SignerConfigError(
+            f"keystore {stored.path} was revoked; make a new one with `hedgerow wallet new`"
+        )
+
+
+def _harden(uids: frozenset[int], required: bool, say: Callable[[str], None]) -> None:
+    missing = []
+    for measure in hardening.harden(uids):
+        say(f"hardening: {measure.name}: {'yes' if measure.took_effect else 'NO'} ({measure.detail})")
+        if not measure.took_effect:
+            missing.append(measure.name)
+    if missing and required:
+        raise SignerConfigError(f"--require-hardening, but this did not take effect: {', '.join(missing)}")
+
+
+def _warnings(stored: keystore.Keystore, rules: policy.Policy) -> Iterator[str]:
+    from time import time
+
+    known = [ms for ms in (stored.valid_until_ms, rules.agent_valid_until_ms) if ms is not None]
+    warning = expiry_warning(min(known), int(time() * 1000)) if known else None
+    if warning:
+        yield f"warning: {warning}"
+
+
+def expiry_warning(valid_until_ms: int, now_ms: int) -> str | None:
+    """What to say about an agent's end at 14, 7 and 1 days before it; None while it is far."""
+    left_days = (valid_until_ms - now_ms) / 86_400_000
+    if left_days <= 0:
+        return "the agent's approval has expired; rotate it with `hedgerow wallet rotate`"
+    for days in (1, 7, 14):
+        if left_days <= days:
+            return (
+                f"the agent's approval ends in {left_days:.1f} days; rotate it with `hedgerow wallet rotate`"
+            )
+    return None
