@@ -83,6 +83,15 @@ class AccountReader:
         self._latest_ms = state.time_ms
         return state
 
+    async def begin(self) -> None:
+        """Open the books on the account as it is now."""
+        margin = await self.margin_state()
+        at_ms = margin.time_ms
+        self._books.begin(at_ms, margin.equity_usd, [each.coin for each in margin.positions])
+        self._books.already(
+            await self.fills(at_ms, at_ms), await self.fundings(at_ms, at_ms), await self.ledger(at_ms, at_ms)
+        )
+
     async def look(self) -> tuple[list[VenueEvent], tuple[int, ...]]:
         """Read orders, positions and fills until they agree; returns what is new, and the orders no longer open."""
         events: list[VenueEvent] = []

@@ -147,8 +147,7 @@ class HyperliquidVenue:
             await self._clock.look()
             await self._market.refresh()
             if checkpoint is None:
-                margin = await self._reader.margin_state()
-                self._books.begin(margin.time_ms, margin.equity_usd, [each.coin for each in margin.positions])
+                await self._reader.begin()
                 earlier: tuple[int, ...] = ()
             else:
                 earlier = self._restore(checkpoint)
@@ -180,7 +179,7 @@ class HyperliquidVenue:
         return Observation(time_ms, row, state, self.take_events())
 
     async def _await_settlement(self, time_ms: int) -> None:
-        waited_s, wait_s = 0.0, min(1.0, 1.0 / self._clock.rate) if self._clock.rate > 0 else 1.0
+        waited_s, wait_s = 0.0, min(1.0, max(0.02, 1.0 / max(self._clock.rate, 1.0)))
         while not await self._market.is_settled(time_ms):
             if waited_s >= self._terms.settle_s:
                 log.warning("no settlement yet", waited_s=round(waited_s, 1))
@@ -232,7 +231,9 @@ class HyperliquidVenue:
                 elif order.lots > held:
                     order = replace(order, lots=held)  # noqa: PLW2901 - the order as it can be sent
             if not reason and not order.reduce_only and self._actions_left <= ACTIONS_KEPT:
-                reason = f"only {self._actions_left} actions are left to the address; they are kept for closing"
+                reason = (
+                    f"only {self._actions_left} actions are left to the address; they are kept for closing"
+                )
             if not reason and not order.reduce_only:
                 reason = await self._leverage(order.instrument)
             if reason:

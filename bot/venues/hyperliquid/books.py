@@ -48,9 +48,18 @@ class Books:
         self.deposits_usd = usd(equity_usd)
         self.opened_ms = dict.fromkeys(held, time_ms)
 
+    def already(
+        self, fills: Sequence[VenueFill], fundings: Sequence[VenueFunding], ledger: Sequence[LedgerRow]
+    ) -> None:
+        """What had happened by the very millisecond at which the books were opened is in the opening equity."""
+        rows = [(_fill_key(each), each.time_ms) for each in fills]
+        rows += [(_funding_key(each), each.time_ms) for each in fundings]
+        rows += [(_ledger_key(each), each.time_ms) for each in ledger]
+        self._seen |= {key: time_ms for key, time_ms in rows if time_ms <= self.since_ms}
+
     def from_ms(self) -> int:
         """From when on to ask again."""
-        return max(self.since_ms + 1, self.complete_ms - self.overlap_ms)
+        return max(self.since_ms, self.complete_ms - self.overlap_ms)
 
     def completed(self, time_ms: int) -> None:
         """Everything up to `time_ms` has been asked for; what is too old to be told again is forgotten."""
@@ -62,7 +71,7 @@ class Books:
                 del self._filled[order_id]
 
     def _is_new(self, key: str, time_ms: int) -> bool:
-        if key in self._seen or time_ms <= self.since_ms or time_ms < self.complete_ms - self.overlap_ms:
+        if key in self._seen or time_ms < self.since_ms or time_ms < self.complete_ms - self.overlap_ms:
             return False
         self._seen[key] = time_ms
         return True
@@ -134,7 +143,7 @@ class Books:
             instrument = self._register.instrument(each.coin)
             if instrument is not None and each.samples == 1:
                 lots_of(instrument, each.size, "a funded position")
-            if not self._is_new(f"p:{each.time_ms}:{each.coin}", each.time_ms):
+            if not self._is_new(_funding_key(each), each.time_ms):
                 continue
             self.funding_usd += usd(each.usd)
             if instrument is None:
@@ -154,7 +163,7 @@ class Books:
     def take_ledger(self, told: Sequence[LedgerRow]) -> None:
         """Deposits, withdrawals and transfers."""
         for each in told:
-            if not self._is_new(f"l:{each.time_ms}:{each.hash}:{each.kind}:{each.perp_usd}", each.time_ms):
+            if not self._is_new(_ledger_key(each), each.time_ms):
                 continue
             if each.perp_usd is None:
                 log.error("transfer of an unknown kind; it counts as profit or loss", kind=each.kind)
@@ -200,3 +209,15 @@ def _made_id(told: VenueFill) -> int:
     """A trade id for what the venue numbers 0."""
     named = f"{told.time_ms}:{told.coin}:{told.order_id}:{told.price}:{told.size}"
     return int.from_bytes(hashlib.sha256(named.encode()).digest()[:6], "big")
+
+
+def _fill_key(fill: VenueFill) -> str:
+    return f"f:{fill.time_ms}:{fill.coin}:{fill.trade_id}:{fill.order_id}"
+
+
+def _funding_key(payment: VenueFunding) -> str:
+    return f"p:{payment.time_ms}:{payment.coin}"
+
+
+def _ledger_key(row: LedgerRow) -> str:
+    return f"l:{row.time_ms}:{row.hash}:{row.kind}:{row.perp_usd}"

@@ -8,7 +8,7 @@ clock beyond the expiry, ends the question.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
@@ -259,7 +259,8 @@ class Sender:
             return None
         if told.ending is Ending.UNKNOWN:
             raise DataError(f"the venue calls an order {told.word!r}, which this program does not know")
-        return self._register.ended(told, self._books.filled(told.order.order_id))
+        report = self._register.ended(told, self._books.filled(told.order.order_id))
+        return None if report is None else replace(report, order=order)
 
     async def _fence(self, nonce: int) -> bool:
         """Whether a noop took the nonce, so that what it was given out for can't happen any more."""

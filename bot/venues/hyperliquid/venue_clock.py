@@ -11,6 +11,7 @@ STEADY: Final = 0.25
 """A rate this close to 1 is 1: what differs is the network, not the clock."""
 
 LONGEST_SLEEP_S: Final = 30.0
+STOPPED_SLEEP_S: Final = 1.0  # where the venue's clock seems to stand
 SHORTEST_SLEEP_S: Final = 0.005
 
 
@@ -24,7 +25,8 @@ class VenueClock:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._ask_ms, self._now_s, self._sleep = ask_ms, now_s, sleep
-        self.rate = 1.0
+        self.rate = 1.0  # the lower of the last two, so that a clock that jumps is not taken for a fast one
+        self._measured = 1.0
         self.venue_ms = 0
         self._heard_s = 0.0
 
@@ -35,8 +37,10 @@ class VenueClock:
         heard_s = (sent_s + self._now_s()) / 2
         passed_s = heard_s - self._heard_s
         if self.venue_ms and passed_s > 0 and venue_ms >= self.venue_ms:
-            rate = (venue_ms - self.venue_ms) / 1000 / passed_s
-            self.rate = 1.0 if abs(rate - 1) < STEADY or (passed_s < 0.02 and rate < 2) else rate
+            measured = (venue_ms - self.venue_ms) / 1000 / passed_s
+            if abs(measured - 1) < STEADY or (passed_s < 0.02 and measured < 2):
+                measured = 1.0
+            self.rate, self._measured = min(measured, self._measured), measured
         self.venue_ms, self._heard_s = venue_ms, heard_s
         return venue_ms
 
@@ -51,4 +55,5 @@ class VenueClock:
             if venue_ms >= time_ms:
                 return venue_ms
             left_s = (time_ms - venue_ms) / 1000 / max(self.rate, 0.1)
-            await self._sleep(min(max(left_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
+            longest_s = LONGEST_SLEEP_S if self.rate > 0.5 else STOPPED_SLEEP_S
+            await self._sleep(min(max(left_s, SHORTEST_SLEEP_S), longest_s))

@@ -164,11 +164,11 @@ def mutations(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[An
         for k, each in enumerate(value[:2]):
             yield from mutations(each, (*path, k))
     elif isinstance(value, str):
-        yield from (
-            (path, bad) for bad in ("NaN", "Infinity", "1e400", "-", "１", "9" * 40, None, {}, [], 1.5)
-        )
+        strange: list[Any] = ["NaN", "Infinity", "1e400", "-", "１", "9" * 40, None, {}, [], 1.5]
+        yield from ((path, each) for each in strange)
     elif isinstance(value, int) and not isinstance(value, bool):
-        yield from ((path, bad) for bad in (-1, 10**30, "1", 1.5, True, {}, []))
+        numbers: tuple[Any, ...] = (-1, 10**30, "1", 1.5, True, {}, [])
+        yield from ((path, each) for each in numbers)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_reply_with_an_impossible_value_anywhere_is_read_as_before_or_refused(
     reply = text.get("response") if "request" in text else text
     good, refused, tried = parse_reply(request, Node(reply, name)), 0, 0
     for path, bad in mutations(reply):
-        changed = json.loads(json.dumps(reply))
+        changed: Any = json.loads(json.dumps(reply))
         target = changed
         for key in path[:-1]:
             target = target[key]

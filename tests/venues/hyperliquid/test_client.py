@@ -1,0 +1,161 @@
+"""Three kinds of failure, one request budget, and a body that is sent at most once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from bot.errors import ConfigError, DataError, OutcomeUnknown, Refused, Unavailable
+from bot.venues.hyperliquid.budget import WeightBudget, weight_of, weight_of_rows
+from bot.venues.hyperliquid.client import Client, checked_url
+from tests.venues.hyperliquid.fake import FakeVenue, serving
+from tests.venues.hyperliquid.sdk_signer import SdkSigns
+
+ASSETS = {"BTC": 0, "ETH": 1}
+ME = SdkSigns(ASSETS).address
+STATE = {"type": "clearinghouseState", "user": ME}
+
+
+def against(venue: FakeVenue, scene: Callable[[Client], Awaitable[None]], timeout_s: float = 0.3) -> None:
+    async def run() -> None:
+        async with serving(venue):
+            client = Client(venue.url, timeout_s=timeout_s, budget=WeightBudget(None))
+            try:
+                await scene(client)
+            finally:
+                await client.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", ["502 before", "502 after", "429", "silent"])
+def test_a_failed_question_is_unavailable_and_never_a_flat_account(fault: str) -> None:
+    venue = FakeVenue(ME)
+    venue.faults["/info"].append(fault)
+
+    async def scene(client: Client) -> None:
+        with pytest.raises(Unavailable):
+            await client.info(STATE)
+        assert (await client.info(STATE)).equity_usd == 10_000
+
+    against(venue, scene)
+
+
+def test_a_reply_that_is_no_json_is_refused_data_and_an_unread_request_refused() -> None:
+    venue = FakeVenue(ME)
+    venue.faults["/info"].extend(["html", "422"])
+
+    async def scene(client: Client) -> None:
+        with pytest.raises(DataError, match="not JSON"):
+            await client.info(STATE)
+        with pytest.raises(Refused, match="422"):
+            await client.info(STATE)
+
+    against(venue, scene)
+
+
+def test_a_question_cut_off_is_asked_once_more_and_then_given_up() -> None:
+    venue = FakeVenue(ME)
+    venue.faults["/info"].extend(["cut before", "", "cut before", "cut before"])
+
+    async def scene(client: Client) -> None:
+        assert (await client.info(STATE)).equity_usd == 10_000
+        with pytest.raises(Unavailable):
+            await client.info(STATE)
+        assert len(venue.requests) == 4
+
+    against(venue, scene)
+
+
+@pytest.mark.parametrize(
+    "fault", ["502 before", "502 after", "429", "silent", "cut before", "cut after", "html"]
+)
+def test_an_action_without_a_clear_answer_is_of_unknown_outcome_and_sent_once(fault: str) -> None:
+    venue = FakeVenue(ME)
+    venue.faults["/exchange"].append(fault)
+
+    async def scene(client: Client) -> None:
+        with pytest.raises(OutcomeUnknown):
+            await client.exchange(SdkSigns(ASSETS).cancel([("BTC", 5)]).body)
+        assert len(venue.requests) == 1
+
+    against(venue, scene)
+
+
+def test_an_action_the_venue_can_not_read_is_refused() -> None:
+    venue = FakeVenue(ME)
+    venue.faults["/exchange"].append("422")
+
+    async def scene(client: Client) -> None:
+        with pytest.raises(Refused):
+            await client.exchange(SdkSigns(ASSETS).cancel([("BTC", 5)]).body)
+
+    against(venue, scene)
+
+
+def test_where_nobody_listens_nothing_was_sent() -> None:
+    async def run() -> None:
+        venue = FakeVenue(ME)
+        async with serving(venue):
+            url = venue.url
+        client = Client(url, timeout_s=1)
+        try:
+            with pytest.raises(Unavailable):
+                await client.exchange(b"{}")
+            with pytest.raises(Unavailable):
+                await client.info(STATE)
+        finally:
+            await client.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "url", ["api.hyperliquid.xyz", "ftp://host", "http://", "https://user@host", "https://h?x=1"]
+)
+def test_what_is_no_url_is_a_config_error(url: str) -> None:
+    with pytest.raises(ConfigError):
+        checked_url(url)
+
+
+class Clockwork:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.slept_s: list[float] = []
+
+    def now(self) -> float:
+        return self.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.now_s += seconds
+
+
+def test_the_budget_waits_for_what_is_not_urgent_and_keeps_a_fifth_for_what_is() -> None:
+    clock = Clockwork()
+    budget = WeightBudget(1200, 0.2, clock.now, clock.sleep)
+
+    async def scene() -> None:
+        for _ in range(48):
+            await budget.take(20)
+        assert clock.slept_s == []  # 48 × 20 = 960 = 80 % of 1200
+        await budget.take(20)
+        assert clock.slept_s == pytest.approx([1.0])  # 20 at 1200 a minute
+        for _ in range(200):
+            await budget.take(1, urgent=True)
+        assert len(clock.slept_s) == 1
+        budget.empty()
+        with pytest.raises(Unavailable, match="budget"):
+            await budget.take(20, patience_s=5)  # needs 260, 13 s away
+        await budget.take(1, urgent=True)
+
+    asyncio.run(scene())
+
+
+def test_weights_follow_the_venues_table() -> None:
+    assert weight_of({"type": "clearinghouseState"}) == 2
+    assert weight_of({"type": "metaAndAssetCtxs"}) == 20
+    assert weight_of({"type": "userRole"}) == 60
+    assert weight_of_rows({"type": "fundingHistory"}, [0] * 500) == 25
+    assert weight_of_rows({"type": "candleSnapshot"}, [0] * 5000) == 83
+    assert weight_of_rows({"type": "meta"}, [0] * 5000) == 0
