@@ -21,13 +21,14 @@ class Listener:
     def __init__(self) -> None:
         self.heard: asyncio.Queue[tuple[str, Any, int]] = asyncio.Queue()
         self.mended = 0
-        self.failures = 0
+        self.mending: asyncio.Queue[int] = asyncio.Queue()
 
     def hears(self, channel: str, data: Any, connection: int) -> None:
         self.heard.put_nowait((channel, data, connection))
 
     async def mends(self) -> None:
         self.mended += 1
+        self.mending.put_nowait(self.mended)
 
     async def next(self) -> tuple[str, Any, int]:
         return await asyncio.wait_for(self.heard.get(), 5)
@@ -52,19 +53,18 @@ def play(
     asyncio.run(run())
 
 
-async def reconnected(feed: Feed, connection: int) -> None:
-    async def waiting() -> None:
-        while not (feed.connection > connection and feed.live.is_set()):
-            await asyncio.sleep(0.01)
-
-    await asyncio.wait_for(waiting(), 5)
+async def reconnected(feed: Feed, listener: Listener, connections: int) -> None:
+    """Until there have been more than so many, each of them mended."""
+    while await asyncio.wait_for(listener.mending.get(), 5) <= connections:
+        pass
+    await asyncio.wait_for(feed.live.wait(), 5)
 
 
 def test_a_cut_connection_is_made_again_with_the_same_subscriptions_and_the_gap_mended() -> None:
     async def scene(feed: Feed, venue: FakeVenue, listener: Listener) -> None:
         for cut in range(1, 4):
             await venue.cut_sockets()
-            await reconnected(feed, cut)
+            await reconnected(feed, listener, cut)
             assert venue.subscribed[-1] == [CANDLE, FILLS]
             assert listener.mended == cut + 1
         await venue.tell("bbo", BBO)
@@ -76,7 +76,7 @@ def test_a_cut_connection_is_made_again_with_the_same_subscriptions_and_the_gap_
 def test_a_silent_connection_is_given_up() -> None:
     async def scene(feed: Feed, venue: FakeVenue, listener: Listener) -> None:
         venue.deaf = True  # no more pongs
-        await reconnected(feed, 1)
+        await reconnected(feed, listener, 1)
 
     play(scene)
 
@@ -87,7 +87,7 @@ def test_a_stream_that_should_never_rest_and_does_ends_a_connection_that_lives()
             await venue.tell("bbo", BBO)
             await asyncio.sleep(0.02)
         assert feed.connection == 1
-        await reconnected(feed, 1)  # pongs go on, bbo does not
+        await reconnected(feed, listener, 1)  # pongs go on, bbo does not
 
     play(scene, restless=("bbo",))
 
