@@ -17,6 +17,7 @@ from bot.errors import HedgerowError
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("bot.cli.run:run", "Run the daemon that CONFIG describes."),
     "backtest": ("bot.cli.backtest:backtest", "Run CONFIG over recorded history."),
+    "devnet": ("bot.cli.devnet:devnet", "Run a simulated Hyperliquid on this computer, to trade on."),
     "scan": ("bot.cli.scan:scan", "Show who is positioned how: funding, open interest, volume, basis."),
     "strategies": ("bot.cli.strategies:strategies", "List strategies and check your own."),
     "data": ("bot.cli.data:data", "Look at a folder of market data, or make one up."),

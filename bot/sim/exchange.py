@@ -152,13 +152,13 @@ class Exchange:
             return matching.report(live, OrderStatus.REJECTED, time_ms, reason)
         return self._execute(live, time_ms)
 
-    def cancel(self, account: str, order_id: int, time_ms: int) -> OrderReport:
+    def cancel(self, account: str, order_id: int, time_ms: int, reason: str = "canceled") -> OrderReport:
         """Cancel an open order. Raises Refused if the account has none of that id."""
         self._advance(time_ms)
         live = self._clearing.member(account).open.get(order_id)
         if live is None:
             raise Refused(NEVER_PLACED)
-        return self._matching.cancel(live, "canceled", time_ms)
+        return self._matching.cancel(live, reason, time_ms)
 
     def quote(self, instrument: str, bid: Decimal | None, ask: Decimal | None, time_ms: int) -> None:
         """Set the outside market's prices; resting orders that they reach fill at their own limit."""

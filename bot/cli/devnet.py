@@ -1,0 +1,87 @@
+"""`hedgerow devnet`: a simulated Hyperliquid on this computer that any client can trade on."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example:  hedgerow devnet --port 3001 --speed 60 --coins BTC,ETH")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=3001, show_default=True, help="0 takes a free one."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--market", type=click.Choice(["synthetic", "replay"]), default="synthetic", show_default=True)
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder of recorded market data, for --market replay."
+)
+@click.option("--coins", default="", metavar="COIN,COIN", help="Only these coins.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of the market and the keys."
+)
+@click.option("--speed", type=click.FloatRange(0, 100_000, min_open=True), default=1.0, show_default=True)
+@click.option("--start", metavar="DATE", help="The devnet's first moment (UTC); now if not given.")
+@click.option("--paused", is_flag=True, help="Let time stand until /devnet/clock says otherwise.")
+@click.option("--chaos", type=click.Path(path_type=Path), help="JSON file of faults, as for /devnet/chaos.")
+@click.option(
+    "--mainnet-signatures", is_flag=True, help="Accept what is signed for mainnet, not for testnet."
+)
+@click.option("--rate-limits", is_flag=True, help="Answer 429 to who asks more than the venue allows.")
+def devnet(
+    port: int,
+    host: str,
+    market: str,
+    data: Path | None,
+    coins: str,
+    seed: int,
+    speed: float,
+    start: str | None,
+    paused: bool,
+    chaos: Path | None,
+    mainnet_signatures: bool,
+    rate_limits: bool,
+) -> None:
+    """Run a simulated Hyperliquid on this computer: POST /info, POST /exchange, WebSocket /ws.
+
+    When it listens it prints one line of JSON: its URL, and test keys that have money. POST /devnet/faucet gives any
+    address more; /devnet/clock and /devnet/chaos set time and faults. Ctrl-C ends it; nothing is kept.
+    """
+    import asyncio
+    import json
+
+    from bot.clock import parse_utc
+    from bot.devnet.start import Options, build, ready_line
+    from bot.errors import ConfigError, Refused
+
+    server = build(
+        Options(
+            seed=seed,
+            coins=tuple(coin.strip() for coin in coins.split(",") if coin.strip()),
+            market=market,
+            data=data,
+            start_ms=parse_utc(start) if start else None,
+            speed=speed,
+            paused=paused,
+            mainnet_signatures=mainnet_signatures,
+            rate_limits=rate_limits,
+        )
+    )
+    if chaos is not None:
+        try:
+            server.faults.set(json.loads(chaos.read_text(encoding="utf-8")))
+        except (OSError, ValueError, Refused) as error:
+            raise ConfigError(f"{chaos} can't be used as faults: {error}") from None
+
+    async def serve() -> None:
+        try:
+            await server.start(host, port)
+        except OSError as error:
+            raise ConfigError(
+                f"the devnet can't listen on {host}:{port}: {error}; choose another port"
+            ) from None
+        click.echo(json.dumps(ready_line(server)))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop()
+
+    asyncio.run(serve())

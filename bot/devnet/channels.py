@@ -1,0 +1,333 @@
+"""WebSocket channels: who subscribed to what, the first frame of each, and what follows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from bot.devnet import info, info_account
+from bot.devnet.candles import INTERVALS, current
+from bot.devnet.exchange_actions import Exchange
+from bot.devnet.faults import Faults
+from bot.devnet.records import Json
+from bot.devnet.wire import Fields, Malformed
+
+SLOW_BOOK_S: Final = 5.0
+FAST_BOOK_LEVELS: Final = 5
+ACCOUNT_S: Final = 1.0
+MOST_WAITING: Final = 20_000  # frames for one connection that doesn't read
+Subscription = dict[str, Any]
+
+_COIN: Final = ("coin",)
+_USER: Final = ("user",)
+REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "allMids": (),
+    "assetCtxs": (),
+    "allDexsAssetCtxs": (),
+    **dict.fromkeys(("l2Book", "bbo", "trades", "activeAssetCtx"), _COIN),
+    "candle": ("coin", "interval"),
+    "activeAssetData": ("user", "coin"),
+    **dict.fromkeys(
+        (
+            "orderUpdates",
+            "userEvents",
+            "userFills",
+            "userFundings",
+            "userNonFundingLedgerUpdates",
+            "userHistoricalOrders",
+            "webData2",
+            "notification",
+            "clearinghouseState",
+            "openOrders",
+            "spotState",
+        ),
+        _USER,
+    ),
+}
+OPTIONAL: Final = {"dex", "nSigFigs", "mantissa", "fast", "aggregateByTime", "ignorePortfolioMargin"}
+_HISTORY: Final = {"userFills", "userFundings", "userNonFundingLedgerUpdates", "userHistoricalOrders"}
+_STATE: Final = {"webData2", "clearinghouseState", "openOrders", "activeAssetData", "spotState"}
+_LIST_NAME: Final = {
+    "userFills": "fills",
+    "userFundings": "fundings",
+    "userNonFundingLedgerUpdates": "nonFundingLedgerUpdates",
+    "userHistoricalOrders": "orderHistory",
+}
+
+
+class Connection:
+    """One socket's subscriptions, and the frames that wait to be sent on it."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.subscriptions: dict[bytes, Subscription] = {}
+        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.last_bbo: dict[str, Any] = {}
+        self._faults = faults
+        self._late: bytes | None = None
+
+    def send(self, channel: str, data: Any) -> None:
+        self.push(orjson.dumps({"channel": channel, "data": data}))
+
+    def push(self, frame: bytes) -> None:
+        """Queue a frame, or what the faults make of it; None in the queue closes the connection."""
+        faults = self._faults
+        if faults.strikes("drop_socket") or self.frames.qsize() > MOST_WAITING:
+            self.frames.put_nowait(None)
+        elif faults.strikes("lose_frame"):
+            return
+        elif self._late is None and faults.strikes("reorder_frame"):
+            self._late = frame
+        else:
+            self.frames.put_nowait(frame)
+            if self._late is not None:
+                self.frames.put_nowait(self._late)
+                self._late = None
+            if faults.strikes("duplicate_frame"):
+                self.frames.put_nowait(frame)
+
+
+class Channels:
+    """All connections, and the channels that they listen to."""
+
+    def __init__(self, door: Exchange, faults: Faults) -> None:
+        self.door, self.world, self.faults = door, door.world, faults
+        self.connections: set[Connection] = set()
+        self._slow_book_s = self._account_s = 0.0
+        self.world.listeners.append(self._heard)
+
+    def subscribe(self, connection: Connection, wanted: Any) -> str:
+        """Add a subscription and send its first frames; an error text, or nothing."""
+        shown = orjson.dumps(wanted).decode()
+        subscription = self._read(wanted)
+        if subscription is None:
+            return f"Invalid subscription {shown}"
+        key = _key(subscription)
+        if key in connection.subscriptions:
+            return f"Already subscribed: {shown}"
+        connection.subscriptions[key] = subscription
+        connection.send("subscriptionResponse", {"method": "subscribe", "subscription": _echo(subscription)})
+        self._first(connection, subscription)
+        return ""
+
+    def unsubscribe(self, connection: Connection, wanted: Any) -> str:
+        """Take a subscription back; an error text, or nothing."""
+        shown = orjson.dumps(wanted).decode()
+        subscription = self._read(wanted)
+        if subscription is None:
+            return f"Invalid subscription {shown}"
+        if connection.subscriptions.pop(_key(subscription), None) is None:
+            return f"Already unsubscribed: {shown}"
+        connection.send(
+            "subscriptionResponse", {"method": "unsubscribe", "subscription": _echo(subscription)}
+        )
+        return ""
+
+    def _read(self, wanted: Any) -> Subscription | None:
+        try:
+            fields = Fields(wanted)
+            kind = fields.string("type")
+            if kind not in REQUIRED or not set(wanted) <= {"type", *REQUIRED[kind], *OPTIONAL}:
+                return None
+            subscription = {name: each for name, each in wanted.items() if each is not None}
+            if "user" in REQUIRED[kind]:
+                subscription["user"] = fields.address("user")
+            if "coin" in REQUIRED[kind]:
+                coin = fields.string("coin")
+                if coin not in self.world.instruments and coin not in self.world.spot_pairs:
+                    return None
+            if kind == "candle" and fields.string("interval") not in INTERVALS:
+                return None
+            info.main_dex(fields)
+        except Malformed:
+            return None
+        return subscription
+
+    # --- frames
+
+    def _first(self, connection: Connection, subscription: Subscription) -> None:
+        kind = subscription["type"]
+        if kind in _HISTORY:
+            data = self._history(subscription["user"], kind)
+            connection.send(kind, {"isSnapshot": True, "user": subscription["user"], _LIST_NAME[kind]: data})
+        elif kind == "trades":
+            tape = self.world.tape.get(subscription["coin"])
+            if tape:
+                connection.send("trades", list(tape)[-10:])
+        else:
+            self._state(connection, subscription)
+
+    def _history(self, user: str, kind: str) -> list[Json]:
+        records = info_account.known(self.world, user)
+        if kind == "userFills":
+            return list(records.fills)[-info_account.MOST_FILLS :]
+        if kind == "userHistoricalOrders":
+            return list(records.order_history)[-info_account.MOST_FILLS :]
+        if kind == "userFundings":
+            return [_funding_row(row) for row in records.funding[-info_account.MOST_ROWS :]]
+        return records.ledger[-info_account.MOST_ROWS :]
+
+    def _state(self, connection: Connection, subscription: Subscription) -> None:
+        """Send the present value of a channel that has one."""
+        made = self._value(subscription)
+        if made is None:
+            return
+        channel, data = made
+        if channel == "bbo":
+            if connection.last_bbo.get(data["coin"]) == data["bbo"]:
+                return
+            connection.last_bbo[data["coin"]] = data["bbo"]
+        connection.send(channel, data)
+
+    def _value(self, subscription: Subscription) -> tuple[str, Any] | None:
+        kind, world = subscription["type"], self.world
+        make = _VALUES.get(kind)
+        if make is None:
+            return None
+        data = make(self, subscription)
+        if data is None:
+            return None
+        if kind == "activeAssetCtx" and subscription["coin"] in world.spot_pairs:
+            kind = "activeSpotAssetCtx"
+        return kind, data
+
+    def _book(self, subscription: Subscription) -> Any:
+        book = info.book_of(
+            self.world, subscription["coin"], subscription.get("nSigFigs"), subscription.get("mantissa")
+        )
+        if book is not None and subscription.get("fast"):
+            book["levels"] = [side[:FAST_BOOK_LEVELS] for side in book["levels"]]
+            book["fast"] = True
+        return book
+
+    def _bbo(self, subscription: Subscription) -> Any:
+        coin = subscription["coin"]
+        if coin not in self.world.instruments:
+            return None
+        sides = info.levels(self.world, coin, 1)
+        best = [side[0] if side else None for side in sides]
+        return {"coin": coin, "time": self.world.now_ms, "bbo": best}
+
+    def _context(self, subscription: Subscription) -> Any:
+        coin = subscription["coin"]
+        if coin in self.world.spot_pairs:
+            row = next(row for row in info.spot_contexts(self.world) if row["coin"] == coin)
+            return {"coin": coin, "ctx": row}
+        return {"coin": coin, "ctx": info.context(self.world, coin)}
+
+    def _candle(self, subscription: Subscription) -> Any:
+        coin = subscription["coin"]
+        return current(self.world, coin, subscription["interval"]) if coin in self.world.instruments else None
+
+    def _asset_data(self, subscription: Subscription) -> Any:
+        coin = subscription["coin"]
+        if coin not in self.world.instruments:
+            return None
+        return info_account.active_asset_data(self.world, subscription["user"], coin)
+
+    def _clearinghouse(self, subscription: Subscription) -> Any:
+        user = subscription["user"]
+        return {
+            "dex": "",
+            "user": user,
+            "clearinghouseState": info_account.clearinghouse_state(self.world, user),
+        }
+
+    def _orders(self, subscription: Subscription) -> Any:
+        user = subscription["user"]
+        return {"dex": "", "user": user, "orders": info_account.frontend_open_orders(self.world, user)}
+
+    # --- what happens
+
+    def _heard(self, channel: str, user: str, data: Any) -> None:
+        """Pass an event of a user on to who follows him."""
+        for connection in self.connections:
+            for subscription in connection.subscriptions.values():
+                if subscription["type"] != channel or subscription.get("user") != user:
+                    continue
+                if channel == "userEvents":
+                    connection.send("user", data)
+                elif channel == "orderUpdates":
+                    connection.send(channel, [data])
+                else:
+                    connection.send(channel, {"isSnapshot": False, "user": user, _LIST_NAME[channel]: [data]})
+
+    def after_action(self) -> None:
+        """Send trades, and the accounts that an action touched."""
+        world = self.world
+        touched, world.touched = world.touched, set()
+        prints, world.prints = world.prints, []
+        if self.faults.chaos.stale_feeds:
+            return
+        by_coin: dict[str, list[Json]] = {}
+        for row in prints:
+            by_coin.setdefault(row["coin"], []).append(row)
+        for connection in self.connections:
+            for subscription in list(connection.subscriptions.values()):
+                kind = subscription["type"]
+                if kind == "trades" and subscription["coin"] in by_coin:
+                    connection.send("trades", by_coin[subscription["coin"]])
+                elif (kind == "bbo" and subscription["coin"] in by_coin) or (kind in _STATE and subscription["user"] in touched):
+                    self._state(connection, subscription)
+
+    def tick(self, now_s: float) -> None:
+        """Send what is sent again and again; `now_s` is real time."""
+        self.after_action()
+        if self.faults.chaos.stale_feeds:
+            return
+        slow = now_s - self._slow_book_s >= SLOW_BOOK_S
+        account = now_s - self._account_s >= ACCOUNT_S
+        self._slow_book_s = now_s if slow else self._slow_book_s
+        self._account_s = now_s if account else self._account_s
+        made: dict[bytes, bytes] = {}
+        for connection in self.connections:
+            for key, subscription in list(connection.subscriptions.items()):
+                kind = subscription["type"]
+                if kind == "bbo":
+                    self._state(connection, subscription)
+                    continue
+                repeated = kind in _MARKET or (kind in _STATE and account)
+                if not repeated or (kind == "l2Book" and not slow and not subscription.get("fast")):
+                    continue
+                if key not in made:
+                    value = self._value(subscription)
+                    if value is None:
+                        continue
+                    made[key] = orjson.dumps({"channel": value[0], "data": value[1]})
+                connection.push(made[key])
+
+
+_VALUES: Final[dict[str, Callable[[Channels, Subscription], Any]]] = {
+    "allMids": lambda self, _: {"mids": info.mids(self.world)},
+    "assetCtxs": lambda self, _: {"dex": "", "ctxs": info.contexts(self.world)},
+    "allDexsAssetCtxs": lambda self, _: {"ctxs": [["", info.contexts(self.world)]]},
+    "l2Book": Channels._book,  # noqa: SLF001 - the table of the class above
+    "bbo": Channels._bbo,  # noqa: SLF001
+    "activeAssetCtx": Channels._context,  # noqa: SLF001
+    "candle": Channels._candle,  # noqa: SLF001
+    "activeAssetData": Channels._asset_data,  # noqa: SLF001
+    "clearinghouseState": Channels._clearinghouse,  # noqa: SLF001
+    "openOrders": Channels._orders,  # noqa: SLF001
+    "spotState": lambda _, subscription: {
+        "user": subscription["user"],
+        "spotState": info_account.spot_state(),
+    },
+    "webData2": lambda self, subscription: info_account.web_data(self.door, subscription["user"]),
+}
+_MARKET: Final = {"allMids", "assetCtxs", "allDexsAssetCtxs", "l2Book", "activeAssetCtx", "candle"}
+
+
+def _funding_row(row: Json) -> Json:
+    return {"time": row["time"]} | {name: each for name, each in row["delta"].items() if name != "type"}
+
+
+def _key(subscription: Subscription) -> bytes:
+    return orjson.dumps(subscription, option=orjson.OPT_SORT_KEYS)
+
+
+def _echo(subscription: Subscription) -> Subscription:
+    if subscription["type"] == "l2Book":
+        return {"nSigFigs": None, "mantissa": None} | subscription
+    return subscription

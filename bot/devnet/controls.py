@@ -1,0 +1,138 @@
+"""The devnet's own controls, which no exchange has: money from nowhere, the clock, faults."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from aiohttp import web
+
+from bot.clock import utc
+from bot.devnet.wire import Fields, Malformed, decode, text
+from bot.errors import Refused
+from bot.model.money import usd
+
+if TYPE_CHECKING:
+    from bot.devnet.server import Server
+
+LARGEST_GIFT_USD: Final = Decimal(10) ** 12
+FASTEST: Final = 100_000
+LONGEST_ADVANCE_S: Final = 400 * 86_400
+
+
+def add_routes(app: web.Application, server: Server) -> None:
+    """Serve /devnet/faucet, /devnet/clock, /devnet/chaos and /devnet/status."""
+
+    async def answer(request: web.Request) -> web.Response:
+        handlers = {
+            ("POST", "faucet"): faucet,
+            ("POST", "clock"): set_clock,
+            ("GET", "clock"): clock,
+            ("POST", "chaos"): set_chaos,
+            ("GET", "chaos"): chaos,
+            ("GET", "status"): status,
+        }
+        handler = handlers.get((request.method, request.match_info["what"]))
+        if handler is None:
+            return web.Response(
+                status=404, text="there is /devnet/faucet, /devnet/clock, /devnet/chaos, /devnet/status"
+            )
+        try:
+            body = decode(await request.read() or b"{}")
+            reply = handler(server, body)
+        except Malformed:
+            return _said(
+                {"error": "the body must be a JSON object with the fields that docs/devnet.md names"}, 400
+            )
+        except Refused as refusal:
+            return _said({"error": str(refusal)}, 400)
+        server.channels.after_action()
+        return _said(reply, 200)
+
+    app.router.add_route("*", "/devnet/{what}", answer)
+
+
+def _said(reply: Any, status: int) -> web.Response:
+    return web.Response(body=orjson.dumps(reply), status=status, content_type="application/json")
+
+
+def faucet(server: Server, body: dict[str, Any]) -> Any:
+    """`{"user", "usdc"}`: credit any address, and open its account if it has none."""
+    user, given = Fields(body).address("user"), body.get("usdc")
+    try:
+        amount = Decimal(str(given))
+    except InvalidOperation:
+        raise Refused(f"usdc must be a number, found {given!r}") from None
+    if isinstance(given, bool) or not amount.is_finite() or not 0 < usd(amount) <= LARGEST_GIFT_USD:
+        raise Refused(f"usdc must be above 0 and at most {LARGEST_GIFT_USD}, found {given!r}")
+    server.world.catch_up()
+    server.world.fund(user, usd(amount))
+    return {
+        "user": user,
+        "usdc": text(usd(amount)),
+        "balance": text(server.world.exchange.accounts[user].cash_usd),
+    }
+
+
+def clock(server: Server, body: dict[str, Any]) -> Any:  # noqa: ARG001
+    """Time, speed, and whether it stands."""
+    world = server.world
+    return {"time": world.now_ms, "utc": utc(world.now_ms), "speed": world.speed, "paused": world.paused}
+
+
+def set_clock(server: Server, body: dict[str, Any]) -> Any:
+    """`{"speed"?, "paused"?, "advance_s"?}`: how fast time passes, whether, and a leap now."""
+    unknown = set(body) - {"speed", "paused", "advance_s"}
+    if unknown:
+        raise Refused(f"the clock has no {sorted(unknown)}; it has speed, paused and advance_s")
+    world = server.world
+    speed, paused, advance_s = (
+        body.get("speed", world.speed),
+        body.get("paused", world.paused),
+        body.get("advance_s"),
+    )
+    if not _is_number(speed) or not 0 < speed <= FASTEST:
+        raise Refused(f"speed must be above 0 and at most {FASTEST}, found {speed!r}")
+    if not isinstance(paused, bool):
+        raise Refused(f"paused must be true or false, found {paused!r}")
+    if advance_s is not None and (not _is_number(advance_s) or not 0 <= advance_s <= LONGEST_ADVANCE_S):
+        raise Refused(f"advance_s must be from 0 to {LONGEST_ADVANCE_S} seconds, found {advance_s!r}")
+    world.set_speed(float(speed), paused=paused)
+    if advance_s is not None:
+        world.advance(round(advance_s * 1000))
+    return clock(server, body)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def chaos(server: Server, body: dict[str, Any]) -> Any:  # noqa: ARG001
+    """What goes wrong at present."""
+    return server.faults.chaos.shown()
+
+
+def set_chaos(server: Server, body: dict[str, Any]) -> Any:
+    """Change what goes wrong; an empty object ends it. `{"drop_sockets_now": true}` closes every socket once."""
+    settings = dict(body)
+    if settings.pop("drop_sockets_now", False):
+        for connection in server.channels.connections:
+            connection.frames.put_nowait(None)
+        if not settings:
+            return server.faults.chaos.shown()
+    server.faults.set(settings)
+    return server.faults.chaos.shown()
+
+
+def status(server: Server, body: dict[str, Any]) -> Any:
+    """Where it is and who was given money at the start."""
+    network = "mainnet" if server.door.mainnet else "testnet"
+    return {
+        "url": server.url,
+        "signing": network,
+        "coins": server.world.names,
+        "accounts": len(server.world.exchange.accounts) - 1,
+        "sockets": len(server.channels.connections),
+        "clock": clock(server, body),
+    }

@@ -1,0 +1,246 @@
+"""From what the exchange says to what its users see: statuses, fills, trades, funding, liquidations."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from bot.clock import utc
+from bot.devnet.records import NO_HASH, Json, WireOrder, fake_hash
+from bot.devnet.wire import text
+from bot.model.account import MarginMode
+from bot.model.money import ZERO, usd_down
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus, Purpose, Side
+
+if TYPE_CHECKING:
+    from bot.devnet.world import World
+
+STREET: Final = "0x" + "57" * 20
+"""Who is on the other side of a trade with the outside market."""
+
+_REJECTIONS: Final = (
+    ("Price must be divisible", "tickRejected"),
+    ("Order must have minimum value", "minTradeNtlRejected"),
+    ("Insufficient margin", "perpMarginRejected"),
+    ("Reduce only", "reduceOnlyRejected"),
+    ("Post only", "badAloPxRejected"),
+    ("Order could not immediately match", "iocCancelRejected"),
+    ("Invalid TP/SL", "badTriggerPxRejected"),
+    ("No liquidity", "marketOrderNoLiquidityRejected"),
+    ("Order would cause position to exceed", "perpMaxPositionRejected"),
+    ("Order price cannot be more than", "oracleRejected"),
+)
+
+
+def tell(world: World) -> None:
+    """Write down what the exchange did since the last call, and pass it on to whoever listens."""
+    trades: dict[int, list[tuple[str, Fill, int]]] = {}
+    while events := world.exchange.drain():
+        for account, event in events:
+            if isinstance(event, Fill):
+                started = world.records(account).position.get(event.instrument, 0)
+                trades.setdefault(event.trade_id, []).append((account, event, started))
+                world.records(account).position[event.instrument] = started + event.signed_lots
+            if account == STREET:
+                continue
+            if isinstance(event, OrderReport):
+                _report(world, account, event)
+            elif isinstance(event, Fill):
+                _fill(
+                    world,
+                    account,
+                    event,
+                    started=world.records(account).position[event.instrument] - event.signed_lots,
+                )
+            elif isinstance(event, FundingPayment):
+                _funding(world, account, event)
+            else:
+                _liquidation(world, account, event)
+    for sides in trades.values():
+        _trade(world, sides)
+
+
+def _report(world: World, user: str, report: OrderReport) -> None:
+    records = world.records(user)
+    order = records.orders.get(report.order_id)
+    if order is None:  # the venue's own: a liquidation
+        return
+    size = world.instruments[order.coin].lot
+    if not order.is_position_tpsl:
+        order.remaining = order.size - report.filled_lots * size
+    status, fired = status_of(report), order.trigger_price is not None and not order.triggered
+    if fired and status not in {"open"} and report.reason in {"", "iocCancelRejected"}:
+        order.triggered = True
+        set_status(world, order, "triggered", report.time_ms)
+    if report.status is OrderStatus.WAITING or order.status != status or report.filled_lots:
+        set_status(world, order, status, report.time_ms)
+    if status == "filled":
+        _activate_children(world, order, report.time_ms)
+        for sibling in order.siblings:
+            world.cancel_quietly(user, sibling, "siblingFilledCanceled")
+    elif not order.is_open:
+        if status == "marginCanceled" and report.filled_lots:
+            _activate_children(world, order, report.time_ms)
+        for child in order.children:
+            if child.is_open and child.order_id in world.dormant:
+                del world.dormant[child.order_id]
+                set_status(world, child, "canceled", report.time_ms)
+        if report.status is OrderStatus.CANCELED and status not in {"canceled", "iocCancelRejected"}:
+            world.emit("userEvents", user, {"nonUserCancel": [{"coin": order.coin, "oid": order.order_id}]})
+
+
+def status_of(report: OrderReport) -> str:
+    """The venue's word for a report."""
+    if report.status.is_open:
+        return "open"
+    if report.status is OrderStatus.FILLED:
+        return "filled"
+    if report.status is OrderStatus.CANCELED:
+        return "canceled" if report.reason == "iocCancelRejected" else report.reason or "canceled"
+    return next((status for start, status in _REJECTIONS if report.reason.startswith(start)), "rejected")
+
+
+def set_status(world: World, order: WireOrder, status: str, time_ms: int) -> None:
+    """Give an order a status, remember it, and tell its owner."""
+    order.status, order.status_ms = status, time_ms
+    row = order.status_row()
+    world.records(order.user).order_history.append(row)
+    update = {"order": order.basic(), "status": status, "statusTimestamp": time_ms}
+    world.emit("orderUpdates", order.user, update)
+    world.emit("userHistoricalOrders", order.user, row)
+    world.touched.add(order.user)
+
+
+def _activate_children(world: World, parent: WireOrder, time_ms: int) -> None:
+    for child in parent.children:
+        order = world.dormant.pop(child.order_id, None)
+        if order is not None:
+            world.exchange.submit(parent.user, order, time_ms, child.order_id)
+
+
+def _fill(world: World, user: str, fill: Fill, started: int) -> None:
+    records, instrument = world.records(user), world.instruments[fill.instrument]
+    after = started + fill.signed_lots
+    records.position_changed(fill.instrument, opened=started == 0 or started * after < 0)
+    order = records.orders.get(fill.order_id)
+    row: Json = {
+        "coin": fill.instrument,
+        "px": text(fill.price),
+        "sz": text(instrument.size(fill.lots)),
+        "side": "B" if fill.side is Side.BUY else "A",
+        "time": fill.time_ms,
+        "startPosition": text(instrument.size(started)),
+        "dir": _direction(world, user, fill, started, after),
+        "closedPnl": text(fill.closed_pnl_usd),
+        "hash": fake_hash("block", fill.time_ms, fill.order_id),
+        "oid": fill.order_id,
+        "crossed": not fill.is_maker,
+        "fee": text(fill.fee_usd),
+        "tid": trade_id(fill.trade_id),
+        "feeToken": "USDC",
+        "twapId": None,
+    }
+    if order is not None and order.cloid is not None:
+        row["cloid"] = order.cloid
+    if order is not None and order.builder is not None:
+        fee = usd_down(fill.notional_usd * order.builder[1] / 100_000)
+        if fee:
+            world.exchange.charge(user, fee, fill.time_ms)
+            row["builderFee"], row["fee"] = text(fee), text(fill.fee_usd + fee)
+    if fill.purpose is Purpose.LIQUIDATION:
+        mark = text(world.exchange.marks[fill.instrument])
+        row["liquidation"] = {"liquidatedUser": user, "markPx": mark, "method": "market"}
+    records.fills.append(row)
+    records.cum_volume += fill.notional_usd
+    day = records.day_volume.setdefault(utc(fill.time_ms)[:10], [ZERO, ZERO])
+    day[fill.is_maker] += fill.notional_usd
+    world.touched.add(user)
+    world.emit("userFills", user, row)
+    world.emit("userEvents", user, {"fills": [row]})
+
+
+def trade_id(number: int) -> int:
+    """Fifty bits that look like nothing, as the venue's are."""
+    return int(fake_hash("trade", number)[2:14], 16)
+
+
+def _direction(world: World, user: str, fill: Fill, started: int, after: int) -> str:
+    if fill.purpose is Purpose.SETTLEMENT:
+        return "Settlement"
+    if fill.purpose is Purpose.LIQUIDATION:
+        _, mode = world.exchange.leverage(user, fill.instrument)
+        kind = "Cross" if mode is MarginMode.CROSS else "Isolated"
+        return f"Liquidated {kind} {'Long' if started > 0 else 'Short'}"
+    if started * after < 0:
+        return "Long > Short" if started > 0 else "Short > Long"
+    if abs(after) > abs(started):
+        return "Open Long" if after > 0 else "Open Short"
+    return "Close Long" if started > 0 else "Close Short"
+
+
+def _trade(world: World, sides: list[tuple[str, Fill, int]]) -> None:
+    """One print of the tape from the fills of its two sides, of which one may be the outside market's."""
+    fills = {fill.side: account for account, fill, _ in sides}
+    _, first, _ = sides[0]
+    aggressor = next((fill.side for _, fill, _ in sides if not fill.is_maker), first.side.opposite)
+    liquidated = next((account for account, fill, _ in sides if fill.purpose is Purpose.LIQUIDATION), None)
+    world.print_trade(
+        first.instrument,
+        aggressor,
+        first.price,
+        first.lots,
+        first.time_ms,
+        trade_id(first.trade_id),
+        [fills.get(Side.BUY, STREET), fills.get(Side.SELL, STREET)],
+    )
+    if liquidated is None:
+        return
+    for account, fill, _ in sides:
+        if account not in {liquidated, STREET}:
+            last = world.records(account).fills[-1]
+            mark = text(world.exchange.marks[fill.instrument])
+            last["liquidation"] = {"liquidatedUser": liquidated, "markPx": mark, "method": "market"}
+
+
+def _funding(world: World, user: str, payment: FundingPayment) -> None:
+    records, instrument = world.records(user), world.instruments[payment.instrument]
+    records.pay_funding(payment.instrument, -payment.usd)
+    row: Json = {
+        "coin": payment.instrument,
+        "usdc": text(payment.usd),
+        "szi": text(instrument.size(payment.lots)),
+        "fundingRate": text(payment.rate_per_hour),
+        "nSamples": None,
+    }
+    records.funding.append({"time": payment.time_ms, "hash": NO_HASH, "delta": {"type": "funding", **row}})
+    world.touched.add(user)
+    world.emit("userFundings", user, {"time": payment.time_ms, **row})
+    world.emit("userEvents", user, {"funding": {"time": payment.time_ms, **row}})
+
+
+def _liquidation(world: World, user: str, event: Liquidation) -> None:
+    size = world.instruments[event.instrument].size(event.lots)
+    notional = abs(size * event.price)
+    value: Decimal = world.exchange.accounts[user].equity_usd(world.exchange.marks)
+    _, mode = world.exchange.leverage(user, event.instrument)
+    delta = {
+        "type": "liquidation",
+        "liquidatedNtlPos": text(notional),
+        "accountValue": text(value),
+        "leverageType": "Cross" if mode is MarginMode.CROSS else "Isolated",
+        "liquidatedPositions": [{"coin": event.instrument, "szi": text(size)}],
+    }
+    world.write_ledger(user, delta)
+    if event.kind == "backstop":
+        for row in reversed(world.records(user).fills):
+            if row["coin"] == event.instrument and "liquidation" in row:
+                row["liquidation"]["method"] = "backstop"
+                break
+    said = {
+        "lid": trade_id(event.time_ms),
+        "liquidator": STREET,
+        "liquidated_user": user,
+        "liquidated_ntl_pos": text(notional),
+        "liquidated_account_value": text(value),
+    }
+    world.emit("userEvents", user, {"liquidation": said})

@@ -1,0 +1,203 @@
+"""The market around the devnet: hourly bars of a source, walked through in five-second steps.
+
+Between the bars every price follows a path that starts at the open, touches the high and the low, and ends at the
+close. The path is a function of the seed and the hour, so that the same market is the same at any speed, and candles
+of any length can be read from it at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+
+import numpy as np
+
+from bot.model.instrument import Instrument
+from bot.model.panel import HOUR_MS, FloatArray, Panel
+from bot.sim.coins import MAJORS, CoinModel
+from bot.sim.synthetic import FIELDS, SyntheticMarket, hourly_rates
+
+STEP_MS = 5000
+STEPS = HOUR_MS // STEP_MS
+LEVELS = 20
+_SHARE_AT_TOUCH = 1 / 20_000  # of a day's volume, at the best price
+_FAR_BPS = (60.0, 120.0, 250.0, 500.0)
+
+Bar = Mapping[str, FloatArray]
+Ladder = list[tuple[Decimal, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The market at one time: arrays over the instruments, prices in USD, rates per hour."""
+
+    time_ms: int
+    mid: FloatArray
+    oracle: FloatArray
+    mark: FloatArray
+    premium: FloatArray
+    funding: FloatArray  # what the hour would settle at if it ended now
+    open_interest: FloatArray
+    volume_usd_day: FloatArray
+    spread_bps: FloatArray
+
+
+class Market:
+    """Bars of a source as far as they were asked for, and the paths between them."""
+
+    def __init__(
+        self, instruments: Sequence[Instrument], bars: Iterator[Bar], first_ms: int, seed: int
+    ) -> None:
+        self.instruments = tuple(instruments)
+        self.first_ms = first_ms  # when the first bar opens
+        self.bars: list[Bar] = []
+        self._source = bars
+        self._seed = seed
+        self.path = lru_cache(maxsize=64)(self._path)
+        self.moment = lru_cache(maxsize=4)(self._moment)
+
+    def reaches(self, time_ms: int) -> bool:
+        """Whether the source has a bar around a time; read that far if so."""
+        hour = self.hour(time_ms)
+        while len(self.bars) <= hour:
+            bar = next(self._source, None)
+            if bar is None:
+                return False
+            self.bars.append(bar)
+        return hour >= 0
+
+    def hour(self, time_ms: int) -> int:
+        """Number of the bar that a time lies in."""
+        return (time_ms - self.first_ms) // HOUR_MS
+
+    def settled(self, hour: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Funding rates, average premiums and oracle prices with which an hour settled."""
+        bar = self.bars[hour]
+        return bar["funding_rate"], bar["premium"], bar["oracle"]
+
+    def _moment(self, time_ms: int) -> Moment:
+        hour = self.hour(time_ms)
+        bar, before = self.bars[hour], self.bars[max(hour - 1, 0)]
+        into = (time_ms - self.first_ms) % HOUR_MS
+        step, rest = divmod(into, STEP_MS)
+        path, share = self.path(hour), rest / STEP_MS
+        mid = path[step] if not rest else path[step] * (1 - share) + path[step + 1] * share
+        u = into / HOUR_MS
+        start, end, mean = (
+            before["close"] / before["oracle"] - 1,
+            bar["close"] / bar["oracle"] - 1,
+            bar["premium"],
+        )
+        bulge = mean - (start + end) / 2  # so that the hour's average premium is the bar's
+        premium = start + (end - start) * u + 6 * u * (1 - u) * bulge
+        so_far = start + (end - start) * u / 2 + (3 * u - 2 * u * u) * bulge
+        # The venue's mark leans from the oracle to the middle as much as the bars around say.
+        gap = before["mark"] / before["close"] * (1 - u) + bar["mark"] / bar["close"] * u
+        return Moment(
+            time_ms,
+            mid,
+            mid / (1 + premium),
+            mid * gap,
+            premium,
+            hourly_rates(so_far),
+            before["open_interest"] * (1 - u) + bar["open_interest"] * u,
+            self._day_volume(hour),
+            bar["spread_bps"],
+        )
+
+    def _day_volume(self, hour: int) -> FloatArray:
+        rows = [bar["volume_usd"] for bar in self.bars[max(0, hour - 23) : hour + 1]]
+        total: FloatArray = np.sum(rows, axis=0) * (24 / len(rows))
+        return total
+
+    def _path(self, hour: int) -> FloatArray:
+        """Mid prices of one hour, shape (STEPS + 1, instruments)."""
+        bar = self.bars[hour]
+        generator = np.random.default_rng((self._seed, hour))
+        opening, high, low, close = bar["open"], bar["high"], bar["low"], bar["close"]
+        steps = np.arange(STEPS + 1)
+        out = np.empty((STEPS + 1, len(opening)))
+        for i in range(len(opening)):
+            first, second = sorted(generator.choice(np.arange(1, STEPS), 2, replace=False))
+            lows_first = close[i] >= opening[i]
+            turns = (low[i], high[i]) if lows_first else (high[i], low[i])
+            at = np.array([0, first, second, STEPS])
+            line = np.interp(steps, at, (opening[i], *turns, close[i]))
+            walk = generator.standard_normal(STEPS + 1).cumsum()
+            walk -= np.interp(steps, at, walk[at])
+            scale = 0.6 * (high[i] - low[i]) / np.sqrt(STEPS)
+            out[:, i] = np.clip(line + scale * walk, low[i], high[i])
+        return out
+
+    def ladder(self, moment: Moment, column: int) -> tuple[Ladder, Ladder]:
+        """What the outside market bids and asks at a moment, best first, as prices and lots."""
+        instrument, mid = self.instruments[column], float(moment.mid[column])
+        generator = np.random.default_rng((self._seed, column, moment.time_ms))
+        noise = np.exp(0.5 * generator.standard_normal((2, LEVELS)))
+        half = 0.5e-4 * float(moment.spread_bps[column])
+        tick = instrument.round_price(Decimal(repr(mid)))
+        step = max(float(Decimal((0, (1,), int(tick.as_tuple().exponent)))), mid * half, mid * 2e-5)
+        touch = float(moment.volume_usd_day[column]) * _SHARE_AT_TOUCH / mid * instrument.lots_per_coin
+        sides: list[Ladder] = []
+        for side, sign in enumerate((-1, 1)):
+            best = mid * (1 + sign * half)
+            near = [best + sign * k * step for k in range(LEVELS)]
+            prices = near + [
+                p for bps in _FAR_BPS if (p := mid * (1 + sign * bps / 1e4)) and (p - near[-1]) * sign > 0
+            ]
+            ladder: Ladder = []
+            for k, price in enumerate(prices):
+                rounded = instrument.round_price(Decimal(repr(price)), up=sign > 0)
+                size = touch * (1 + k / 2) * float(noise[side, k]) if k < LEVELS else touch * 100
+                if rounded > 0 and (not ladder or rounded != ladder[-1][0]):
+                    ladder.append((rounded, max(1, int(size))))
+            sides.append(ladder)
+        bids, asks = sides
+        if bids[0][0] >= asks[0][0]:  # a mid on the grid and no spread to speak of
+            asks = [level for level in asks if level[0] > bids[0][0]]
+        return bids, asks
+
+
+def synthetic_bars(coins: Sequence[CoinModel], seed: int, first_ms: int) -> Iterator[Bar]:
+    """Bars of a made-up market, for ever."""
+    market = SyntheticMarket(coins, seed, first_ms)
+    while True:
+        yield market.next().values
+
+
+def replayed_bars(panel: Panel) -> Iterator[Bar]:
+    """Bars of recorded history, to its end: unknown prices stand still, unknown funding is none."""
+    last: dict[str, FloatArray] = {}
+    for row in range(panel.grid.rows):
+        close = panel.field("close").values[row] if row else _first_known(panel.field("close").values)
+        close = np.where(np.isnan(close), last.get("close", close), close)
+        opening = _known(panel, "open", row, last.get("close", close))
+        bar: dict[str, FloatArray] = {"open": opening, "close": close, "mid": close}
+        bar["high"] = np.maximum(_known(panel, "high", row, close), np.maximum(opening, close))
+        bar["low"] = np.minimum(_known(panel, "low", row, close), np.minimum(opening, close))
+        premium = _known(panel, "premium", row, np.zeros_like(close))
+        bar["premium"] = premium
+        bar["oracle"], bar["mark"] = close / (1 + premium), close
+        bar["funding_rate"] = _known(panel, "funding_rate", row, np.zeros_like(close))
+        bar["open_interest"] = _known(panel, "open_interest", row, np.zeros_like(close))
+        bar["volume_usd"] = _known(panel, "volume_usd", row, np.full_like(close, 1e5))
+        bar["spread_bps"] = _known(panel, "spread_bps", row, np.full_like(close, 2.0))
+        last = bar
+        yield bar
+
+
+def _first_known(values: FloatArray) -> FloatArray:
+    known = np.isfinite(values)
+    rows = known.argmax(axis=0)
+    first: FloatArray = values[rows, np.arange(values.shape[1])]
+    return first
+
+
+def _known(panel: Panel, name: str, row: int, otherwise: FloatArray) -> FloatArray:
+    values = panel.field(name).values[row]
+    return np.where(np.isnan(values), otherwise, values)
+
+
+__all__ = ["FIELDS", "MAJORS", "Market", "Moment", "replayed_bars", "synthetic_bars"]

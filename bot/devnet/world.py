@@ -1,0 +1,221 @@
+"""The devnet's world: one exchange, one market around it, one clock, and who listens to them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+
+from bot.devnet import happenings, universe
+from bot.devnet.happenings import STREET
+from bot.devnet.market import Market, Moment
+from bot.devnet.records import Json, UserRecords, fake_hash
+from bot.devnet.wire import text
+from bot.errors import Refused
+from bot.model.order import Order, Side
+from bot.model.panel import HOUR_MS
+from bot.sim.exchange import Exchange
+
+SECOND_MS = 1000
+LONGEST_STEP_MS: Final = 60_000
+MOST_STEPS: Final = 60  # of the market at a time; more than that and steps grow longer
+DAY_MS: Final = 86_400_000
+
+Listener = Callable[[str, str, Any], None]
+"""Told the name of a channel, whom or which coin it is about, and what happened."""
+
+
+class World:
+    """Everything behind the wire. Not safe for threads: the server's loop is the only caller."""
+
+    def __init__(self, market: Market, start_ms: int, seed: int, *, flow: bool = True) -> None:
+        self.market = market
+        self.instruments = {each.name: each for each in market.instruments}
+        self.names = [each.name for each in market.instruments]
+        self.column = {name: i for i, name in enumerate(self.names)}
+        self.exchange = Exchange(market.instruments)
+        self.meta = universe.meta(market.instruments)
+        self.spot_meta = universe.spot_meta(self.names)
+        self.spot_pairs = universe.spot_pairs(self.names)
+        self.speed, self.paused = 1.0, False
+        self.now_ms = start_ms
+        self.users: dict[str, UserRecords] = {}
+        self.dormant: dict[int, Order] = {}  # children that wait for their parent to fill
+        self.touched: set[str] = set()  # users whose account changed since somebody last looked
+        self.tape: dict[str, deque[Json]] = {name: deque(maxlen=200) for name in self.names}
+        self.prints: list[Json] = []  # trades since somebody last looked
+        self.listeners: list[Listener] = []
+        self.due: list[Callable[[], None]] = []  # what else is to be looked at when time has passed
+        self.street_trades = 0
+        self._flow = np.random.default_rng((seed, 1)) if flow else None
+        self._anchor = (time.monotonic(), start_ms)
+        self.exchange.deposit(STREET, Decimal(10) ** 13, start_ms)
+        market.reaches(start_ms)
+        self.moment: Moment = market.moment(start_ms)
+        self._step(start_ms)
+
+    # --- time
+
+    def wall_ms(self) -> int:
+        """What the clients' clocks say."""
+        return time.time_ns() // 1_000_000
+
+    def set_speed(self, speed: float, *, paused: bool) -> None:
+        """From now on let time pass `speed` times as fast as outside, or stand."""
+        self.catch_up()
+        self.speed, self.paused = speed, paused
+        self._anchor = (time.monotonic(), self.now_ms)
+
+    def catch_up(self) -> None:
+        """Let the time pass that should have by now."""
+        if not self.paused:
+            began, then_ms = self._anchor
+            self.advance_to(then_ms + int((time.monotonic() - began) * SECOND_MS * self.speed))
+
+    def advance(self, milliseconds: int) -> None:
+        """Let time pass at once, whatever the speed."""
+        self.advance_to(self.now_ms + milliseconds)
+        self._anchor = (time.monotonic(), self.now_ms)
+
+    def advance_to(self, time_ms: int) -> None:
+        """Walk the market to a time, hour by hour with their settlements; pauses where the source ends."""
+        while self.now_ms < time_ms:
+            step = max(LONGEST_STEP_MS, (time_ms - self.now_ms) // MOST_STEPS)
+            hour_end = (self.now_ms // HOUR_MS + 1) * HOUR_MS
+            upto = min(time_ms, self.now_ms + step, hour_end)
+            if not self.market.reaches(upto):
+                self.paused = True
+                return
+            self._step(upto)
+            if upto == hour_end:
+                self._settle(upto)
+            for look in self.due:
+                look()
+
+    def tick(self) -> None:
+        """What a moment of real time brings: the clock, and trades of others."""
+        self.catch_up()
+        if self._flow is not None and not self.paused:
+            for column in range(len(self.names)):
+                if self._flow.random() < 0.3:
+                    self._someone_trades(column)
+
+    def _step(self, time_ms: int) -> None:
+        self.now_ms = time_ms
+        self.moment = moment = self.market.moment(time_ms)
+        marks: dict[str, Decimal] = {}
+        for column, (name, instrument) in enumerate(self.instruments.items()):
+            marks[name] = instrument.round_price(Decimal(repr(float(moment.mark[column]))))
+            bids, asks = self.market.ladder(moment, column)
+            self.exchange.quote_depth(name, bids, asks, time_ms)
+        self.exchange.set_marks(marks, time_ms)
+        self.pump()
+
+    def _settle(self, time_ms: int) -> None:
+        rates, _, oracles = self.market.settled(self.market.hour(time_ms) - 1)
+        self.exchange.settle_funding(
+            {name: Decimal(f"{rates[i]:.10f}") for i, name in enumerate(self.names)},
+            {name: self.oracle(name, oracles[i]) for i, name in enumerate(self.names)},
+            time_ms,
+        )
+        self.pump()
+        for user, account in self.exchange.accounts.items():
+            if user != STREET:
+                value = account.equity_usd(self.exchange.marks)
+                records = self.records(user)
+                records.equity.append((time_ms, value, value - account.deposits_usd))
+                del records.equity[:-10_000]
+
+    def oracle(self, name: str, price: float | None = None) -> Decimal:
+        """The oracle price of a coin, now or as given, on the grid that the venue prints it on."""
+        value = float(self.moment.oracle[self.column[name]]) if price is None else float(price)
+        return self.instruments[name].round_price(Decimal(repr(value)))
+
+    # --- others
+
+    def _someone_trades(self, column: int) -> None:
+        """Another trader takes a little from the book: the oldest order at the best price first."""
+        assert self._flow is not None
+        name = self.names[column]
+        side = Side.BUY if self._flow.random() < 0.5 else Side.SELL
+        book = self.exchange.books[name]
+        outside, resting = book.depth(-side.sign), book.best(-side.sign)
+        if not outside:
+            return
+        price, lots = outside[0]
+        lots = max(1, int(lots * self._flow.uniform(0.02, 0.3)))
+        if resting is not None and resting.price is not None and (resting.price - price) * side.sign <= 0:
+            self.exchange.submit(STREET, Order("flow", name, side, lots), self.now_ms)
+            self.pump()
+            return
+        self.street_trades += 1
+        number = happenings.trade_id(-self.street_trades)
+        self.print_trade(name, side, price, lots, self.now_ms, number, [STREET, STREET])
+
+    def print_trade(
+        self, name: str, side: Side, price: Decimal, lots: int, time_ms: int, number: int, users: list[str]
+    ) -> None:
+        """Put a trade on the tape."""
+        row: Json = {
+            "coin": name,
+            "side": "B" if side is Side.BUY else "A",
+            "px": text(price),
+            "sz": text(self.instruments[name].size(lots)),
+            "hash": fake_hash("block", time_ms, number),
+            "time": time_ms,
+            "tid": number,
+            "users": users,
+        }
+        self.tape[name].append(row)
+        self.prints.append(row)
+
+    # --- users
+
+    def records(self, user: str) -> UserRecords:
+        """What is remembered of a user, who needs no account."""
+        records = self.users.get(user)
+        if records is None:
+            records = self.users[user] = UserRecords()
+        return records
+
+    def exists(self, user: str) -> bool:
+        return user in self.exchange.accounts
+
+    def fund(self, user: str, amount_usd: Decimal) -> None:
+        """Money from nowhere, as a deposit."""
+        self.exchange.deposit(user, amount_usd, self.now_ms)
+        self.write_ledger(user, {"type": "deposit", "usdc": text(amount_usd)})
+
+    def write_ledger(self, user: str, delta: Mapping[str, Any]) -> None:
+        """Remember a transfer, and tell."""
+        number = len(self.records(user).ledger)
+        row = {"time": self.now_ms, "hash": fake_hash("ledger", user, number), "delta": dict(delta)}
+        self.records(user).ledger.append(row)
+        self.touched.add(user)
+        self.emit("userNonFundingLedgerUpdates", user, row)
+
+    def cancel_quietly(self, user: str, order_id: int, reason: str) -> None:
+        """Cancel what may be gone already."""
+        order = self.records(user).orders.get(order_id)
+        if order is None or not order.is_open:
+            return
+        if order_id in self.dormant:
+            del self.dormant[order_id]
+            happenings.set_status(self, order, reason, self.now_ms)
+            return
+        try:
+            self.exchange.cancel(user, order_id, self.now_ms, reason)
+        except Refused:
+            return
+
+    def pump(self) -> None:
+        """Tell what the exchange did."""
+        happenings.tell(self)
+
+    def emit(self, channel: str, subject: str, data: Any) -> None:
+        for listener in self.listeners:
+            listener(channel, subject, data)
