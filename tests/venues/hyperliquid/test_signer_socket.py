@@ -1,0 +1,199 @@
+"""The adapter with the real signer behind its socket: what it is told it understands, what it forbids stays unsent."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from bot.errors import ConfigError, Unavailable
+from bot.model.decision import Cancel, OrderPlan
+from bot.model.order import Order, OrderStatus, Purpose, Side, TimeInForce, Trigger, TriggerKind
+from bot.signer import policy
+from bot.signer.audit import AuditLog
+from bot.signer.client import SignerClient
+from bot.signer.engine import Engine, Peer, VenueClock
+from bot.signer.nonces import Nonces
+from bot.signer.signing import SigningKey
+from bot.venues.hyperliquid.adapter import HyperliquidVenue, Terms
+from bot.venues.hyperliquid.signing import SignerSocket
+from tests.venues.hyperliquid.fake import FakeVenue, serving
+from tests.venues.hyperliquid.sdk_signer import KEY, SdkSigns
+from tests.venues.hyperliquid.test_adapter import QUICK
+
+ACCOUNT = "0x" + "aa" * 20
+POLICY = f"""
+network = "devnet"
+simulated_clock = true
+cross = true
+account = "{ACCOUNT}"
+agent = "{SdkSigns({}).address}"
+allow = ["order", "cancel", "leverage", "fence"]
+tif = ["Alo", "Gtc", "Ioc"]
+max_gross_usd = 15000
+max_open_orders = 40
+turnover_usd_per_day = 50000
+isolated_margin_usd_per_day = 1000
+orders_per_min = 60
+reduces_per_min = 30
+cancels_per_min = 90
+actions_per_day = 4000
+expires_ms = [5000, 15000]
+reference_max_age_ms = 3000
+reference_max_step_bps_per_s = 50
+max_order_usd = 2500
+collar_bps = 600
+collar_reduce_bps = 600
+collar_trigger_bps = 2500
+
+[coins.BTC]
+asset = 0
+size_decimals = 5
+band = [40000, 250000]
+max_position_usd = 10000
+max_leverage = 5
+
+[coins.ETH]
+asset = 1
+size_decimals = 4
+band = [800, 12000.5]
+max_order_usd = 500
+max_position_usd = 8000
+max_leverage = 4
+"""
+BUY = Order("d1-BTC-entry", "BTC", Side.BUY, 2_000)  # $1,000
+ETHER = Order("d1-ETH-entry", "ETH", Side.BUY, 4_000)  # $1,000, over its limit of $500
+
+
+@contextmanager
+def signer(folder: Path, text: str = POLICY) -> Iterator[Path]:
+    """A signer's engine on a socket, served by a thread."""
+    rules = policy.parse(text.encode())
+    clock = VenueClock(rules, lambda: time.time_ns() // 1_000_000, lambda: time.monotonic_ns() // 1_000_000)
+    nonces = Nonces(folder / "nonce")
+    engine = Engine(
+        rules, SigningKey(bytes.fromhex(KEY[2:]), "testnet"), nonces, AuditLog(folder / "audit.jsonl"), clock
+    )
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listening.bind(str(folder / "s"))
+    listening.listen()
+    connections: list[socket.socket] = []
+
+    def serve() -> None:
+        with suppress(OSError):  # hung up below
+            while True:
+                connection, _ = listening.accept()
+                connections.append(connection)
+                while packet := connection.recv(1 << 16):
+                    connection.send(engine.handle(packet, Peer(1, 1)))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield folder / "s"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        for each in [*connections, listening]:
+            each.close()
+        thread.join(5)
+        nonces.close()
+
+
+def play(folder: Path, scene: Callable[[HyperliquidVenue, FakeVenue], Awaitable[None]]) -> None:
+    venue = FakeVenue(ACCOUNT)
+
+    async def run(path: Path) -> None:
+        with SignerClient(path) as client:
+            async with serving(venue):
+                terms = Terms(
+                    venue.url, "devnet", ACCOUNT, ("BTC", "ETH"), leverage=4, history_h=3, weight_per_minute=None,
+                    fills_s=0.5, sending=QUICK,
+                )  # fmt: skip
+                adapter = await HyperliquidVenue.connect(terms, SignerSocket(client))
+                try:
+                    await adapter.open(None)
+                    await scene(adapter, venue)
+                finally:
+                    await adapter.close()
+
+    with signer(folder) as path:
+        asyncio.run(run(path))
+
+
+def test_orders_triggers_and_cancels_pass_through_the_signer_as_the_venue_wants_them(tmp_path: Path) -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue) -> None:
+        rest = replace(
+            BUY, client_id="r", time_in_force=TimeInForce.ALO, limit_price=Decimal(49_000), lots=1_000
+        )
+        told = await adapter.send(OrderPlan(orders=(BUY, rest)))
+        assert [each.status for each in told] == [OrderStatus.FILLED, OrderStatus.RESTING]
+        trigger = Trigger(TriggerKind.STOP, Decimal(45_000))
+        stop = Order("s", "BTC", Side.SELL, 2_000, reduce_only=True, trigger=trigger, purpose=Purpose.STOP)
+        cancel = Cancel(told[1].order_id, "r", "BTC", "moved")
+        told = await adapter.send(OrderPlan((cancel,), (stop,)))
+        assert [each.status for each in told] == [OrderStatus.CANCELED, OrderStatus.WAITING]
+        assert [action["type"] for action in venue.actions] == [
+            "updateLeverage",
+            "order",
+            "order",
+            "cancel",
+            "order",
+        ]
+        state = await adapter.account()
+        assert state.view.lots.tolist() == [2_000, 0]
+        (open_order,) = state.view.open_orders
+        assert open_order.order == stop
+
+    play(tmp_path, scene)
+
+
+def test_an_order_over_the_policys_limit_comes_back_with_its_rule_and_the_others_go(tmp_path: Path) -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue) -> None:
+        first, second = await adapter.send(OrderPlan(orders=(ETHER, BUY)))
+        assert (first.status, second.status) == (OrderStatus.REJECTED, OrderStatus.FILLED)
+        assert "order_usd" in first.reason
+
+    play(tmp_path, scene)
+
+
+def test_a_price_outside_the_band_stops_that_coin_and_no_other(tmp_path: Path) -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue) -> None:
+        venue.marks["ETH"] = Decimal(100)
+        first, second = await adapter.send(OrderPlan(orders=(replace(ETHER, lots=10_000), BUY)))
+        assert (first.status, second.status) == (OrderStatus.REJECTED, OrderStatus.FILLED)
+        assert "band" in first.reason
+
+    play(tmp_path, scene)
+
+
+def test_a_lost_order_is_fenced_by_the_signer_with_the_same_nonce(tmp_path: Path) -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue) -> None:
+        venue.faults["/exchange"].extend(["", "502 before"])
+        (report,) = await adapter.send(OrderPlan(orders=(BUY,)))
+        assert (report.status, report.reason) == (OrderStatus.REJECTED, "voided before it was carried out")
+
+    play(tmp_path, scene)
+
+
+def test_a_signer_that_is_gone_leaves_orders_unsent_and_says_so(tmp_path: Path) -> None:
+    with SignerClient(tmp_path / "nobody") as client, pytest.raises(Unavailable, match="does not answer"):
+        SignerSocket(client).whose()
+
+
+def test_a_signer_for_another_account_is_a_config_error(tmp_path: Path) -> None:
+    async def run(path: Path) -> None:
+        venue = FakeVenue("0x" + "bb" * 20)
+        with SignerClient(path) as client:
+            async with serving(venue):
+                terms = Terms(venue.url, "devnet", venue.account, ("BTC",))
+                with pytest.raises(ConfigError, match="signs for the account"):
+                    await HyperliquidVenue.connect(terms, SignerSocket(client))
+
+    with signer(tmp_path) as path:
+        asyncio.run(run(path))
