@@ -1,0 +1,218 @@
+"""Every word of a config reaches the object that it is about."""
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot import app, settings
+from bot.clock import parse_utc
+from bot.data.generate import generate
+from bot.errors import ConfigError
+from bot.model.account import MarginMode
+from bot.pipeline.mandate import Style
+from bot.pipeline.market import rows_needed
+from bot.sim.coins import MAJORS
+from bot.sim.fees import HYPERLIQUID_PERPS
+
+CONFIG = """
+version = 1
+name = "all of it"
+mode = "backtest"
+
+[data]
+coins = ["BTC", "SOL"]
+missing = "settle"
+max_gap_h = 7
+
+[market]
+coins = ["BTC", "SOL"]
+speed = 7200
+warmup_h = 30
+
+[account]
+equity_usd = 12_345
+leverage = 3
+margin_mode = "isolated"
+
+[exchange]
+fees = { taker_bps = 6.0, maker_bps = 2.0 }
+half_spread_bps = 3.0
+impact_bps = 20.0
+backstop_ratio = 0.5
+funding_cap_per_h = 0.02
+
+[sizing]
+volatility_target = 0.2
+volatility_lookback_h = 72
+position_size = 0.3
+no_trade_band = 0.4
+cooldown_h = 5
+
+[limits]
+max_position_usd = 999
+max_position_share = 0.4
+max_gross_leverage = 1.1
+max_net_leverage = 1.2
+max_open_interest_share = 0.03
+max_volume_share = 0.06
+max_data_age_h = 4
+max_mark_deviation = 0.11
+min_free_margin = 0.25
+min_liquidation_distance = 0.12
+stress_move = 0.13
+stress_loss = 0.6
+max_daily_loss = 0.07
+max_drawdown = 0.31
+min_edge_ratio = 1.5
+
+[execution]
+style = "maker"
+slippage_bps = 40.0
+stop_loss = 0.08
+take_profit = 0.16
+stop_tolerance = 0.2
+
+[[strategies]]
+plugin = "funding_carry"
+name = "carry"
+capital = 0.6
+[strategies.parameters]
+exit_apr = 0.02
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> settings.Settings:
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG)
+    return settings.load(path, (), {})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("market") / "data"
+    generate(folder, [MAJORS["BTC"], MAJORS["SOL"]], 24 * 40, 3, 1_704_067_200_000)
+    return folder
+
+
+def test_the_mandate_says_what_the_config_says(loaded: settings.Settings) -> None:
+    told = app.mandate_of(loaded)
+    (slot,) = told.strategies
+    assert (slot.name, slot.capital, slot.strategy.exit_apr) == ("carry", 0.6, 0.02)  # type: ignore[attr-defined]
+    for section, made in (("sizing", told.sizing), ("limits", told.limits), ("execution", told.execution)):
+        for name, value in getattr(loaded, section).model_dump().items():
+            assert getattr(made, name) == value, f"{section}.{name}"
+    assert told.execution.style is Style.MAKER
+    assert told.execution.taker_fee == 0.0006
+    assert told.execution.half_spread == pytest.approx(0.0003)
+
+
+def test_every_key_of_those_sections_is_set_to_something_else_than_its_default(
+    loaded: settings.Settings,
+) -> None:
+    for section in ("sizing", "limits", "execution", "account", "exchange"):
+        table = getattr(loaded, section)
+        assert set(table.model_fields_set) == set(type(table).model_fields), section
+        same = [
+            key for key, field in type(table).model_fields.items() if getattr(table, key) == field.default
+        ]
+        assert same == [], section
+
+
+def test_no_limit_in_usd_is_an_infinite_one(loaded: settings.Settings) -> None:
+    free = loaded.model_copy(update={"limits": loaded.limits.model_copy(update={"max_position_usd": None})})
+    assert app.mandate_of(free).limits.max_position_usd == float("inf")
+
+
+def test_the_exchange_charges_and_steps_in_as_the_config_says(loaded: settings.Settings) -> None:
+    rules = app.rules_of(loaded)
+    assert [(tier.taker, tier.maker) for tier in rules.fees.tiers] == [(Decimal("0.0006"), Decimal("0.0002"))]
+    assert (rules.backstop_ratio, rules.funding_cap_per_hour) == (Decimal("0.5"), Decimal("0.02"))
+    frictions = app.frictions_of(loaded)
+    assert (frictions.half_spread_bps, frictions.impact_bps) == (3.0, 20.0)
+    named = loaded.model_copy(update={"exchange": settings.ExchangeSettings()})
+    assert app.fees_of(named) is HYPERLIQUID_PERPS
+
+
+def test_a_backtest_is_what_the_config_says(loaded: settings.Settings, data: Path) -> None:
+    test = app.backtest_of(app.with_data(loaded, data, None, None))
+    assert (test.name, test.equity_usd, test.leverage) == ("all of it", Decimal(12_345), 3)
+    assert (test.margin_mode, test.settle_gaps, test.max_gap_h) == (MarginMode.ISOLATED, True, 7)
+    assert test.rules == app.rules_of(loaded)
+    assert test.frictions == app.frictions_of(loaded)
+    assert test.mandate == app.mandate_of(loaded)
+    assert test.panel.instruments == ("BTC", "SOL")
+    assert (test.panel.rows, test.first_row) == (24 * 40, 0)
+    strict = loaded.model_copy(update={"data": settings.DataSettings(folder=data)})
+    assert not app.backtest_of(strict).settle_gaps
+
+
+def test_what_lies_before_the_start_warms_the_signals_up(loaded: settings.Settings, data: Path) -> None:
+    test = app.backtest_of(app.with_data(loaded, data, "2024-01-20", "2024-01-25", ["SOL"]))
+    needed = rows_needed(test.mandate)
+    start_ms = parse_utc("2024-01-20")
+    assert needed > 24
+    assert test.panel.grid.time_ms(test.first_row) == start_ms
+    assert test.first_row == needed
+    assert test.panel.grid.end_ms == parse_utc("2024-01-25")
+    assert test.panel.instruments == ("SOL",)
+    early = app.backtest_of(app.with_data(loaded, data, "2024-01-02", None))
+    assert early.first_row == 23  # there is no more than that
+    with pytest.raises(ConfigError, match="is after the data ends"):
+        app.backtest_of(app.with_data(loaded, data, "2024-02-11", None))
+
+
+def test_a_paper_account_is_what_the_config_says(loaded: settings.Settings) -> None:
+    paper = app.paper_of(loaded)
+    assert paper.bar_s == 0.5
+    assert (paper.name, paper.mandate) == ("all of it", app.mandate_of(loaded))
+    panel = asyncio.run(paper.venue.open(None))
+    assert panel.rows == 30
+    account = asyncio.run(paper.venue.account())
+    assert account.equity_usd == Decimal(12_345)
+    assert account.view.leverage.tolist() == [3.0, 3.0]
+    assert account.view.isolated_usd is not None
+    assert np.array_equal(account.view.isolated_usd, [0.0, 0.0])
+    terms = paper.venue._terms  # type: ignore[attr-defined]
+    assert (terms.rules, terms.frictions, terms.max_gap_h) == (
+        app.rules_of(loaded),
+        app.frictions_of(loaded),
+        7,
+    )
+
+
+def test_a_replay_begins_where_the_config_says(loaded: settings.Settings, data: Path) -> None:
+    market = loaded.market
+    assert market is not None
+    replay = app.with_data(
+        loaded.model_copy(update={"market": market.model_copy(update={"source": "replay"})}), data, None, None
+    )
+    source = app.source_of(replay, 20)
+    assert source.begin(None).grid.end_ms == parse_utc("2024-01-01") + 30 * 3_600_000
+    later = replay.model_copy(
+        update={"market": market.model_copy(update={"source": "replay", "start": "2024-01-20"})}
+    )
+    panel = app.source_of(later, 20).begin(None)
+    assert panel.rows == 20
+    first = app.source_of(later, 20)
+    first.begin(None)
+    assert first.state() == {"time_ms": parse_utc("2024-01-20")}
+
+
+def test_what_a_section_lacks_is_said(loaded: settings.Settings, data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"needs a \[data\] section"):
+        app.backtest_of(loaded.model_copy(update={"data": None}))
+    with pytest.raises(ConfigError, match="names no data folder"):
+        app.backtest_of(loaded)
+    with pytest.raises(ConfigError, match=r"needs a \[market\] section"):
+        app.paper_of(loaded.model_copy(update={"market": None}))
+    market = loaded.market
+    assert market is not None
+    unknown = loaded.model_copy(update={"market": market.model_copy(update={"coins": ("BTC", "SOLL")})})
+    with pytest.raises(ConfigError, match="no coin 'SOLL'; did you mean SOL"):
+        app.paper_of(unknown)
+    assert replace(app.backtest_of(app.with_data(loaded, data, None, None)), first_row=1).first_row == 1
