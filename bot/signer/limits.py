@@ -145,7 +145,8 @@ class Limits:
         seen: set[str] = set()
         for index, order in enumerate(orders):
             reference_e8 = self._check_price(order, now_ms, index)
-            if fresh_cloids and (order.cloid in self.cloids or order.cloid in seen):
+            used_ms = self.cloids.get(order.cloid, -NONCE_LIFE_MS)
+            if fresh_cloids and (used_ms > now_ms - NONCE_LIFE_MS or order.cloid in seen):
                 raise Refusal("cloid_used", None, order.cloid, index)
             seen.add(order.cloid)
             if order.reduce_only:

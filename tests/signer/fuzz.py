@@ -1,0 +1,336 @@
+"""Hostile and honest requests by the million, each answer held against the oracle.
+
+    python -m tests.signer.fuzz --requests 1000000 [--seed 1]
+
+Prints one JSON object; the exit code is 1 where anything was signed that the oracle forbids, refused that it allows,
+or fell over.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+import tomllib
+from copy import deepcopy
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from bot.signer import signing
+from tests.signer.oracle import Oracle
+from tests.signer.support import AGENT, PEER, Desk, changed
+
+FORBIDDEN = (
+    "withdraw3",
+    "usdSend",
+    "approveAgent",
+    "usd_class_transfer",
+    "sign_hash",
+    "vaultTransfer",
+    "twapOrder",
+)
+HOSTILE: tuple[Any, ...] = (
+    *(
+        "1E-400",
+        "1e5",
+        "0x10",
+        "1_000",
+        "１００",
+        "+1",
+        "-1",
+        " 1",
+        "1 ",
+        "1.",
+        ".5",
+        "00.1",
+        "",
+        "NaN",
+        "Infinity",
+    ),
+    *("0", "0.00000001", "0.000000001", "999999999", "1000000000", "999999999.99999999", "50001", "49999"),
+    *(
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        2**53,
+        2**53 + 1,
+        10**400,
+        1.5,
+        [],
+        {},
+        [[]],
+        {"a": 1},
+        "buy",
+        "sell",
+        "X",
+        "Gtc",
+    ),
+    *(
+        "0x",
+        "0x" + "A" * 32,
+        "0x" + "0" * 33,
+        "0x" + "0" * 31 + "\n",
+        "BTC",
+        "DOGE",
+        "btc",
+        "BTC\n",
+        "ETH\x00",
+    ),
+)
+
+
+class Fuzz:
+    """A stream of requests from one seed."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.rng = random.Random(seed)
+        text = changed(lock_on_forbidden=False, denials_per_min=10_000_000, actions_per_day=700)
+        self.desk = Desk(folder, text)
+        self.oracle = Oracle(tomllib.loads(text, parse_float=Decimal))
+        self.mid = {"BTC": Fraction(50_000), "ETH": Fraction(2_000)}
+        self.nonces: list[int] = []
+        self.cloid = 0
+        self.counts = {"signed": 0, "denied": 0, "told": 0, "escapes": 0, "false_denials": 0, "faults": 0}
+
+    def step(self) -> None:
+        """One request, its answer, and the oracle's opinion."""
+        rng, desk = self.rng, self.desk
+        desk.wait(rng.choices((0, 1, 20, 300, 4_000, 61_000, 7_000_000), (30, 30, 30, 10, 2, 0.3, 0.02))[0])
+        packet = self.packet()
+        request = self.oracle.judge(packet, desk.wall_ms)
+        answer = json.loads(desk.engine.handle(packet, PEER))
+        ok = answer.get("ok")
+        if "locked" in answer:
+            self.counts["faults"] += 1
+            desk.engine.locked = None
+        elif ok is None:
+            self.counts["denied"] += 1
+            self.counts["false_denials"] += request is not None
+        elif request is None:
+            self.counts["escapes"] += 1
+        else:
+            nonce = ok.get("nonce")
+            self.counts["told" if nonce is None else "signed"] += 1
+            if nonce is not None:
+                self.counts["escapes"] += not self.right(request, ok)
+                self.nonces = [*self.nonces[-200:], nonce]
+            self.oracle.took(request, nonce)
+
+    def right(self, request: dict[str, Any], ok: dict[str, Any]) -> bool:
+        """What was signed is what was asked for, with a nonce never used and, now and then, a signature that is right."""
+        body = json.loads(ok["body"])
+        action, nonce = body["action"], body["nonce"]
+        if body["vaultAddress"] is not None or nonce != ok["nonce"]:
+            return False
+        if request["do"] == "fence":
+            return bool(action == {"type": "noop"} and nonce == request["nonce"])
+        if nonce in self.oracle.given or (self.nonces and nonce <= max(self.oracle.given)):
+            return False
+        if self.rng.random() < 0.02:
+            hashed = signing.keccak256(signing.action_bytes(action, None, nonce, body["expiresAfter"]))
+            digest, signature = signing.l1_digest(hashed, "testnet"), signing.Signature(**body["signature"])
+            if signing.recover(digest, signature) != AGENT:
+                return False
+        if request["do"] == "order":
+            pairs = zip(request["orders"], action["orders"], strict=True)
+            return action["type"] == "order" and all(self.same(asked, made) for asked, made in pairs)
+        if request["do"] == "modify":
+            both = zip(request["modifies"], action["modifies"], strict=True)
+            return all(a["oid"] == m["oid"] and self.same(a["order"], m["order"]) for a, m in both)
+        expected = {
+            "cancel": "cancel",
+            "cancel_by_cloid": "cancelByCloid",
+            "leverage": "updateLeverage",
+            "isolated_margin": "updateIsolatedMargin",
+            "schedule_cancel": "scheduleCancel",
+        }
+        return bool(action["type"] == expected[request["do"]])
+
+    @staticmethod
+    def same(asked: dict[str, Any], made: dict[str, Any]) -> bool:
+        """An order of the action says what the request's order says."""
+        told = asked["trigger"]
+        kind = (
+            {"limit": {"tif": asked["tif"]}}
+            if told is None
+            else {"isMarket": told["is_market"], "tpsl": told["kind"]}
+        )
+        if told is not None:
+            fires = made["t"]["trigger"].pop("triggerPx")
+            made["t"] = made["t"]["trigger"]
+            if Fraction(fires) != Fraction(told["price"]):
+                return False
+        return (
+            made["a"] == {"BTC": 3, "ETH": 4}[asked["coin"]]
+            and made["b"] is (asked["side"] == "buy")
+            and Fraction(made["p"]) == Fraction(asked["price"])
+            and Fraction(made["s"]) == Fraction(asked["size"])
+            and made["r"] is asked["reduce_only"]
+            and made["c"] == asked["cloid"]
+            and made["t"] == kind
+        )
+
+    def packet(self) -> bytes:
+        """A request as bytes: honest, bent in a place, or torn."""
+        rng = self.rng
+        request = self.honest()
+        if rng.random() < 0.35:
+            for _ in range(rng.randint(1, 2)):
+                self.bend(request)
+        text = json.dumps(request, ensure_ascii=rng.random() < 0.9)
+        if rng.random() < 0.03:
+            place = rng.randrange(len(text))
+            text = rng.choice(
+                (
+                    text[:place],
+                    text[:place] + chr(rng.randrange(128)) + text[place + 1 :],
+                    text.replace('"do"', '"do": "status", "do"', 1),
+                    text.replace('"id"', '"id": 1, "id"', 1),
+                    text + " " * 20_000,
+                    "[" * 5_000,
+                    text.replace("}", ', "x": NaN}', 1),
+                )
+            )
+        return text.encode("utf-8", "surrogatepass")
+
+    def bend(self, request: Any) -> None:
+        """Change one place of a request, anywhere."""
+        rng, here = self.rng, request
+        while True:
+            keys = list(here) if isinstance(here, dict) else list(range(len(here)))
+            if not keys:
+                return
+            key = rng.choice(keys)
+            if isinstance(here[key], dict | list) and here[key] and rng.random() < 0.85:
+                here = here[key]
+                continue
+            kind = rng.random()
+            if kind < 0.15 and isinstance(here, dict):
+                del here[key]
+            elif kind < 0.25 and isinstance(here, dict):
+                here[rng.choice(("x", "nonce", "vaultAddress", "builder", "coin", ""))] = deepcopy(
+                    rng.choice(HOSTILE)
+                )
+            else:
+                here[key] = deepcopy(rng.choice(HOSTILE))
+            return
+
+    def near(self, coin: str, bps: int) -> str:
+        """A price within so many bps of the mid, as text."""
+        price = self.mid[coin] * (10_000 + self.rng.randint(-bps, bps)) / 10_000
+        return f"{float(price):.{self.rng.choice((0, 1, 2))}f}"
+
+    def order(self) -> dict[str, Any]:
+        """An order that may well be right."""
+        rng = self.rng
+        coin, reduce = rng.choice(("BTC", "ETH")), rng.random() < 0.3
+        usd = rng.choice((20, 100, 400, 999, 1_001, 2_499, 2_501))
+        fires = self.near(coin, 300) if reduce and rng.random() < 0.4 else None
+        if rng.random() > 0.05:
+            self.cloid += 1
+        return {
+            "coin": coin,
+            "side": rng.choice(("buy", "sell")),
+            "size": f"{usd / float(self.mid[coin]):.{5 if coin == 'BTC' else 4}f}",
+            "price": self.near(coin, 70),
+            "reduce_only": reduce,
+            "cloid": f"0x{self.cloid:032x}",
+            "tif": None if fires else rng.choice(("Alo", "Gtc", "Ioc")),
+            "trigger": {"kind": rng.choice(("tp", "sl")), "price": fires, "is_market": True}
+            if fires
+            else None,
+        }
+
+    def honest(self) -> dict[str, Any]:
+        """A request of the protocol."""
+        rng, now = self.rng, self.desk.wall_ms
+        kinds = (
+            "prices",
+            "positions",
+            "order",
+            "modify",
+            "cancel",
+            "cancel_by_cloid",
+            "leverage",
+            "isolated_margin",
+        )
+        kind = rng.choices(
+            (*kinds, "schedule_cancel", "fence", "forbidden"), (30, 6, 40, 4, 5, 5, 1, 1, 1, 2, 1)
+        )[0]
+        request: dict[str, Any] = {"id": rng.randrange(10**6), "do": kind}
+        if kind == "prices":
+            for coin, price in self.mid.items():
+                self.mid[coin] = price * (10_000 + rng.randint(-8, 8)) / 10_000
+            return request | {
+                "at_ms": now - rng.randint(0, 50),
+                "prices": {c: self.near(c, 3) for c in self.mid},
+            }
+        if kind == "positions":
+            held = {
+                c: {"size": rng.choice(("0", "0.02", "-0.01")), "buys": "0", "sells": "0"} for c in self.mid
+            }
+            through = max(self.nonces, default=0) - rng.choice((0, 0, 1_000))
+            told = {"positions": held, "open_orders": rng.randint(0, 30), "through_nonce": max(0, through)}
+            return request | told | {"at_ms": now}
+        if kind == "order":
+            grouping = rng.choices(("na", "normalTpsl", "positionTpsl"), (8, 1, 1))[0]
+            orders = [self.order() for _ in range(rng.choice((1, 1, 1, 2, 4)))]
+            return request | {
+                "orders": orders,
+                "grouping": grouping,
+                "expires_in_ms": rng.choice((5_000, 15_000, 9_999)),
+            }
+        if kind == "modify":
+            modifies = [{"oid": rng.choice((7, f"0x{7:032x}")), "order": self.order()}]
+            return request | {"modifies": modifies, "always": rng.random() < 0.5, "expires_in_ms": 6_000}
+        if kind == "cancel":
+            return request | {"cancels": [{"coin": "BTC", "oid": 5}] * rng.randint(1, 33), "fast": False}
+        if kind == "cancel_by_cloid":
+            return request | {
+                "cancels": [{"coin": "ETH", "cloid": f"0x{5:032x}"}] * rng.randint(1, 8),
+                "fast": True,
+            }
+        if kind == "leverage":
+            return request | {"coin": "ETH", "leverage": rng.randint(1, 6), "is_cross": rng.random() < 0.2}
+        if kind == "isolated_margin":
+            return request | {"coin": "BTC", "usd_micro": rng.randint(-400, 400) * 1_000_000}
+        if kind == "schedule_cancel":
+            return request | {"time_ms": rng.choice((None, now + 5_000, now + 4_999, now + 10**8))}
+        if kind == "fence":
+            return request | {"nonce": rng.choice([*self.nonces[-5:], now, 1])}
+        return request | {"do": rng.choice(FORBIDDEN), "amount": "1"}
+
+
+def run(requests: int, seed: int, seconds: float | None = None) -> dict[str, Any]:
+    """So many requests (or as many as fit into the seconds) from a seed; what came of them."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        fuzz = Fuzz(seed, Path(folder))
+        start, done = time.monotonic(), 0
+        while done < requests and (seconds is None or time.monotonic() - start < seconds):
+            for _ in range(min(500, requests - done)):
+                fuzz.step()
+                done += 1
+        wall_s = round(time.monotonic() - start, 1)
+    return {"requests": done, "seed": seed, **fuzz.counts, "wall_s": wall_s}
+
+
+def main() -> None:
+    """The whole run, as a command."""
+    options = argparse.ArgumentParser(description="Fuzz the signer against an oracle of its policy.")
+    options.add_argument("--requests", type=int, default=1_000_000)
+    options.add_argument("--seed", type=int, default=1)
+    chosen = options.parse_args()
+    result = run(chosen.requests, chosen.seed)
+    sys.stdout.write(json.dumps(result) + "\n")
+    sys.exit(bool(result["escapes"] or result["false_denials"] or result["faults"]))
+
+
+if __name__ == "__main__":
+    main()
