@@ -269,7 +269,9 @@ class Channels:
                 kind = subscription["type"]
                 if kind == "trades" and subscription["coin"] in by_coin:
                     connection.send("trades", by_coin[subscription["coin"]])
-                elif (kind == "bbo" and subscription["coin"] in by_coin) or (kind in _STATE and subscription["user"] in touched):
+                elif (kind == "bbo" and subscription["coin"] in by_coin) or (
+                    kind in _STATE and subscription["user"] in touched
+                ):
                     self._state(connection, subscription)
 
     def tick(self, now_s: float) -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 from bot.clock import utc
 from bot.devnet.wire import Fields, Malformed, decode, text
 from bot.errors import Refused
-from bot.model.money import usd
+from bot.model.money import MICRO_USD, usd
 
 if TYPE_CHECKING:
     from bot.devnet.server import Server
@@ -64,7 +64,7 @@ def faucet(server: Server, body: dict[str, Any]) -> Any:
         amount = Decimal(str(given))
     except InvalidOperation:
         raise Refused(f"usdc must be a number, found {given!r}") from None
-    if isinstance(given, bool) or not amount.is_finite() or not 0 < usd(amount) <= LARGEST_GIFT_USD:
+    if isinstance(given, bool) or not amount.is_finite() or not MICRO_USD <= amount <= LARGEST_GIFT_USD:
         raise Refused(f"usdc must be above 0 and at most {LARGEST_GIFT_USD}, found {given!r}")
     server.world.catch_up()
     server.world.fund(user, usd(amount))

@@ -39,7 +39,7 @@ class Exchange:
             raise Malformed
         try:
             if kind in USER_SIGNED:
-                user = self._user_signed(kind, action, nonce, signature, expires)
+                user = self._user_signed(action, nonce, signature, expires)
             else:
                 user = self._l1(action, nonce, signature, vault, expires)
             data = self.actions[kind](self, user, action)
@@ -81,7 +81,7 @@ class Exchange:
         return user
 
     def _user_signed(
-        self, kind: str, action: Fields, nonce: int, signature: tuple[int, int, int], expires: int | None
+        self, action: Fields, nonce: int, signature: tuple[int, int, int], expires: int | None
     ) -> str:
         if expires is not None:
             raise Refused("Action does not support expires_after")

@@ -69,7 +69,9 @@ def _report(world: World, user: str, report: OrderReport) -> None:
     if not order.is_position_tpsl:
         order.remaining = order.size - report.filled_lots * size
     status, fired = status_of(report), order.trigger_price is not None and not order.triggered
-    if fired and status not in {"open"} and report.reason in {"", "iocCancelRejected"}:
+    if status == "reduceOnlyCanceled" and _fired_before(world, order):
+        status = "siblingFilledCanceled"
+    if fired and status != "open" and report.reason in {"", "iocCancelRejected"}:
         order.triggered = True
         set_status(world, order, "triggered", report.time_ms)
     if report.status is OrderStatus.WAITING or order.status != status or report.filled_lots:
@@ -81,12 +83,15 @@ def _report(world: World, user: str, report: OrderReport) -> None:
     elif not order.is_open:
         if status == "marginCanceled" and report.filled_lots:
             _activate_children(world, order, report.time_ms)
-        for child in order.children:
-            if child.is_open and child.order_id in world.dormant:
-                del world.dormant[child.order_id]
-                set_status(world, child, "canceled", report.time_ms)
+        _drop_children(world, order, report.time_ms)
         if report.status is OrderStatus.CANCELED and status not in {"canceled", "iocCancelRejected"}:
             world.emit("userEvents", user, {"nonUserCancel": [{"coin": order.coin, "oid": order.order_id}]})
+
+
+def _fired_before(world: World, order: WireOrder) -> bool:
+    """Whether one of the order's siblings has left the book, which is what made this one pointless."""
+    still_there = world.exchange.open_ids(order.user)
+    return any(each not in still_there and each not in world.dormant for each in order.siblings)
 
 
 def status_of(report: OrderReport) -> str:
@@ -109,6 +114,13 @@ def set_status(world: World, order: WireOrder, status: str, time_ms: int) -> Non
     world.emit("orderUpdates", order.user, update)
     world.emit("userHistoricalOrders", order.user, row)
     world.touched.add(order.user)
+
+
+def _drop_children(world: World, parent: WireOrder, time_ms: int) -> None:
+    for child in parent.children:
+        if child.is_open and child.order_id in world.dormant:
+            del world.dormant[child.order_id]
+            set_status(world, child, "canceled", time_ms)
 
 
 def _activate_children(world: World, parent: WireOrder, time_ms: int) -> None:

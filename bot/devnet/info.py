@@ -25,6 +25,7 @@ def main_dex(fields: Fields) -> None:
 
 
 def meta(world: World, fields: Fields) -> Any:
+    """The universe and its margin tables."""
     main_dex(fields)
     return world.meta
 
@@ -97,6 +98,7 @@ def levels(world: World, name: str, most: int = SHOWN_LEVELS) -> tuple[list[Json
 
 
 def l2_book(world: World, fields: Fields) -> Any:
+    """A book as `l2Book` asks for it."""
     coin, figures = fields.string("coin"), fields.optional_integer("nSigFigs")
     mantissa = fields.optional_integer("mantissa")
     if figures is not None and not 2 <= figures <= 5:
@@ -145,11 +147,13 @@ def mids(world: World) -> dict[str, str]:
 
 
 def all_mids(world: World, fields: Fields) -> Any:
+    """Middle of every book."""
     main_dex(fields)
     return mids(world)
 
 
 def meta_and_contexts(world: World, fields: Fields) -> Any:
+    """The universe, and the contexts in its order."""
     main_dex(fields)
     return [world.meta, contexts(world)]
 
@@ -172,6 +176,7 @@ def spot_contexts(world: World) -> list[Json]:
 
 
 def candle_snapshot(world: World, fields: Fields) -> Any:
+    """Candles of one coin and interval."""
     req = fields.inner("req")
     coin, interval, start_ms = req.string("coin"), req.string("interval"), req.integer("startTime")
     end_ms = req.optional_integer("endTime")
@@ -183,12 +188,13 @@ def candle_snapshot(world: World, fields: Fields) -> Any:
 
 
 def funding_history(world: World, fields: Fields) -> Any:
+    """Settled rates of one coin, oldest first."""
     coin, start_ms = fields.string("coin"), fields.integer("startTime")
     end_ms = fields.optional_integer("endTime")
     if coin not in world.instruments:
         return None
     i, market = world.column[coin], world.market
-    rows = []
+    rows: list[Json] = []
     last = min(world.now_ms, end_ms if end_ms is not None else world.now_ms)
     hour = max(0, -((market.first_ms - start_ms) // HOUR_MS) - 1) if start_ms > market.first_ms else 0
     while len(rows) < MOST_ROWS:
@@ -210,6 +216,7 @@ def funding_history(world: World, fields: Fields) -> Any:
 
 
 def predicted_fundings(world: World, fields: Fields) -> Any:  # noqa: ARG001
+    """What the running hour would settle at; nothing is known of other venues."""
     next_ms = (world.now_ms // HOUR_MS + 1) * HOUR_MS
     return [
         [
@@ -232,19 +239,23 @@ def predicted_fundings(world: World, fields: Fields) -> Any:  # noqa: ARG001
 
 
 def recent_trades(world: World, fields: Fields) -> Any:
+    """The tape, newest first."""
     tape = world.tape.get(fields.string("coin"))
     return None if tape is None else list(tape)[:-101:-1]
 
 
 def margin_table(world: World, fields: Fields) -> Any:
+    """One margin table."""
     return universe.margin_table(world.meta, fields.integer("id"))
 
 
 def max_market_order_notionals(world: World, fields: Fields) -> Any:  # noqa: ARG001
+    """Largest market order by maximum leverage."""
     return [[3, "500000.0"], [10, "2000000.0"], [20, "5000000.0"], [25, "30000000.0"]]
 
 
 def exchange_status(world: World, fields: Fields) -> Any:  # noqa: ARG001
+    """The exchange's clock."""
     return {"time": world.now_ms, "specialStatuses": None}
 
 

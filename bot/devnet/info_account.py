@@ -10,7 +10,7 @@ from bot.devnet.exchange_actions import Exchange
 from bot.devnet.info import context, main_dex
 from bot.devnet.orders import leverage_value
 from bot.devnet.records import Json, UserRecords
-from bot.devnet.wire import CLOID, Fields, Malformed, cut, text
+from bot.devnet.wire import CLOID, Fields, Malformed, ServerFault, cut, text
 from bot.devnet.world import DAY_MS, World
 from bot.model.account import Account, MarginMode, Position
 from bot.model.margin import initial_margin
@@ -22,6 +22,7 @@ EMPTY: Final = Account()
 
 
 def account(world: World, user: str) -> Account:
+    """The exchange's books of a user, empty ones if it has none."""
     return world.exchange.accounts.get(user, EMPTY)
 
 
@@ -105,10 +106,12 @@ def frontend_open_orders(world: World, user: str) -> list[Json]:
 
 
 def known(world: World, user: str) -> UserRecords:
+    """What is remembered of a user, nothing if it is unknown."""
     return world.users.get(user) or UserRecords()
 
 
 def order_status(world: World, user: str, order_id: int | str) -> Json:
+    """One order by either id."""
     order = known(world, user).find(order_id)
     if order is None:
         return {"status": "unknownOid"}
@@ -140,6 +143,7 @@ def active_asset_data(world: World, user: str, coin: str) -> Json:
 
 
 def user_fees(world: World, user: str) -> Json:
+    """Rates by volume, with the days that made them."""
     schedule = world.exchange.rules.fees
     volume = world.exchange.volume_14d_usd(user, world.now_ms) if world.exists(user) else ZERO
     taker, maker = schedule.rate(False, volume), schedule.rate(True, volume)
@@ -185,6 +189,7 @@ def user_fees(world: World, user: str) -> Json:
 
 
 def user_role(door: Exchange, user: str) -> Json:
+    """Whether an address is a user, an agent, a sub-account or nothing."""
     agent = door.identities.agent(user, door.world.now_ms)
     if agent is not None:
         return {"role": "agent", "data": {"user": agent.master}}
@@ -195,6 +200,7 @@ def user_role(door: Exchange, user: str) -> Json:
 
 
 def extra_agents(door: Exchange, user: str) -> list[Json]:
+    """The named agents."""
     agents = door.identities.agents_of(user, door.world.now_ms)
     return [
         {"name": agent.name, "address": address, "validUntil": agent.valid_until_ms}
@@ -204,6 +210,7 @@ def extra_agents(door: Exchange, user: str) -> list[Json]:
 
 
 def sub_accounts(door: Exchange, user: str) -> list[Json] | None:
+    """Sub-accounts with their states; None without any."""
     rows = [
         {
             "name": sub.name,
@@ -223,8 +230,9 @@ def spot_state() -> Json:
 
 
 def portfolio(world: World, user: str) -> list[Any]:
+    """Hourly account values and profits over four spans, the perpetuals' ones being the same."""
     records = known(world, user)
-    rows = []
+    rows: list[list[Any]] = []
     for name, days in (("day", 1), ("week", 7), ("month", 30), ("allTime", 100_000)):
         since = world.now_ms - days * DAY_MS
         points = [point for point in records.equity if point[0] >= since]
@@ -241,10 +249,11 @@ def portfolio(world: World, user: str) -> list[Any]:
                 },
             ]
         )
-    return rows + [["perp" + name[0].upper() + name[1:], row] for name, row in rows]
+    return rows + [["perp" + str(name)[0].upper() + str(name)[1:], row] for name, row in rows]
 
 
 def web_data(door: Exchange, user: str) -> Json:
+    """What the venue's own page shows of a user, in one object."""
     world = door.world
     agents = door.identities.agents_of(user, world.now_ms)
     unnamed = next(((a, agent) for a, agent in agents.items() if not agent.name), None)
@@ -268,7 +277,11 @@ def web_data(door: Exchange, user: str) -> Json:
 
 
 def _between(rows: list[Json], fields: Fields) -> list[Json]:
-    start_ms, end_ms = fields.integer("startTime"), fields.optional_integer("endTime")
+    start_ms, end_ms = fields.optional_integer("startTime"), fields.optional_integer("endTime")
+    if start_ms is None:
+        if end_ms is not None:
+            raise ServerFault
+        start_ms = 0
     return [row for row in rows if start_ms <= row["time"] and (end_ms is None or row["time"] <= end_ms)]
 
 

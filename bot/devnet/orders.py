@@ -191,9 +191,9 @@ def _place_one(
     if not error and ask.size == 0 and not whole:
         error = "Order has zero size."
     records = world.records(user)
-    if not error and (ask.reduce_only or ask.trigger_price is not None):
-        if len(world.exchange.open_ids(user)) >= MOST_OPEN_ORDERS:
-            error = "Too many open orders."
+    late = ask.reduce_only or ask.trigger_price is not None
+    if not error and late and len(world.exchange.open_ids(user)) >= MOST_OPEN_ORDERS:
+        error = "Too many open orders."
     if not error:
         error = _too_large(world, ask)
     if error:

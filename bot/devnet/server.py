@@ -17,7 +17,7 @@ from bot.devnet.faults import Faults
 from bot.devnet.info import MARKET
 from bot.devnet.info_account import ACCOUNT
 from bot.devnet.limits import RateLimits, info_weight
-from bot.devnet.wire import CANNOT_READ, Fields, Malformed, decode
+from bot.devnet.wire import CANNOT_READ, Fields, Malformed, ServerFault, decode
 from bot.devnet.world import World
 
 TICK_S: Final = 0.25
@@ -118,6 +118,8 @@ class Server:
             answer = self.exchange(asked) if is_action else self.info(asked)
         except Malformed:
             return web.Response(status=422, text=CANNOT_READ)
+        except ServerFault:
+            return _json(_NULL, 500)
         if self.limits is not None:
             self.limits.charge(request.remote or "", info_weight(asked, answer))
         if harmed and faults.strikes("lost_reply"):
@@ -183,7 +185,7 @@ class Server:
                 answer = self.exchange(payload)
             else:
                 raise Malformed
-        except Malformed:
+        except (Malformed, ServerFault):
             kind, answer = "error", f"422 Unprocessable Entity: {CANNOT_READ}"
         connection.send("post", {"id": number, "response": {"type": kind, "payload": answer}})
 

@@ -28,8 +28,10 @@ USER_SIGNED: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = {
         (
             "sendAsset",
             "SendAsset",
-            "string destination,string sourceDex,string destinationDex,string token,string amount,"
-            "string fromSubAccount,uint64 nonce",
+            (
+                "string destination,string sourceDex,string destinationDex,string token,string amount,"
+                "string fromSubAccount,uint64 nonce"
+            ),
         ),
         ("approveAgent", "ApproveAgent", "address agentAddress,string agentName,uint64 nonce"),
         ("approveBuilderFee", "ApproveBuilderFee", "string maxFeeRate,address builder,uint64 nonce"),

@@ -47,8 +47,9 @@ class Options:
 def build(options: Options) -> Server:
     """A devnet that does not listen yet. Raises ConfigError or DataError on options that can't be."""
     market, start_ms = _market(options)
-    world = World(market, start_ms, options.seed, flow=options.flow)
-    world.set_speed(options.speed, paused=options.paused)
+    world = World(
+        market, start_ms, options.seed, flow=options.flow, speed=options.speed, paused=options.paused
+    )
     world.due.append(lambda: account_actions.cancel_scheduled(world))
     server = Server(world, mainnet=options.mainnet_signatures, rate_limits=options.rate_limits)
     for number in range(options.funded):

@@ -66,6 +66,10 @@ def decode(body: bytes | str) -> dict[str, Any]:
     return value
 
 
+class ServerFault(Exception):
+    """What the venue itself trips over: HTTP 500 with `null`."""
+
+
 class Fields:
     """An object of a request, read field by field; whatever is missing or of another type is Malformed."""
 

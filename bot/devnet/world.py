@@ -32,7 +32,16 @@ Listener = Callable[[str, str, Any], None]
 class World:
     """Everything behind the wire. Not safe for threads: the server's loop is the only caller."""
 
-    def __init__(self, market: Market, start_ms: int, seed: int, *, flow: bool = True) -> None:
+    def __init__(
+        self,
+        market: Market,
+        start_ms: int,
+        seed: int,
+        *,
+        flow: bool = True,
+        speed: float = 1.0,
+        paused: bool = False,
+    ) -> None:
         self.market = market
         self.instruments = {each.name: each for each in market.instruments}
         self.names = [each.name for each in market.instruments]
@@ -41,7 +50,7 @@ class World:
         self.meta = universe.meta(market.instruments)
         self.spot_meta = universe.spot_meta(self.names)
         self.spot_pairs = universe.spot_pairs(self.names)
-        self.speed, self.paused = 1.0, False
+        self.speed, self.paused = speed, paused
         self.now_ms = start_ms
         self.users: dict[str, UserRecords] = {}
         self.dormant: dict[int, Order] = {}  # children that wait for their parent to fill
