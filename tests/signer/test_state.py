@@ -6,11 +6,12 @@ import random
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from bot.signer import audit
+from bot.signer import audit, signing
 from bot.signer.nonces import Nonces
 from bot.signer.policy import SignerConfigError
 from bot.signer.requests import Refusal
@@ -38,14 +39,13 @@ def test_nonces_never_come_twice_whenever_the_program_is_killed(tmp_path: Path) 
             [sys.executable, "-c", GIVING, str(tmp_path / "nonce"), start], stdout=subprocess.PIPE, text=True
         ) as giving:
             assert giving.stdout is not None
-            for _ in range(rng.randint(1, 400)):
-                given.append(int(giving.stdout.readline()))
+            given += [int(giving.stdout.readline()) for _ in range(rng.randint(1, 400))]
             giving.send_signal(signal.SIGKILL)
             given += [
                 int(line) for line in giving.stdout.read().splitlines(keepends=True) if line.endswith("\n")
             ]
 
-    assert all(later > earlier for earlier, later in zip(given, given[1:], strict=False))
+    assert all(later > earlier for earlier, later in pairwise(given))
 
 
 def test_a_nonce_is_durable_before_it_is_given_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +118,9 @@ def test_a_kill_between_two_steps_costs_a_nonce_and_never_a_rule(
     """A child does one step and dies as by kill -9; then the signer starts on what it left."""
     desk = Desk(tmp_path, changed(turnover_usd_per_day=2500))
     desk.ready()
+    first, second = order(size="0.05"), order(size="0.05")
     child = os.fork()
-    if child == 0:  # pragma: no cover - the child only dies
-        import bot.signer.engine as module
+    if child == 0:
 
         def die(*_: object) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -128,20 +128,16 @@ def test_a_kill_between_two_steps_costs_a_nonce_and_never_a_rule(
         if step == "nonce":
             monkeypatch.setattr(desk.audit, "append", die)
         elif step == "audit":
-            monkeypatch.setattr(
-                module.SigningKey if hasattr(module, "SigningKey") else module.signing.SigningKey,
-                "sign_l1",
-                die,
-            )
+            monkeypatch.setattr(signing.SigningKey, "sign_l1", die)
         else:
-            monkeypatch.setattr(module.signing, "body", die)
-        desk.order(order(size="0.05"))
+            monkeypatch.setattr(signing, "body", die)
+        desk.order(first)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status)
     desk.again()
     desk.ready()
-    answer = desk.ask("order", orders=[order(size="0.05")], grouping="na", expires_in_ms=9_000)
+    answer = desk.ask("order", orders=[second], grouping="na", expires_in_ms=9_000)
 
     if step == "nonce":  # nothing was written down, so nothing can have been signed
         assert answer["ok"]["nonce"] > START_MS
