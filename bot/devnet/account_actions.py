@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bot.devnet import orders
+from bot.devnet.exchange_actions import Exchange
 from bot.devnet.wire import NUMBER, Fields, Malformed, text
 from bot.devnet.world import DAY_MS, World
 from bot.errors import Refused
 from bot.model.account import MarginMode
 from bot.model.money import MICRO_USD, ZERO
 
-if TYPE_CHECKING:
-    from bot.devnet.exchange_actions import Exchange
-
 WITHDRAWAL_FEE_USD: Final = Decimal(1)
 VOLUME_FOR_SCHEDULED_CANCELS_USD: Final = 1_000_000
 MOST_SCHEDULED_CANCELS_A_DAY: Final = 10
 SHORTEST_TWAP_MINUTES, LONGEST_TWAP_MINUTES = 5, 10_080
 LEAST_TWAP_USD: Final = 100
-
-MASTER_ONLY: Final = frozenset(
-    {"createSubAccount", "subAccountModify", "subAccountTransfer", "setReferrer", "agentSetAbstraction"}
-)
 
 
 def _coin(world: World, action: Fields) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
 from bot.clock import utc
+from bot.devnet.server import Server
 from bot.devnet.wire import Fields, Malformed, decode, text
 from bot.errors import Refused
 from bot.model.money import MICRO_USD, usd
-
-if TYPE_CHECKING:
-    from bot.devnet.server import Server
 
 LARGEST_GIFT_USD: Final = Decimal(10) ** 12
 FASTEST: Final = 100_000

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bot.devnet import account_actions, orders
+from bot.devnet import orders
 from bot.devnet.identity import Identities
 from bot.devnet.records import Json
 from bot.devnet.signatures import USER_SIGNED, BadSignature, l1_signer, user_signer
@@ -16,16 +16,19 @@ from bot.errors import Refused
 
 Action = Callable[["Exchange", str, Fields], Any]
 
+MASTER_ONLY: Final = frozenset(
+    {"createSubAccount", "subAccountModify", "subAccountTransfer", "setReferrer", "agentSetAbstraction"}
+)
+
 
 class Exchange:
     """The door to the world for signed requests of one network."""
 
-    def __init__(self, world: World, *, mainnet: bool) -> None:
+    def __init__(self, world: World, others: Mapping[str, Action], *, mainnet: bool) -> None:
         self.world = world
         self.mainnet = mainnet
         self.identities = Identities()
-        self.identity_of: dict[str, str] = {}
-        self.actions: dict[str, Action] = {**_ORDERS, **account_actions.ACTIONS}
+        self.actions: dict[str, Action] = {**_ORDERS, **others}
 
     def answer(self, body: Mapping[str, Any]) -> Json:
         """The reply to a request. Raises Malformed if it isn't one."""
@@ -74,7 +77,7 @@ class Exchange:
             sub = self.identities.sub_accounts.get(vault)
             if vault != master and (sub is None or sub.master != master):
                 raise Refused(f"Vault not registered: {vault}")
-            if action.of["type"] in account_actions.MASTER_ONLY:
+            if action.of["type"] in MASTER_ONLY:
                 raise Refused("Vault may not perform this action.")
             user = vault
         self.world.records(user).requests += _weight(action)

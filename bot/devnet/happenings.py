@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bot.clock import utc
-from bot.devnet.records import NO_HASH, Json, WireOrder, fake_hash
+from bot.devnet.records import NO_HASH, STREET, Json, WireOrder, fake_hash, trade_id
 from bot.devnet.wire import text
+from bot.devnet.world import World
 from bot.model.account import MarginMode
 from bot.model.money import ZERO, usd_down
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus, Purpose, Side
-
-if TYPE_CHECKING:
-    from bot.devnet.world import World
-
-STREET: Final = "0x" + "57" * 20
-"""Who is on the other side of a trade with the outside market."""
 
 _REJECTIONS: Final = (
     ("Price must be divisible", "tickRejected"),
@@ -73,9 +68,9 @@ def _report(world: World, user: str, report: OrderReport) -> None:
         status = "siblingFilledCanceled"
     if fired and status != "open" and report.reason in {"", "iocCancelRejected"}:
         order.triggered = True
-        set_status(world, order, "triggered", report.time_ms)
+        world.set_status(order, "triggered", report.time_ms)
     if report.status is OrderStatus.WAITING or order.status != status or report.filled_lots:
-        set_status(world, order, status, report.time_ms)
+        world.set_status(order, status, report.time_ms)
     if status == "filled":
         _activate_children(world, order, report.time_ms)
         for sibling in order.siblings:
@@ -105,22 +100,11 @@ def status_of(report: OrderReport) -> str:
     return next((status for start, status in _REJECTIONS if report.reason.startswith(start)), "rejected")
 
 
-def set_status(world: World, order: WireOrder, status: str, time_ms: int) -> None:
-    """Give an order a status, remember it, and tell its owner."""
-    order.status, order.status_ms = status, time_ms
-    row = order.status_row()
-    world.records(order.user).order_history.append(row)
-    update = {"order": order.basic(), "status": status, "statusTimestamp": time_ms}
-    world.emit("orderUpdates", order.user, update)
-    world.emit("userHistoricalOrders", order.user, row)
-    world.touched.add(order.user)
-
-
 def _drop_children(world: World, parent: WireOrder, time_ms: int) -> None:
     for child in parent.children:
         if child.is_open and child.order_id in world.dormant:
             del world.dormant[child.order_id]
-            set_status(world, child, "canceled", time_ms)
+            world.set_status(child, "canceled", time_ms)
 
 
 def _activate_children(world: World, parent: WireOrder, time_ms: int) -> None:
@@ -169,11 +153,6 @@ def _fill(world: World, user: str, fill: Fill, started: int) -> None:
     world.touched.add(user)
     world.emit("userFills", user, row)
     world.emit("userEvents", user, {"fills": [row]})
-
-
-def trade_id(number: int) -> int:
-    """Fifty bits that look like nothing, as the venue's are."""
-    return int(fake_hash("trade", number)[2:14], 16)
 
 
 def _direction(world: World, user: str, fill: Fill, started: int, after: int) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from bot.devnet import happenings
 from bot.devnet.records import Json, WireOrder
 from bot.devnet.wire import CLOID, Fields, Malformed, cut, text
 from bot.devnet.world import World
@@ -216,7 +215,7 @@ def _place_one(
         return {"error": f"{_reason(report, bid_ask)} asset={ask.asset}"}
     for child in order.children:
         if child.status == "open":
-            happenings.set_status(world, child, "open", world.now_ms)
+            world.set_status(child, "open", world.now_ms)
     return _placed(world, order, report)
 
 

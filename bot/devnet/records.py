@@ -11,6 +11,9 @@ from typing import Any
 from bot.devnet.wire import text
 from bot.model.money import ZERO
 
+STREET = "0x" + "57" * 20
+"""Who is on the other side of a trade with the outside market."""
+
 NO_HASH = "0x" + "0" * 64
 MOST_FILLS, MOST_ORDERS = 10_000, 4000
 Json = dict[str, Any]
@@ -19,6 +22,11 @@ Json = dict[str, Any]
 def fake_hash(*parts: object) -> str:
     """A transaction hash for something that was never on a chain."""
     return "0x" + hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def trade_id(number: int) -> int:
+    """Fifty bits or so that look like nothing, as the venue's are."""
+    return int(fake_hash("trade", number)[2:14], 16)
 
 
 @dataclass(slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 from aiohttp import WSMsgType, web
 
-from bot.devnet import controls
+from bot.devnet.account_actions import ACTIONS
 from bot.devnet.channels import Channels, Connection
 from bot.devnet.exchange_actions import Exchange
 from bot.devnet.faults import Faults
@@ -31,12 +32,13 @@ class Server:
 
     def __init__(self, world: World, *, mainnet: bool = False, rate_limits: bool = False) -> None:
         self.world = world
-        self.door = Exchange(world, mainnet=mainnet)
+        self.door = Exchange(world, ACTIONS, mainnet=mainnet)
         self.faults = Faults()
         self.channels = Channels(self.door, self.faults)
         self.limits = RateLimits() if rate_limits else None
         self.funded: list[dict[str, str]] = []
         self.url = ""
+        self.more_routes: list[Callable[[web.Application, Server], None]] = []
         self._runner: web.AppRunner | None = None
         self._ticking: asyncio.Task[None] | None = None
 
@@ -46,7 +48,8 @@ class Server:
         app.router.add_post("/info", self._info)
         app.router.add_post("/exchange", self._exchange)
         app.router.add_get("/ws", self._socket)
-        controls.add_routes(app, self)
+        for add in self.more_routes:
+            add(app, self)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)

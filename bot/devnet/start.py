@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from coincurve import PrivateKey
 
-from bot.devnet import account_actions, universe
+from bot.devnet import account_actions, controls, happenings, universe
 from bot.devnet.market import Market, replayed_bars, synthetic_bars
 from bot.devnet.server import Server
 from bot.devnet.signatures import address_of, keccak256
@@ -48,10 +48,17 @@ def build(options: Options) -> Server:
     """A devnet that does not listen yet. Raises ConfigError or DataError on options that can't be."""
     market, start_ms = _market(options)
     world = World(
-        market, start_ms, options.seed, flow=options.flow, speed=options.speed, paused=options.paused
+        market,
+        start_ms,
+        options.seed,
+        happenings.tell,
+        flow=options.flow,
+        speed=options.speed,
+        paused=options.paused,
     )
     world.due.append(lambda: account_actions.cancel_scheduled(world))
     server = Server(world, mainnet=options.mainnet_signatures, rate_limits=options.rate_limits)
+    server.more_routes.append(controls.add_routes)
     for number in range(options.funded):
         key = PrivateKey(keccak256(f"hedgerow devnet test key {options.seed} {number}".encode()))
         address = address_of(key.public_key)

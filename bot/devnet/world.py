@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from bot.devnet import happenings, universe
-from bot.devnet.happenings import STREET
+from bot.devnet import universe
 from bot.devnet.market import Market, Moment
-from bot.devnet.records import Json, UserRecords, fake_hash
+from bot.devnet.records import STREET, Json, UserRecords, WireOrder, fake_hash, trade_id
 from bot.devnet.wire import text
 from bot.errors import Refused
 from bot.model.order import Order, Side
@@ -37,6 +36,7 @@ class World:
         market: Market,
         start_ms: int,
         seed: int,
+        tell: Callable[[World], None],
         *,
         flow: bool = True,
         speed: float = 1.0,
@@ -47,6 +47,7 @@ class World:
         self.names = [each.name for each in market.instruments]
         self.column = {name: i for i, name in enumerate(self.names)}
         self.exchange = Exchange(market.instruments)
+        self._tell = tell
         self.meta = universe.meta(market.instruments)
         self.spot_meta = universe.spot_meta(self.names)
         self.spot_pairs = universe.spot_pairs(self.names)
@@ -162,7 +163,7 @@ class World:
             self.pump()
             return
         self.street_trades += 1
-        number = happenings.trade_id(-self.street_trades)
+        number = trade_id(-self.street_trades)
         self.print_trade(name, side, price, lots, self.now_ms, number, [STREET, STREET])
 
     def print_trade(
@@ -207,6 +208,16 @@ class World:
         self.touched.add(user)
         self.emit("userNonFundingLedgerUpdates", user, row)
 
+    def set_status(self, order: WireOrder, status: str, time_ms: int) -> None:
+        """Give an order a status, remember it, and tell its owner."""
+        order.status, order.status_ms = status, time_ms
+        row = order.status_row()
+        self.records(order.user).order_history.append(row)
+        update = {"order": order.basic(), "status": status, "statusTimestamp": time_ms}
+        self.emit("orderUpdates", order.user, update)
+        self.emit("userHistoricalOrders", order.user, row)
+        self.touched.add(order.user)
+
     def cancel_quietly(self, user: str, order_id: int, reason: str) -> None:
         """Cancel what may be gone already."""
         order = self.records(user).orders.get(order_id)
@@ -214,7 +225,7 @@ class World:
             return
         if order_id in self.dormant:
             del self.dormant[order_id]
-            happenings.set_status(self, order, reason, self.now_ms)
+            self.set_status(order, reason, self.now_ms)
             return
         try:
             self.exchange.cancel(user, order_id, self.now_ms, reason)
@@ -223,7 +234,7 @@ class World:
 
     def pump(self) -> None:
         """Tell what the exchange did."""
-        happenings.tell(self)
+        self._tell(self)
 
     def emit(self, channel: str, subject: str, data: Any) -> None:
         for listener in self.listeners:
