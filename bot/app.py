@@ -8,6 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from bot import plugins
 from bot.clock import HOUR_MS, utc
 from bot.data.store import History, Query, load
@@ -170,6 +172,7 @@ def paper_of(settings: Settings, folder: Path | None = None) -> Paper:
 
 def source_of(settings: Settings, tail_rows: int) -> Source:
     """The market of a paper run: made up from a seed, or a recording played back."""
+    from bot.research.backtest import refuse_gaps
     from bot.research.markets import START_MS
     from bot.sim.coins import MAJORS
     from bot.venues.sources import ReplaySource, SyntheticSource
@@ -191,6 +194,8 @@ def source_of(settings: Settings, tail_rows: int) -> Source:
     if market.start is not None:
         data = data.model_copy(update={"start": market.start})
     history, first_row = history_of(data, tail_rows)
+    if data.missing == "refuse":
+        refuse_gaps(history.panel)
     if data.start is None:
         first_row = min(market.warmup_h, history.panel.rows - 1)
     named: dict[str, Any] = data.model_dump(mode="json", include={"table", "prices", "funding"})
@@ -210,7 +215,13 @@ def with_data(
     if not told:
         return settings
     before = {} if settings.data is None else settings.data.model_dump()
-    return settings.model_copy(update={"data": DataSettings(**{**before, **told})})
+    try:
+        data = DataSettings(**{**before, **told})
+    except ValidationError as error:
+        found = error.errors()[0]
+        where = ".".join(str(part) for part in ("data", *found["loc"]))
+        raise ConfigError(f"{where}: {found['msg'].removeprefix('Value error, ')}") from None
+    return settings.model_copy(update={"data": data})
 
 
 def _or_infinite(value: Decimal | None) -> float:

@@ -219,7 +219,7 @@ class LimitSettings(Section):
     stress_loss: Share = Field(0.5, description="largest loss in the stress, share of equity")
     max_daily_loss: Share = Field(0.05, description="loss in a UTC day that stops new risk, share of equity")
     max_drawdown: Share = Field(
-        0.25, description="fall from the high-water mark that stops new risk, share of it"
+        0.25, description="fall from the high-water mark that closes everything for good, share of it"
     )
     min_edge_ratio: float = Field(
         0.0, ge=0, le=100, description="expected gain over the fees it costs, below which nothing is opened"
@@ -233,7 +233,7 @@ class ExecutionSettings(Section):
         "taker", description="taker: immediate or cancel; maker: post only"
     )
     slippage_bps: float = Field(
-        50.0, ge=0, le=1000, description="furthest a taker order may go from mid, bps"
+        50.0, ge=0, le=1000, description="furthest a taker order may go from mark, bps"
     )
     stop_loss: Maybe[Share] = Field(
         None, description="adverse price move at which a resting stop closes, a fraction; none = off"

@@ -77,7 +77,7 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     cls=LazyGroup,
     lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Example:  hedgerow backtest config/backtest.toml --data DIR",
+    epilog="Example:  hedgerow backtest config/backtest-carry.toml --data DIR",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(

@@ -90,8 +90,8 @@ def _scan(
         return scan_folder(folder, table, prices, at_ms, coins)
     loaded = settings.load(config_file, overrides)
     recorded = loaded.data is not None and (loaded.market is None or loaded.market.source == "replay")
-    if folder is None and recorded and loaded.data is not None:
-        folder = loaded.data.folder
+    if recorded and loaded.data is not None:
+        folder = folder or loaded.data.folder
         table, prices = table or loaded.data.table, prices or _prices(loaded.data)
         coins, at_ms = coins or loaded.data.coins, at_ms if at_ms is not None else loaded.data.end_ms
     if folder is not None:

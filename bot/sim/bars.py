@@ -11,6 +11,9 @@ from bot.model.funding import CAP_PER_H
 from bot.model.panel import FloatArray, Panel
 
 BPS = 1e-4
+LARGEST_COST = (
+    0.5  # of the price: past it the square root is no model any more, and prices would turn negative
+)
 UNKNOWN_VOLUME_SHARE = 0.01  # of the bar's volume that an order is taken to be where the volume is unknown
 
 
@@ -23,8 +26,10 @@ class Frictions:
 
     def cost(self, order_usd: float, volume_usd: float) -> float:
         """Relative distance from the open at which an order of this size fills."""
-        share = order_usd / volume_usd if volume_usd > 0 else UNKNOWN_VOLUME_SHARE
-        return (self.half_spread_bps + self.impact_bps * float(share**0.5)) * BPS
+        share = UNKNOWN_VOLUME_SHARE
+        if volume_usd >= 0:  # an hour in which nobody traded is no cheaper than one that the order doubles
+            share = order_usd / volume_usd if volume_usd > 0 else 1.0
+        return min((self.half_spread_bps + self.impact_bps * float(share**0.5)) * BPS, LARGEST_COST)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ never more: a laptop that slept for a night does not trade a month when it wakes
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,12 +31,12 @@ class Schedule:
 
     def __init__(self, trader: Trader, bar_s: float, cycles: int | None = None) -> None:
         self._trader, self._most = trader, cycles
-        self._tick_s = max(bar_s, SHORTEST_TICK_S)
-        self._bars_per_tick = max(1, round(self._tick_s / bar_s))
+        self._bars_per_tick = max(1, math.ceil(SHORTEST_TICK_S / bar_s))
+        self._tick_s = max(self._bars_per_tick * bar_s, SHORTEST_TICK_S)
         self._stopping = asyncio.Event()
         self._busy = asyncio.Lock()
         self._failures = 0
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     async def run(self) -> None:
         """Run until stopped by a signal, by the market's end or by an error, which is raised."""
@@ -50,6 +51,8 @@ class Schedule:
             scheduler.start()
             try:
                 await self._stopping.wait()
+                scheduler.pause()
+                await asyncio.sleep(0.01)  # a tick that was just handed out sees that it is over
                 async with self._busy:  # a cycle that has begun is finished
                     pass
             finally:
@@ -81,7 +84,7 @@ class Schedule:
             if self._failures >= FAILURES_ALLOWED:
                 self._fail(error)
             return
-        except Exception as error:  # noqa: BLE001 - raised again by run(), where it ends the daemon
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again by run(), where it ends the daemon
             self._fail(error)
             return
         self._failures = 0
@@ -90,7 +93,7 @@ class Schedule:
         elif self._most is not None and self._trader.cycles >= self._most:
             self.stop(f"{self._most} cycles were asked for")
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._error = error
         self._stopping.set()
 

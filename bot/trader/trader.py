@@ -16,9 +16,10 @@ import numpy as np
 import structlog
 
 from bot.clock import Clock, WallClock, utc
+from bot.errors import StateError
 from bot.journal.journal import Journal
 from bot.journal.records import CycleFacts, RunFacts
-from bot.model.decision import NO_ORDERS, Decision, Memory, OrderPlan
+from bot.model.decision import NO_ORDERS, Decision, LotsArray, Memory, OrderPlan
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
@@ -87,6 +88,7 @@ class Trader:
         )
         if checkpoint is not None:
             desk.restore(saved["desk"])
+        _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         observer = Observer(panel, self._venue.instruments, self._mandate)
         self._session = _Session(desk, observer, Story(saved.get("story")))
         self._time_ms, self._account = panel.grid.end_ms, account
@@ -199,6 +201,16 @@ class Trader:
         if self._session is None:
             raise ValueError("start() comes first")
         return self._session
+
+
+def _agree(answered: LotsArray, held: LotsArray, names: Sequence[str]) -> None:
+    """Refuse to go on where strategies of the journal that hold something are no longer in the config."""
+    for column in np.flatnonzero(answered != held).tolist():
+        raise StateError(
+            f"the account holds {held[column]} lots of {names[column]}, but this config's strategies answer for "
+            f"{answered[column]}: one that holds some was removed or renamed; name the strategies as before, or "
+            "start a new journal"
+        )
 
 
 def money(amount: Decimal) -> str:

@@ -8,7 +8,7 @@ from bot.strategy import Field, Opinion, Panel, Strategy, View, carry_apr, reali
 
 @dataclass(frozen=True)
 class CalmCarry(Strategy):
-    """One idea, five parameters, two methods."""
+    """One idea, four parameters, two methods."""
 
     enter_apr: float = 0.25  # carry, a fraction a year, that is worth getting in for
     exit_apr: float = 0.05  # carry below which there is nothing left to stay for

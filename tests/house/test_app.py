@@ -203,6 +203,27 @@ def test_a_replay_begins_where_the_config_says(loaded: settings.Settings, data: 
     assert first.state() == {"time_ms": parse_utc("2024-01-20")}
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "coins", "said"),
+    [
+        ("garbage", None, (), "data.start"),
+        ("2024-02-01", "2024-01-01", (), "start"),
+        (None, None, ("B C",), "data.coins"),
+    ],
+)
+def test_what_the_command_line_says_of_the_data_is_checked_like_the_config(
+    loaded: settings.Settings,
+    data: Path,
+    start: str | None,
+    end: str | None,
+    coins: tuple[str, ...],
+    said: str,
+) -> None:
+    with pytest.raises(ConfigError, match=said) as told:
+        app.with_data(loaded, data, start, end, coins)
+    assert "\n" not in str(told.value)
+
+
 def test_what_a_section_lacks_is_said(loaded: settings.Settings, data: Path) -> None:
     with pytest.raises(ConfigError, match=r"needs a \[data\] section"):
         app.backtest_of(loaded.model_copy(update={"data": None}))

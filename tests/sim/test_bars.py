@@ -144,11 +144,12 @@ def test_four_times_the_size_has_twice_the_impact() -> None:
     assert large == pytest.approx(2e-4)
 
 
-@pytest.mark.parametrize("volume", [nan, 0.0])
-def test_where_volume_is_unknown_an_order_is_taken_to_be_a_hundredth_of_it(volume: float) -> None:
+# A hundredth of an unknown volume; all of a volume of 0; and never more than half the price.
+@pytest.mark.parametrize(("volume", "price"), [(nan, 100.03), (0.0, 100.12), (1e-12, 150.0)])
+def test_what_an_order_costs_where_the_volume_says_little(volume: float, price: float) -> None:
     market = opened(frictions=Frictions(half_spread_bps=2.0, impact_bps=10.0))
     (report,) = market.open(bar(1, volume=volume), OrderPlan(orders=(take(100),)))
-    assert float(report.average_price) == pytest.approx(100.03, rel=1e-12)
+    assert float(report.average_price) == pytest.approx(price, rel=1e-12)
 
 
 def test_without_an_open_nothing_trades_and_the_report_says_so() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,19 @@ def test_the_journal_of_another_market_is_refused(tmp_path: Path) -> None:
     other = SyntheticSource(COINS, seed=12, start_ms=START_MS, warmup=WARMUP, tail=400)
     with pytest.raises(StateError, match="seed was 11, now 12"):
         run(other, path, 1)
+
+
+def test_a_config_without_a_strategy_that_holds_something_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    run(synthetic(), path, 60)
+    while not everything(path)["position"]:
+        run(synthetic(), path, 10)
+    renamed = replace(
+        MANDATE, strategies=tuple(replace(slot, name=f"my-{slot.name}") for slot in MANDATE.strategies)
+    )
+    with pytest.raises(StateError, match="removed or renamed"):
+        run(synthetic(), path, 1, renamed)
+    run(synthetic(), path, 1)
 
 
 def test_books_add_up_at_every_cycle(tmp_path: Path) -> None:
