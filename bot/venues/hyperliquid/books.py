@@ -38,13 +38,15 @@ class Books:
         self.deposits_usd, self.funding_usd, self.fees_usd = ZERO, ZERO, ZERO
         self.complete_ms = 0  # everything up to here has been asked for
         self.overlap_ms = OVERLAP_MS  # how long the venue may take to tell of something
+        # Nothing from before it is taken. It never goes back, since what was seen then is forgotten.
+        self._floor_ms = 0
         self._seen: dict[str, int] = {}  # identity → time
         self.opened_ms: dict[str, int] = {}
         self._filled: dict[int, tuple[int, Decimal, int]] = {}  # order id → lots, USD, time of the last
 
     def begin(self, time_ms: int, equity_usd: Decimal, held: Iterable[str]) -> None:
         """Open the books on an account as it is."""
-        self.since_ms = self.complete_ms = time_ms
+        self.since_ms = self.complete_ms = self._floor_ms = time_ms
         self.deposits_usd = usd(equity_usd)
         self.opened_ms = dict.fromkeys(held, time_ms)
 
@@ -59,19 +61,20 @@ class Books:
 
     def from_ms(self) -> int:
         """From when on to ask again."""
-        return max(self.since_ms, self.complete_ms - self.overlap_ms)
+        return self._floor_ms
 
     def completed(self, time_ms: int) -> None:
         """Everything up to `time_ms` has been asked for; what is too old to be told again is forgotten."""
         self.complete_ms = max(self.complete_ms, time_ms)
-        before_ms = self.complete_ms - 2 * self.overlap_ms
+        self._floor_ms = max(self._floor_ms, self.complete_ms - self.overlap_ms)
+        before_ms = self._floor_ms
         self._seen = {key: at_ms for key, at_ms in self._seen.items() if at_ms >= before_ms}
         for order_id, (_, _, at_ms) in list(self._filled.items()):
             if at_ms < before_ms and order_id not in self._register.open:
                 del self._filled[order_id]
 
     def _is_new(self, key: str, time_ms: int) -> bool:
-        if key in self._seen or time_ms < self.since_ms or time_ms < self.complete_ms - self.overlap_ms:
+        if key in self._seen or time_ms < self._floor_ms:
             return False
         self._seen[key] = time_ms
         return True
@@ -89,9 +92,7 @@ class Books:
                 continue  # a spot trade, which moves no perp balance
             instrument = self._register.instrument(each.coin)
             lots = None if instrument is None else lots_of(instrument, each.size, "a fill's size")
-            if not self._is_new(
-                f"f:{each.time_ms}:{each.coin}:{each.trade_id}:{each.order_id}", each.time_ms
-            ):
+            if not self._is_new(_fill_key(each), each.time_ms):
                 continue
             self.fees_usd += usd(each.fee)
             if instrument is None or lots is None:
@@ -176,11 +177,12 @@ class Books:
         return {
             "since_ms": self.since_ms,
             "complete_ms": self.complete_ms,
+            "floor_ms": self._floor_ms,
             "deposits_usd": str(self.deposits_usd),
             "funding_usd": str(self.funding_usd),
             "fees_usd": str(self.fees_usd),
-            "seen": self._seen,
-            "opened_ms": self.opened_ms,
+            "seen": dict(self._seen),
+            "opened_ms": dict(self.opened_ms),
             "filled": {str(k): [lots, str(spent), at] for k, (lots, spent, at) in self._filled.items()},
         }
 
@@ -188,6 +190,7 @@ class Books:
         """Take up what `state` gave."""
         try:
             self.since_ms, self.complete_ms = int(state["since_ms"]), int(state["complete_ms"])
+            self._floor_ms = int(state["floor_ms"])
             self.deposits_usd, self.funding_usd = (
                 Decimal(state["deposits_usd"]),
                 Decimal(state["funding_usd"]),
