@@ -153,7 +153,7 @@ class Books:
             oracle = oracles.get(each.coin, ZERO)
             if abs(each.usd) >= LEAST_FOR_ORACLE_USD or not oracle:
                 base = each.size * each.rate
-                oracle = usd(each.usd / base) if base else oracle
+                oracle = usd(-each.usd / base) if base else oracle
             events.append(
                 FundingPayment(
                     each.time_ms, each.coin, instrument.lots(each.size), oracle, each.rate, usd(each.usd)
