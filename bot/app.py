@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from bot import plugins
 from bot.clock import HOUR_MS, utc
@@ -198,30 +196,13 @@ def source_of(settings: Settings, tail_rows: int) -> Source:
         refuse_gaps(history.panel)
     if data.start is None:
         first_row = min(market.warmup_h, history.panel.rows - 1)
+    if first_row < 1:
+        raise ConfigError(
+            "the replay has no hour of history before its first; choose a later market.start, or a market.warmup_h of "
+            "1 or more"
+        )
     named: dict[str, Any] = data.model_dump(mode="json", include={"table", "prices", "funding"})
     return ReplaySource(history.panel, history.instruments, first_row, tail_rows, named)
-
-
-def with_data(
-    settings: Settings,
-    folder: Path | None,
-    start: str | None,
-    end: str | None,
-    coins: Sequence[str] = (),
-) -> Settings:
-    """The settings with the command line's own words about the data in place."""
-    told = {"folder": folder, "start": start, "end": end, "coins": tuple(coins) or None}
-    told = {key: value for key, value in told.items() if value is not None}
-    if not told:
-        return settings
-    before = {} if settings.data is None else settings.data.model_dump()
-    try:
-        data = DataSettings(**{**before, **told})
-    except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(str(part) for part in ("data", *found["loc"]))
-        raise ConfigError(f"{where}: {found['msg'].removeprefix('Value error, ')}") from None
-    return settings.model_copy(update={"data": data})
 
 
 def _or_infinite(value: Decimal | None) -> float:

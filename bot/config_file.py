@@ -21,14 +21,16 @@ VERSION: Final = 1
 
 Location = tuple[str | int, ...]
 Table = dict[str, Any]
+Override = str | tuple[str, str]
 M = TypeVar("M", bound=BaseModel)
 
 
 def resolve(
-    model: type[M], path: Path, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    model: type[M], path: Path, overrides: Sequence[Override] = (), environ: Mapping[str, str] | None = None
 ) -> M:
     """The file at `path`, overridden by `HEDGEROW__…` in `environ`, then by `section.key=value`, as a `model`.
 
+    An override is what `--set` was given, or a pair of the option that stands for one key and the same text.
     Raises ConfigError for an unreadable file, bad TOML, another version, an unknown key or a bad value.
     """
     table = read(path)
@@ -61,16 +63,19 @@ def read(path: Path) -> Table:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
-def _overrides(overrides: Sequence[str], environ: Mapping[str, str]) -> Iterator[tuple[str, list[str], str]]:
+def _overrides(
+    overrides: Sequence[Override], environ: Mapping[str, str]
+) -> Iterator[tuple[str, list[str], str]]:
     """(where it was said, key parts, value as text), the later the stronger."""
     for name in sorted(environ):
         if name.startswith(PREFIX):
             yield name, name.removeprefix(PREFIX).lower().split("__"), environ[name]
-    for override in overrides:
+    for each in overrides:
+        where, override = ("--set", each) if isinstance(each, str) else each
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set '{override}' has no value; write it as --set section.key=value")
-        yield "--set", key.strip().split("."), text.strip()
+        yield where, key.strip().split("."), text.strip()
 
 
 def _set(table: Table, key: list[str], text: str, where: str) -> Location:

@@ -13,10 +13,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from bot.clock import parse_utc
-from bot.config_file import resolve
+from bot.config_file import Override, resolve
 from bot.errors import ConfigError
 
 MAJORS: Final = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "AVAX", "LINK")
@@ -25,6 +34,13 @@ MAJORS: Final = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "AVAX", "LINK")
 def _none(value: object) -> object:
     """`"none"` switches an optional key off, since TOML has no word for it."""
     return None if value == "none" else value
+
+
+def _distinct(coins: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((coin for coin in coins if coins.count(coin) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is named twice; name each coin once")
+    return coins
 
 
 def _moment(value: object) -> object:
@@ -45,7 +61,7 @@ Name = Annotated[
     str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$", title="a name of up to 40 letters, digits, - and _")
 ]
 Coin = Annotated[str, Field(pattern=r"^[A-Za-z0-9:@/_-]{1,40}$", title="a coin's name, such as BTC or kPEPE")]
-Coins = Annotated[tuple[Coin, ...], Field(strict=False)]
+Coins = Annotated[tuple[Coin, ...], Field(strict=False), AfterValidator(_distinct)]
 Moment = Annotated[str, BeforeValidator(_moment)]
 Location = Annotated[Path, Field(strict=False)]
 Money = Annotated[Decimal, Field(strict=False, gt=0)]
@@ -320,7 +336,7 @@ class Settings(Section):
         return self
 
 
-def load(path: Path, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Settings:
+def load(path: Path, overrides: Sequence[Override] = (), environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in a TOML file, after `HEDGEROW__SECTION__KEY` in `environ` and `section.key=value` overrides.
 
     Raises ConfigError, one sentence that names the file and the key, for whatever is wrong with them.

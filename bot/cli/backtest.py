@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bot.cli.config import CONFIG, DATA, OVERRIDES
+from bot.cli.config import CONFIG, DATA, OVERRIDES, data_overrides
 
 if TYPE_CHECKING:
     from bot.research.backtest import Progress
@@ -47,8 +47,7 @@ def backtest(
     from bot.reports import write as reports
     from bot.research.backtest import run
 
-    wanted = [coin.strip() for coin in coins.split(",") if coin.strip()]
-    loaded = app.with_data(settings.load(config_file, overrides), folder, start, end, wanted)
+    loaded = settings.load(config_file, [*overrides, *data_overrides(folder, start, end, coins)])
     test = app.backtest_of(loaded, config_file.parent)
     with _progress(loaded.name) as progress:
         record = run(test, progress)

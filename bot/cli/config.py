@@ -31,6 +31,25 @@ DATA = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
+def data_overrides(
+    folder: Path | None, start: str | None = None, end: str | None = None, coins: str = ""
+) -> list[tuple[str, str]]:
+    """What `--data`, `--from`, `--to` and `--coins` say, as overrides of the config's `[data]`."""
+    listed = [coin.strip() for coin in coins.split(",") if coin.strip()]
+    told = (
+        ("--data", "folder", None if folder is None else str(folder)),
+        ("--from", "start", start),
+        ("--to", "end", end),
+        ("--coins", "coins", listed or None),
+    )
+    # JSON's strings and lists of strings are TOML's too, so that no path is taken for a number.
+    return [
+        (option, f"data.{key}={json.dumps(value, ensure_ascii=False)}")
+        for option, key, value in told
+        if value is not None
+    ]
+
+
 @click.group(epilog="Example:  hedgerow config check config/paper.toml")
 def config() -> None:
     """Check and show config files."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bot.cli.config import CONFIG, DATA, OVERRIDES
+from bot.cli.config import CONFIG, DATA, OVERRIDES, data_overrides
 
 
 @click.command(epilog="Example:  hedgerow run config/paper.toml --set market.speed=36000")
@@ -26,9 +26,13 @@ def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycl
     from bot.journal.journal import Journal
     from bot.trader.schedule import Schedule
 
-    loaded = app.with_data(settings.load(config_file, overrides), folder, None, None)
+    loaded = settings.load(config_file, [*overrides, *data_overrides(folder)])
     if loaded.mode != "paper":
         raise ConfigError(f'{config_file} has mode "{loaded.mode}"; run it with `hedgerow {loaded.mode}`')
+    if folder is not None and loaded.market is not None and loaded.market.source != "replay":
+        raise ConfigError(
+            f"{config_file} makes its market up, so --data would not be used; add --set market.source=replay"
+        )
     logs.configure(loaded.logs.format, loaded.logs.level, loaded.logs.file)
 
     paper = app.paper_of(loaded, config_file.parent)  # what is wrong shows before a journal is made

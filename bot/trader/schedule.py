@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -99,12 +99,12 @@ class Schedule:
 
 
 @contextmanager
-def _signals(stop: object) -> Iterator[None]:
+def _signals(stop: Callable[[str], None]) -> Iterator[None]:
     """SIGINT and SIGTERM ask to stop instead of breaking off; a second Ctrl-C breaks off after all."""
     loop = asyncio.get_running_loop()
 
     def handle(number: signal.Signals) -> None:
-        stop(f"{number.name} received")  # type: ignore[operator]
+        stop(f"{number.name} received")
         loop.remove_signal_handler(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM)

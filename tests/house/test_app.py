@@ -1,7 +1,6 @@
 """Every word of a config reaches the object that it is about."""
 
 import asyncio
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from bot import app, settings
+from bot.cli.config import data_overrides
 from bot.clock import parse_utc
 from bot.data.generate import generate
 from bot.errors import ConfigError
@@ -86,9 +86,14 @@ exit_apr = 0.02
 
 
 @pytest.fixture
-def loaded(tmp_path: Path) -> settings.Settings:
-    path = tmp_path / "config.toml"
-    path.write_text(CONFIG)
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "config.toml"
+    file.write_text(CONFIG)
+    return file
+
+
+@pytest.fixture
+def loaded(path: Path) -> settings.Settings:
     return settings.load(path, (), {})
 
 
@@ -138,8 +143,8 @@ def test_the_exchange_charges_and_steps_in_as_the_config_says(loaded: settings.S
     assert app.fees_of(named) is HYPERLIQUID_PERPS
 
 
-def test_a_backtest_is_what_the_config_says(loaded: settings.Settings, data: Path) -> None:
-    test = app.backtest_of(app.with_data(loaded, data, None, None))
+def test_a_backtest_is_what_the_config_says(path: Path, loaded: settings.Settings, data: Path) -> None:
+    test = app.backtest_of(settings.load(path, data_overrides(data), {}))
     assert (test.name, test.equity_usd, test.leverage) == ("all of it", Decimal(12_345), 3)
     assert (test.margin_mode, test.settle_gaps, test.max_gap_h) == (MarginMode.ISOLATED, True, 7)
     assert test.rules == app.rules_of(loaded)
@@ -151,8 +156,8 @@ def test_a_backtest_is_what_the_config_says(loaded: settings.Settings, data: Pat
     assert not app.backtest_of(strict).settle_gaps
 
 
-def test_what_lies_before_the_start_warms_the_signals_up(loaded: settings.Settings, data: Path) -> None:
-    test = app.backtest_of(app.with_data(loaded, data, "2024-01-20", "2024-01-25", ["SOL"]))
+def test_what_lies_before_the_start_warms_the_signals_up(path: Path, data: Path) -> None:
+    test = app.backtest_of(settings.load(path, data_overrides(data, "2024-01-20", "2024-01-25", "SOL"), {}))
     needed = rows_needed(test.mandate)
     start_ms = parse_utc("2024-01-20")
     assert needed > 24
@@ -160,10 +165,10 @@ def test_what_lies_before_the_start_warms_the_signals_up(loaded: settings.Settin
     assert test.first_row == needed
     assert test.panel.grid.end_ms == parse_utc("2024-01-25")
     assert test.panel.instruments == ("SOL",)
-    early = app.backtest_of(app.with_data(loaded, data, "2024-01-02", None))
+    early = app.backtest_of(settings.load(path, data_overrides(data, "2024-01-02"), {}))
     assert early.first_row == 23  # there is no more than that
     with pytest.raises(ConfigError, match="is after the data ends"):
-        app.backtest_of(app.with_data(loaded, data, "2024-02-11", None))
+        app.backtest_of(settings.load(path, data_overrides(data, "2024-02-11"), {}))
 
 
 def test_a_paper_account_is_what_the_config_says(loaded: settings.Settings) -> None:
@@ -185,43 +190,42 @@ def test_a_paper_account_is_what_the_config_says(loaded: settings.Settings) -> N
     )
 
 
-def test_a_replay_begins_where_the_config_says(loaded: settings.Settings, data: Path) -> None:
-    market = loaded.market
-    assert market is not None
-    replay = app.with_data(
-        loaded.model_copy(update={"market": market.model_copy(update={"source": "replay"})}), data, None, None
-    )
-    source = app.source_of(replay, 20)
+def test_a_replay_begins_where_the_config_says(path: Path, data: Path) -> None:
+    def replay(*overrides: str) -> settings.Settings:
+        return settings.load(path, ["market.source=replay", *overrides, *data_overrides(data)], {})
+
+    source = app.source_of(replay(), 20)
     assert source.begin(None).grid.end_ms == parse_utc("2024-01-01") + 30 * 3_600_000
-    later = replay.model_copy(
-        update={"market": market.model_copy(update={"source": "replay", "start": "2024-01-20"})}
-    )
-    panel = app.source_of(later, 20).begin(None)
-    assert panel.rows == 20
-    first = app.source_of(later, 20)
-    first.begin(None)
-    assert first.state() == {"time_ms": parse_utc("2024-01-20")}
+    later = app.source_of(replay("market.start=2024-01-20"), 20)
+    assert later.begin(None).rows == 20
+    assert later.state() == {"time_ms": parse_utc("2024-01-20")}
+    for nothing_before in ("market.warmup_h=0", "market.start=2024-01-01"):
+        with pytest.raises(ConfigError, match="no hour of history before its first"):
+            app.source_of(replay(nothing_before), 20)
 
 
 @pytest.mark.parametrize(
     ("start", "end", "coins", "said"),
     [
-        ("garbage", None, (), "data.start"),
-        ("2024-02-01", "2024-01-01", (), "start"),
-        (None, None, ("B C",), "data.coins"),
+        ("garbage", None, "", "--from: data.start"),
+        ("2024-02-01", "2024-01-01", "", "is not before end"),
+        (None, None, "B C", "--coins: data.coins"),
+        (None, None, "BTC,SOL,BTC", "BTC is named twice"),
     ],
 )
 def test_what_the_command_line_says_of_the_data_is_checked_like_the_config(
-    loaded: settings.Settings,
-    data: Path,
-    start: str | None,
-    end: str | None,
-    coins: tuple[str, ...],
-    said: str,
+    path: Path, data: Path, start: str | None, end: str | None, coins: str, said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said) as told:
-        app.with_data(loaded, data, start, end, coins)
+        settings.load(path, data_overrides(data, start, end, coins), {})
     assert "\n" not in str(told.value)
+
+
+def test_a_folder_whose_name_is_a_number_or_has_quotes_stays_a_folder(path: Path) -> None:
+    for name in ("2024", 'a "b"', "true", "ä b"):
+        loaded = settings.load(path, data_overrides(Path(name)), {})
+        assert loaded.data is not None
+        assert loaded.data.folder == Path(name)
 
 
 def test_what_a_section_lacks_is_said(loaded: settings.Settings, data: Path) -> None:
@@ -236,4 +240,3 @@ def test_what_a_section_lacks_is_said(loaded: settings.Settings, data: Path) -> 
     unknown = loaded.model_copy(update={"market": market.model_copy(update={"coins": ("BTC", "SOLL")})})
     with pytest.raises(ConfigError, match="no coin 'SOLL'; did you mean SOL"):
         app.paper_of(unknown)
-    assert replace(app.backtest_of(app.with_data(loaded, data, None, None)), first_row=1).first_row == 1

@@ -140,6 +140,7 @@ def test_a_second_daemon_on_the_same_journal_is_turned_away(folder: Path) -> Non
         ("hurdle = 0.0", "hurdel = 0.0"),
         ('mode = "paper"', 'mode = "backtest"'),
         ("seed = 3", "seed = -3"),
+        ('"SOL", "DOGE"', '"SOL", "SOL"'),
     ],
 )
 def test_a_wrong_config_is_one_sentence_and_leaves_nothing_behind(
@@ -151,3 +152,10 @@ def test_a_wrong_config_is_one_sentence_and_leaves_nothing_behind(
     assert daemon.said().startswith("error: ")
     assert daemon.said().count("\n") == 1
     assert sorted(path.name for path in folder.iterdir()) == ["config.toml", "log"]
+
+
+def test_data_for_a_market_that_is_made_up_is_refused(folder: Path) -> None:
+    daemon = Daemon(folder, "--data", ".")
+    assert daemon.process.wait(TIMEOUT_S) == 2
+    assert "--data would not be used" in daemon.said()
+    assert not (folder / "state").exists()
