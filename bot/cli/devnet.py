@@ -23,6 +23,17 @@ import click
 @click.option("--paused", is_flag=True, help="Let time stand until /devnet/clock says otherwise.")
 @click.option("--chaos", type=click.Path(path_type=Path), help="JSON file of faults, as for /devnet/chaos.")
 @click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep everything in this file, and go on from it; time stands in between.",
+)
+@click.option(
+    "--parent-fd",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="End when the pipe at this file descriptor does, as when the process dies that holds its other end.",
+)
+@click.option(
     "--mainnet-signatures", is_flag=True, help="Accept what is signed for mainnet, not for testnet."
 )
 @click.option("--rate-limits", is_flag=True, help="Answer 429 to who asks more than the venue allows.")
@@ -37,19 +48,22 @@ def devnet(
     start: str | None,
     paused: bool,
     chaos: Path | None,
+    state: Path | None,
+    parent_fd: int | None,
     mainnet_signatures: bool,
     rate_limits: bool,
 ) -> None:
     """Run a simulated Hyperliquid on this computer: POST /info, POST /exchange, WebSocket /ws.
 
     When it listens it prints one line of JSON: its URL, and test keys that have money. POST /devnet/faucet gives any
-    address more; /devnet/clock and /devnet/chaos set time and faults. Ctrl-C ends it; nothing is kept.
+    address more; /devnet/clock and /devnet/chaos set time and faults. Ctrl-C or SIGTERM ends it. Nothing is kept unless
+    --state names a file: then it goes on exactly where it stopped, however it was stopped.
     """
     import asyncio
     import json
 
     from bot.clock import parse_utc
-    from bot.devnet.start import Options, build, ready_line
+    from bot.devnet.start import Options, build, ready_line, serve
     from bot.errors import ConfigError, Refused
 
     server = build(
@@ -63,6 +77,7 @@ def devnet(
             paused=paused,
             mainnet_signatures=mainnet_signatures,
             rate_limits=rate_limits,
+            state=state,
         )
     )
     if chaos is not None:
@@ -70,18 +85,4 @@ def devnet(
             server.faults.set(json.loads(chaos.read_text(encoding="utf-8")))
         except (OSError, ValueError, Refused) as error:
             raise ConfigError(f"{chaos} can't be used as faults: {error}") from None
-
-    async def serve() -> None:
-        try:
-            await server.start(host, port)
-        except OSError as error:
-            raise ConfigError(
-                f"the devnet can't listen on {host}:{port}: {error}; choose another port"
-            ) from None
-        click.echo(json.dumps(ready_line(server)))
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await server.stop()
-
-    asyncio.run(serve())
+    asyncio.run(serve(server, host, port, parent_fd, lambda: click.echo(json.dumps(ready_line(server)))))

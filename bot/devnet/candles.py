@@ -56,7 +56,7 @@ def following(interval: str, open_ms: int) -> int:
 def candles(world: World, coin: str, interval: str, start_ms: int, end_ms: int) -> list[Json]:
     """Candles from the one that holds `start_ms` on, the unfinished one included, at most the latest 5000."""
     end_ms = min(end_ms, world.now_ms)
-    open_ms = opening(interval, max(start_ms, world.market.first_ms))
+    open_ms = opening(interval, max(start_ms, world.market.known_from_ms))
     if interval != "1M":
         open_ms = max(open_ms, opening(interval, end_ms) - (MOST - 1) * INTERVALS[interval] * MINUTE_MS)
     rows = []
@@ -104,12 +104,12 @@ def _rounded(world: World, coin: str, price: float) -> Decimal:
 def _between(market: Market, column: int, start_ms: int, end_ms: int) -> Prices | None:
     """What happened from a time to another, `end_ms` excluded."""
     parts: list[Prices] = []
-    at = max(start_ms, market.first_ms)
+    at = max(start_ms, market.known_from_ms)
     while at < end_ms:
         hour = market.hour(at)
         hour_start = market.first_ms + hour * HOUR_MS
         upto = min(end_ms, hour_start + HOUR_MS)
-        bar = market.bars[hour]
+        bar = market.bar(hour)
         volume = float(bar["volume_usd"][column])
         if at == hour_start and upto == hour_start + HOUR_MS:
             parts.append(

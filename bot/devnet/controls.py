@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -39,6 +40,13 @@ def add_routes(app: web.Application, server: Server) -> None:
         try:
             body = decode(await request.read() or b"{}")
             reply = handler(server, body)
+            if (
+                request.method == "POST"
+                and request.match_info["what"] in CHANGES
+                and server.keeper is not None
+            ):
+                server.keeper.control(request.match_info["what"], body)
+            server.keep()
         except Malformed:
             return _said(
                 {"error": "the body must be a JSON object with the fields that docs/devnet.md names"}, 400
@@ -121,6 +129,10 @@ def set_chaos(server: Server, body: dict[str, Any]) -> Any:
             return server.faults.chaos.shown()
     server.faults.set(settings)
     return server.faults.chaos.shown()
+
+
+CHANGES: Final[dict[str, Callable[[Server, dict[str, Any]], Any]]] = {"faucet": faucet}
+"""Controls that change more than the time and the faults: what is kept of them is their request."""
 
 
 def status(server: Server, body: dict[str, Any]) -> Any:

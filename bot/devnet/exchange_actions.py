@@ -28,6 +28,7 @@ class Exchange:
         self.world = world
         self.mainnet = mainnet
         self.identities = Identities()
+        self.nonces_used = 0
         self.actions: dict[str, Action] = {**_ORDERS, **others}
 
     def answer(self, body: Mapping[str, Any]) -> Json:
@@ -109,6 +110,17 @@ class Exchange:
         if reason and nonces.refusal(nonce, self.world.now_ms):
             raise Refused(reason)
         nonces.use(nonce)
+        self.nonces_used += 1
+
+    def saved(self) -> dict[str, Any]:
+        """Everything that it has to know again after a restart."""
+        return {
+            name: each for name, each in vars(self).items() if name not in {"world", "actions", "mainnet"}
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Become what `saved` was taken of."""
+        vars(self).update(kept)
 
 
 def _signature(fields: Fields) -> tuple[int, int, int]:

@@ -40,7 +40,7 @@ def context(world: World, name: str) -> Json:
     moment, i = world.moment, world.column[name]
     instrument, market = world.instruments[name], world.market
     hour = market.hour(world.now_ms)
-    day_before = market.bars[max(0, hour - 23)]["open"][i]
+    day_before = market.bar(hour - 23)["open"][i]
     volume, mid = float(moment.volume_usd_day[i]), float(moment.mid[i])
     bid, ask = touch(world, name)
     impact = None
@@ -196,7 +196,7 @@ def funding_history(world: World, fields: Fields) -> Any:
     i, market = world.column[coin], world.market
     rows: list[Json] = []
     last = min(world.now_ms, end_ms if end_ms is not None else world.now_ms)
-    hour = max(0, -((market.first_ms - start_ms) // HOUR_MS) - 1) if start_ms > market.first_ms else 0
+    hour = max(market.oldest, market.hour(start_ms) - 1)
     while len(rows) < MOST_ROWS:
         time_ms = market.first_ms + (hour + 1) * HOUR_MS
         if time_ms > last:

@@ -7,13 +7,16 @@ of any length can be read from it at any time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 
+from bot.errors import StateError
 from bot.model.instrument import Instrument
 from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.sim.coins import MAJORS, CoinModel
@@ -24,9 +27,23 @@ STEPS = HOUR_MS // STEP_MS
 LEVELS = 20
 _SHARE_AT_TOUCH = 1 / 20_000  # of a day's volume, at the best price
 _FAR_BPS = (60.0, 120.0, 250.0, 500.0)
+KEPT_HOURS, CHUNK_HOURS = 5000, 500
+"""Of bars that are over, at least so many are kept; they are dropped by chunks."""
 
 Bar = Mapping[str, FloatArray]
 Ladder = list[tuple[Decimal, int]]
+
+
+class Source(Protocol):
+    """Hourly bars in order."""
+
+    def next(self) -> Bar | None:
+        """The next bar; None where the source ends."""
+        ...
+
+    def mark(self) -> Any:
+        """Where it stands, as JSON values, from which the same source can be made again."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +62,74 @@ class Moment:
 
 
 class Market:
-    """Bars of a source as far as they were asked for, and the paths between them."""
+    """Bars of a source as far as they were asked for, and the paths between them.
+
+    `saved` is what an earlier one said of itself; `source` then stands at the mark in it. StateError if its bars are
+    others than they were.
+    """
 
     def __init__(
-        self, instruments: Sequence[Instrument], bars: Iterator[Bar], first_ms: int, seed: int
+        self,
+        instruments: Sequence[Instrument],
+        source: Source,
+        first_ms: int,
+        seed: int,
+        saved: Mapping[str, Any] | None = None,
     ) -> None:
         self.instruments = tuple(instruments)
-        self.first_ms = first_ms  # when the first bar opens
-        self.bars: list[Bar] = []
-        self._source = bars
+        self.first_ms = first_ms  # when bar 0 opens
+        self.oldest = (
+            0 if saved is None else int(saved["oldest"])
+        )  # number of the first bar that is still known
+        self._bars: list[Bar] = []
+        self._marks: deque[Any] = deque()  # where the source stood before each chunk
+        self._source = source
         self._seed = seed
+        if saved is not None:
+            self.reaches(first_ms + (int(saved["read"]) - 1) * HOUR_MS)
+            if self.saved() != dict(saved):
+                raise StateError(
+                    "the devnet's market is not the one that its state is of: bars have changed; "
+                    "go on with the same program and data or name another file"
+                )
         self.path = lru_cache(maxsize=64)(self._path)
         self.moment = lru_cache(maxsize=4)(self._moment)
 
     def reaches(self, time_ms: int) -> bool:
         """Whether the source has a bar around a time; read that far if so."""
         hour = self.hour(time_ms)
-        while len(self.bars) <= hour:
-            bar = next(self._source, None)
+        while self._read <= hour:
+            mark = self._source.mark() if self._read % CHUNK_HOURS == 0 else None
+            bar = self._source.next()
             if bar is None:
                 return False
-            self.bars.append(bar)
-        return hour >= 0
+            if mark is not None:
+                self._marks.append(mark)
+            self._bars.append(bar)
+            if len(self._bars) >= KEPT_HOURS + CHUNK_HOURS:
+                del self._bars[:CHUNK_HOURS]
+                self._marks.popleft()
+                self.oldest += CHUNK_HOURS
+        return hour >= self.oldest
+
+    @property
+    def _read(self) -> int:
+        return self.oldest + len(self._bars)
+
+    @property
+    def known_from_ms(self) -> int:
+        """When the first bar opened that is still known."""
+        return self.first_ms + self.oldest * HOUR_MS
+
+    def bar(self, hour: int) -> Bar:
+        """A bar by its number, the first that is still known for an older one."""
+        return self._bars[max(hour - self.oldest, 0)]
+
+    def saved(self) -> dict[str, Any]:
+        """How far it was read, from which mark on, and a check of where that led; as JSON values."""
+        last = self._bars[-1]["close"].tolist() if self._bars else []
+        mark = self._marks[0] if self._marks else self._source.mark()
+        return {"oldest": self.oldest, "mark": mark, "read": self._read, "last": last}
 
     def hour(self, time_ms: int) -> int:
         """Number of the bar that a time lies in."""
@@ -74,12 +137,12 @@ class Market:
 
     def settled(self, hour: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Funding rates, average premiums and oracle prices with which an hour settled."""
-        bar = self.bars[hour]
+        bar = self.bar(hour)
         return bar["funding_rate"], bar["premium"], bar["oracle"]
 
     def _moment(self, time_ms: int) -> Moment:
         hour = self.hour(time_ms)
-        bar, before = self.bars[hour], self.bars[max(hour - 1, 0)]
+        bar, before = self.bar(hour), self.bar(hour - 1)
         into = (time_ms - self.first_ms) % HOUR_MS
         step, rest = divmod(into, STEP_MS)
         path, share = self.path(hour), rest / STEP_MS
@@ -108,13 +171,13 @@ class Market:
         )
 
     def _day_volume(self, hour: int) -> FloatArray:
-        rows = [bar["volume_usd"] for bar in self.bars[max(0, hour - 23) : hour + 1]]
+        rows = [self.bar(each)["volume_usd"] for each in range(max(self.oldest, hour - 23), hour + 1)]
         total: FloatArray = np.sum(rows, axis=0) * (24 / len(rows))
         return total
 
     def _path(self, hour: int) -> FloatArray:
         """Mid prices of one hour, shape (STEPS + 1, instruments)."""
-        bar = self.bars[hour]
+        bar = self.bar(hour)
         generator = np.random.default_rng((self._seed, hour))
         opening, high, low, close = bar["open"], bar["high"], bar["low"], bar["close"]
         steps = np.arange(STEPS + 1)
@@ -160,15 +223,41 @@ class Market:
         return bids, asks
 
 
-def synthetic_bars(coins: Sequence[CoinModel], seed: int, first_ms: int) -> Iterator[Bar]:
-    """Bars of a made-up market, for ever."""
-    market = SyntheticMarket(coins, seed, first_ms)
-    while True:
-        yield market.next().values
+class SyntheticBars:
+    """Bars of a made-up market, for ever; from a mark of it on, if one is given."""
+
+    def __init__(self, coins: Sequence[CoinModel], seed: int, first_ms: int, mark: Any = None) -> None:
+        self._market = (
+            SyntheticMarket(coins, seed, first_ms) if mark is None else SyntheticMarket.restore(coins, mark)
+        )
+
+    def next(self) -> Bar:
+        return self._market.next().values
+
+    def mark(self) -> Any:
+        return self._market.state()
 
 
-def replayed_bars(panel: Panel) -> Iterator[Bar]:
-    """Bars of recorded history, to its end: unknown prices stand still, unknown funding is none."""
+class ReplayedBars:
+    """Bars of recorded history, to its end."""
+
+    def __init__(self, panel: Panel, mark: Any = None) -> None:
+        self._bars = _replayed(panel)
+        self._row = 0
+        while self._row < (mark or 0):
+            self.next()
+
+    def next(self) -> Bar | None:
+        bar = next(self._bars, None)
+        self._row += bar is not None
+        return bar
+
+    def mark(self) -> Any:
+        return self._row
+
+
+def _replayed(panel: Panel) -> Iterator[Bar]:
+    """Unknown prices stand still, unknown funding is none."""
     last: dict[str, FloatArray] = {}
     for row in range(panel.grid.rows):
         close = panel.field("close").values[row] if row else _first_known(panel.field("close").values)
@@ -200,4 +289,4 @@ def _known(panel: Panel, name: str, row: int, otherwise: FloatArray) -> FloatArr
     return np.where(np.isnan(values), otherwise, values)
 
 
-__all__ = ["FIELDS", "MAJORS", "Market", "Moment", "replayed_bars", "synthetic_bars"]
+__all__ = ["FIELDS", "MAJORS", "Market", "Moment", "ReplayedBars", "Source", "SyntheticBars"]

@@ -17,9 +17,11 @@ from bot.devnet.exchange_actions import Exchange
 from bot.devnet.faults import Faults
 from bot.devnet.info import MARKET
 from bot.devnet.info_account import ACCOUNT
+from bot.devnet.keeping import Keeper
 from bot.devnet.limits import RateLimits, info_weight
 from bot.devnet.wire import CANNOT_READ, Fields, Malformed, ServerFault, decode
 from bot.devnet.world import World
+from bot.errors import StateError
 
 TICK_S: Final = 0.25
 IDLE_S: Final = 60.0
@@ -38,43 +40,73 @@ class Server:
         self.limits = RateLimits() if rate_limits else None
         self.funded: list[dict[str, str]] = []
         self.url = ""
+        self.resumed = False
+        self.keeper: Keeper | None = None
+        self.failed: asyncio.Future[None] | None = None
+        """Set while it runs; holds the error if it can't go on, as when what is kept can't be written any more."""
         self.more_routes: list[Callable[[web.Application, Server], None]] = []
         self._runner: web.AppRunner | None = None
         self._ticking: asyncio.Task[None] | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen, and let time pass; the URL to reach it by. OSError if the port is taken."""
+        self.failed = asyncio.get_running_loop().create_future()
         app = web.Application(client_max_size=LARGEST_BODY)
         app.router.add_post("/info", self._info)
         app.router.add_post("/exchange", self._exchange)
         app.router.add_get("/ws", self._socket)
         for add in self.more_routes:
             add(app, self)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         await site.start()
         bound = self._runner.addresses[0][1]
         self.url = f"http://{host}:{bound}"
         self._ticking = asyncio.create_task(self._tick())
+        self._ticking.add_done_callback(self._ticked)
         return self.url
 
     async def stop(self) -> None:
         """Close every connection and stop."""
         if self._ticking is not None:
             self._ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticking
+            await asyncio.wait([self._ticking])
         for connection in self.channels.connections:
             connection.frames.put_nowait(None)
         if self._runner is not None:
             await self._runner.cleanup()
+        if self.keeper is not None:
+            self.keeper.close()
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             self.world.tick()
+            self.keep()
+            if self.keeper is not None:
+                self.keeper.tick()
             self.channels.tick(time.monotonic())
+
+    def _ticked(self, ticking: asyncio.Task[None]) -> None:
+        """A devnet whose time can't go on is of no use."""
+        error = None if ticking.cancelled() else ticking.exception()
+        if error is not None and self.failed is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    def keep(self) -> None:
+        """Have on disk what happened, if this devnet is kept; to be called before anything is shown.
+
+        Raises StateError, and ends the devnet, if that can't be.
+        """
+        if self.keeper is None:
+            return
+        try:
+            self.keeper.flush()
+        except StateError as error:
+            if self.failed is not None and not self.failed.done():
+                self.failed.set_exception(error)
+            raise
 
     # --- requests
 
@@ -91,10 +123,24 @@ class Server:
 
     def exchange(self, body: dict[str, Any]) -> Any:
         """The reply to a signed request. Raises Malformed."""
+        wall_ms, used, answer = time.time_ns() // 1_000_000, self.door.nonces_used, None
+        try:
+            answer = self.carry_out(body, wall_ms)
+        finally:
+            if self.keeper is not None and self.door.nonces_used != used:
+                self.keeper.action(body, wall_ms, answer)
+            self.channels.after_action()
+        if answer is None:
+            raise Malformed
+        return answer
+
+    def carry_out(self, body: dict[str, Any], wall_ms: int) -> Any:
+        """The same when the computer's clock says `wall_ms`, without a word to anybody; None if it is malformed."""
+        self.world.wall_time_ms = wall_ms
         try:
             return self.door.answer(body)
-        finally:
-            self.channels.after_action()
+        except Malformed:
+            return None
 
     async def _info(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, is_action=False)
@@ -119,7 +165,9 @@ class Server:
             ):
                 return _json(_NULL, 429)
             answer = self.exchange(asked) if is_action else self.info(asked)
+            self.keep()
         except Malformed:
+            self.keep()
             return web.Response(status=422, text=CANNOT_READ)
         except ServerFault:
             return _json(_NULL, 500)
@@ -142,7 +190,7 @@ class Server:
         await socket.prepare(request)
         connection = Connection(self.faults)
         self.channels.connections.add(connection)
-        writer = asyncio.create_task(_write(socket, connection))
+        writer = asyncio.create_task(self._write(socket, connection))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
@@ -192,21 +240,21 @@ class Server:
             kind, answer = "error", f"422 Unprocessable Entity: {CANNOT_READ}"
         connection.send("post", {"id": number, "response": {"type": kind, "payload": answer}})
 
-
-async def _write(socket: web.WebSocketResponse, connection: Connection) -> None:
-    """Send what waits; close after a minute of nothing to send, or when told to."""
-    while True:
-        try:
-            frame = await asyncio.wait_for(connection.frames.get(), IDLE_S)
-        except TimeoutError:
-            frame = None
-        if frame is None:
-            await socket.close()
-            return
-        try:
-            await socket.send_frame(frame, WSMsgType.TEXT)
-        except (ConnectionError, RuntimeError):
-            return
+    async def _write(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+        """Send what waits; close after a minute of nothing to send, or when told to."""
+        while True:
+            try:
+                frame = await asyncio.wait_for(connection.frames.get(), IDLE_S)
+                self.keep()
+            except (TimeoutError, StateError):
+                frame = None
+            if frame is None:
+                await socket.close()
+                return
+            try:
+                await socket.send_frame(frame, WSMsgType.TEXT)
+            except (ConnectionError, RuntimeError):
+                return
 
 
 def _json(body: bytes, status: int) -> web.Response:

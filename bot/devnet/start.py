@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +17,13 @@ from typing import Any, Final
 from coincurve import PrivateKey
 
 from bot.devnet import account_actions, controls, happenings, universe
-from bot.devnet.market import Market, replayed_bars, synthetic_bars
+from bot.devnet.keeping import Keeper, checksum, load
+from bot.devnet.market import Market, ReplayedBars, SyntheticBars
 from bot.devnet.server import Server
 from bot.devnet.signatures import address_of, keccak256
+from bot.devnet.statefile import CONTROL, FLOW, TIME, Saved, StateFile
 from bot.devnet.world import World
-from bot.errors import ConfigError
+from bot.errors import ConfigError, StateError
 from bot.model.panel import HOUR_MS
 from bot.sim.coins import MAJORS
 
@@ -28,7 +32,10 @@ FUNDED_USDC: Final = Decimal(100_000)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What kind of devnet. `start_ms` None is now; `coins` empty is all; `history_h` is how far candles reach back."""
+    """What kind of devnet. `start_ms` None is now; `coins` empty is all; `history_h` is how far candles reach back.
+
+    With `state` it goes on where the devnet stopped that wrote this file; time and faults are those of the options.
+    """
 
     seed: int = 7
     coins: tuple[str, ...] = ()
@@ -42,14 +49,65 @@ class Options:
     mainnet_signatures: bool = False
     rate_limits: bool = False
     funded: int = 3
+    state: Path | None = None
 
 
 def build(options: Options) -> Server:
-    """A devnet that does not listen yet. Raises ConfigError or DataError on options that can't be."""
-    market, start_ms = _market(options)
+    """A devnet that does not listen yet.
+
+    Raises ConfigError or DataError on options that can't be, StateError if its state can't be used; the state is then
+    as it was.
+    """
+    if options.state is None:
+        return _make(options)[0]
+    file = StateFile(options.state)
+    try:
+        return _resume(options, file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _resume(options: Options, file: StateFile) -> Server:
+    saved = file.read()
+    if saved is None:
+        server, market = _make(options)
+    else:
+        kept = load(saved, _asked(options), file)
+        still = replace(options, start_ms=saved.market["start_ms"], paused=True)
+        server, market = _make(still, kept)
+        _replay_inputs(server, saved, file)
+        server.world.set_speed(options.speed, paused=options.paused)
+        server.resumed = True
+    server.keeper = Keeper(file, market, server.door)
+    return server
+
+
+def _replay_inputs(server: Server, saved: Saved, file: StateFile) -> None:
+    """Apply what came in since the snapshot. Raises StateError if an answer is not what it was."""
+    world = server.world
+    for record in saved.inputs:
+        kind = record[0]
+        if kind == TIME:
+            world.advance_to(record[1])
+        elif kind == FLOW:
+            world.others_trade()
+        elif kind == CONTROL:
+            controls.CHANGES[record[1]](server, record[2])
+        elif checksum(server.carry_out(record[1], wall_ms=record[2])) != record[3]:
+            raise StateError(
+                f"the devnet's state {file.path} was left in a crash by another version of this program and can't be "
+                "carried on; start and end that version once, or name another file"
+            )
+    server.channels.after_action()  # nobody listens yet
+
+
+def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Server, dict[str, Any]]:
+    """A devnet, the one that was kept if so, and what its market is known by."""
+    market, start_ms = _market(options, None if kept is None else kept["world"]["market"])
     world = World(
         market,
-        start_ms,
+        start_ms if kept is None else kept["world"]["now_ms"],
         options.seed,
         happenings.tell,
         flow=options.flow,
@@ -62,17 +120,37 @@ def build(options: Options) -> Server:
     for number in range(options.funded):
         key = PrivateKey(keccak256(f"hedgerow devnet test key {options.seed} {number}".encode()))
         address = address_of(key.public_key)
-        world.fund(address, FUNDED_USDC)
         server.funded.append(
             {"address": address, "private_key": "0x" + key.to_hex(), "usdc": str(FUNDED_USDC)}
         )
+        if kept is None:
+            world.fund(address, FUNDED_USDC)
+    if kept is not None:
+        world.restore(kept["world"])
+        server.door.restore(kept["door"])
     world.pump()
-    return server
+    return server, _asked(options) | {"start_ms": start_ms}
 
 
-def _market(options: Options) -> tuple[Market, int]:
+def _asked(options: Options) -> dict[str, Any]:
+    """What a market is known by, as JSON values: a state is of this one and no other. `start_ms` may be open."""
+    everything = MAJORS if options.market == "synthetic" else ()
+    return {
+        "market": options.market,
+        "seed": options.seed,
+        "coins": list(options.coins or everything),
+        "start_ms": options.start_ms,
+        "history_h": options.history_h,
+        "flow": options.flow,
+        "mainnet_signatures": options.mainnet_signatures,
+        "funded": options.funded,
+    }
+
+
+def _market(options: Options, saved: Mapping[str, Any] | None) -> tuple[Market, int]:
+    mark = None if saved is None else saved["mark"]
     if options.market == "replay":
-        return _replay(options)
+        return _replay(options, saved, mark)
     if options.market != "synthetic":
         raise ConfigError(
             f"there is no market {options.market!r} for a devnet; it must be synthetic or replay"
@@ -85,16 +163,18 @@ def _market(options: Options) -> tuple[Market, int]:
     first_ms = (start_ms // HOUR_MS - options.history_h) * HOUR_MS
     if first_ms < 0:
         raise ConfigError("the devnet can't start before 1970; choose a later start")
-    bars = synthetic_bars(coins, options.seed, first_ms)
-    return Market([universe.instrument(coin) for coin in coins], bars, first_ms, options.seed), start_ms
+    bars = SyntheticBars(coins, options.seed, first_ms, mark)
+    instruments = [universe.instrument(coin) for coin in coins]
+    return Market(instruments, bars, first_ms, options.seed, saved), start_ms
 
 
-def _replay(options: Options) -> tuple[Market, int]:
-    from bot.data.store import Query, load
+def _replay(options: Options, saved: Mapping[str, Any] | None, mark: Any) -> tuple[Market, int]:
+    from bot.data.store import Query
+    from bot.data.store import load as load_data
 
     if options.data is None:
         raise ConfigError("a replay needs a folder of data; give it with --data DIR")
-    history = load(Query(options.data, coins=options.coins))
+    history = load_data(Query(options.data, coins=options.coins))
     grid = history.panel.grid
     first_ms = grid.start_ms - HOUR_MS  # the first bar ended there
     start_ms = options.start_ms
@@ -102,12 +182,67 @@ def _replay(options: Options) -> tuple[Market, int]:
         start_ms = first_ms + min(options.history_h, max(grid.rows - 2, 0)) * HOUR_MS
     if not first_ms <= start_ms < grid.end_ms:
         raise ConfigError("the start lies outside the recorded data; choose one within, or none")
-    return Market(history.instruments, replayed_bars(history.panel), first_ms, options.seed), start_ms
+    bars = ReplayedBars(history.panel, mark)
+    return Market(history.instruments, bars, first_ms, options.seed, saved), start_ms
+
+
+async def serve(
+    server: Server, host: str, port: int, parent_fd: int | None, ready: Callable[[], None]
+) -> None:
+    """Listen until SIGINT, SIGTERM, or the end of the pipe at `parent_fd`; `ready` is called when it does.
+
+    Raises ConfigError if it can't listen, StateError if what happens can't be kept any more.
+    """
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    def heard() -> None:
+        assert parent_fd is not None
+        if not os.read(parent_fd, 4096):
+            loop.remove_reader(parent_fd)
+            end()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    try:
+        if parent_fd is not None:
+            try:
+                loop.add_reader(parent_fd, heard)
+            except (OSError, ValueError):
+                raise ConfigError(
+                    f"file descriptor {parent_fd} is no open pipe; give --parent-fd the reading end of one"
+                ) from None
+        try:
+            await server.start(host, port)
+        except OSError as error:
+            raise ConfigError(
+                f"the devnet can't listen on {host}:{port}: {error}; choose another port"
+            ) from None
+        ready()
+        assert server.failed is not None
+        await asyncio.wait([ended, server.failed], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await server.stop()
+    if server.failed.done():
+        server.failed.result()
 
 
 def ready_line(server: Server) -> dict[str, Any]:
     """What `hedgerow devnet` prints when it listens."""
-    return {"url": server.url, "network": "devnet", "funded": server.funded}
+    world = server.world
+    return {
+        "url": server.url,
+        "network": "devnet",
+        "time": world.now_ms,
+        "speed": world.speed,
+        "paused": world.paused,
+        "resumed": server.resumed,
+        "funded": server.funded,
+    }
 
 
 @contextmanager

@@ -13,8 +13,9 @@ import numpy as np
 from bot.devnet import universe
 from bot.devnet.market import Market, Moment
 from bot.devnet.records import STREET, Json, UserRecords, WireOrder, fake_hash, trade_id
+from bot.devnet.statefile import FLOW, TIME
 from bot.devnet.wire import text
-from bot.errors import Refused
+from bot.errors import Refused, StateError
 from bot.model.order import Order, Side
 from bot.model.panel import HOUR_MS
 from bot.sim.exchange import Exchange
@@ -23,6 +24,12 @@ SECOND_MS = 1000
 LONGEST_STEP_MS: Final = 60_000
 MOST_STEPS: Final = 60  # of the market at a time; more than that and steps grow longer
 DAY_MS: Final = 86_400_000
+
+_PASSING: Final = frozenset(
+    {"market", "moment", "meta", "listeners", "due", "record", "speed", "paused"}
+    | {"prints", "touched", "_tell", "_anchor", "_flow"}
+)
+"""What of a world is not kept over a restart: it is made anew, or it was for those who listened then."""
 
 Listener = Callable[[str, str, Any], None]
 """Told the name of a channel, whom or which coin it is about, and what happened."""
@@ -60,6 +67,9 @@ class World:
         self.prints: list[Json] = []  # trades since somebody last looked
         self.listeners: list[Listener] = []
         self.due: list[Callable[[], None]] = []  # what else is to be looked at when time has passed
+        self.record: Callable[[list[Any]], None] = lambda _: None
+        """Told each input that comes from no request, before it has an effect."""
+        self.wall_time_ms = 0
         self.street_trades = 0
         self._flow = np.random.default_rng((seed, 1)) if flow else None
         self._anchor = (time.monotonic(), start_ms)
@@ -71,8 +81,8 @@ class World:
     # --- time
 
     def wall_ms(self) -> int:
-        """What the clients' clocks say."""
-        return time.time_ns() // 1_000_000
+        """What the clients' clocks said when the signed request at hand came in."""
+        return self.wall_time_ms
 
     def set_speed(self, speed: float, *, paused: bool) -> None:
         """From now on let time pass `speed` times as fast as outside, or stand."""
@@ -93,6 +103,8 @@ class World:
 
     def advance_to(self, time_ms: int) -> None:
         """Walk the market to a time, hour by hour with their settlements; pauses where the source ends."""
+        if self.now_ms < time_ms:
+            self.record([TIME, time_ms])
         while self.now_ms < time_ms:
             step = max(LONGEST_STEP_MS, (time_ms - self.now_ms) // MOST_STEPS)
             hour_end = (self.now_ms // HOUR_MS + 1) * HOUR_MS
@@ -110,9 +122,8 @@ class World:
         """What a moment of real time brings: the clock, and trades of others."""
         self.catch_up()
         if self._flow is not None and not self.paused:
-            for column in range(len(self.names)):
-                if self._flow.random() < 0.3:
-                    self._someone_trades(column)
+            self.record([FLOW])
+            self.others_trade()
 
     def _step(self, time_ms: int) -> None:
         self.now_ms = time_ms
@@ -147,17 +158,23 @@ class World:
 
     # --- others
 
-    def _someone_trades(self, column: int) -> None:
-        """Another trader takes a little from the book: the oldest order at the best price first."""
+    def others_trade(self) -> None:
+        """A moment's trades of other traders, by the dice."""
         assert self._flow is not None
+        for column in range(len(self.names)):
+            if self._flow.random() < 0.3:
+                self._someone_trades(self._flow, column)
+
+    def _someone_trades(self, dice: np.random.Generator, column: int) -> None:
+        """Another trader takes a little from the book: the oldest order at the best price first."""
         name = self.names[column]
-        side = Side.BUY if self._flow.random() < 0.5 else Side.SELL
+        side = Side.BUY if dice.random() < 0.5 else Side.SELL
         book = self.exchange.books[name]
         outside, resting = book.depth(-side.sign), book.best(-side.sign)
         if not outside:
             return
         price, lots = outside[0]
-        lots = max(1, int(lots * self._flow.uniform(0.02, 0.3)))
+        lots = max(1, int(lots * dice.uniform(0.02, 0.3)))
         if resting is not None and resting.price is not None and (resting.price - price) * side.sign <= 0:
             self.exchange.submit(STREET, Order("flow", name, side, lots), self.now_ms)
             self.pump()
@@ -231,6 +248,28 @@ class World:
             self.exchange.cancel(user, order_id, self.now_ms, reason)
         except Refused:
             return
+
+    def saved(self) -> dict[str, Any]:
+        """Everything that it has to know again after a restart."""
+        kept = {name: each for name, each in vars(self).items() if name not in _PASSING}
+        kept["flow"] = None if self._flow is None else self._flow.bit_generator.state
+        kept["market"] = self.market.saved()
+        return kept
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Become what `saved` was taken of. Raises StateError if the market lists other instruments by now."""
+        kept = {name: each for name, each in kept.items() if name != "market"}
+        flow = kept.pop("flow")
+        if tuple(kept["instruments"].values()) != self.market.instruments:
+            raise StateError(
+                "the devnet's state is of instruments that this program lists with other rules; go on with the program "
+                "that wrote it or name another file"
+            )
+        vars(self).update(kept)
+        if self._flow is not None:
+            self._flow.bit_generator.state = flow
+        self.moment = self.market.moment(self.now_ms)
+        self._anchor = (time.monotonic(), self.now_ms)
 
     def pump(self) -> None:
         """Tell what the exchange did."""

@@ -1,0 +1,123 @@
+"""Keeping a devnet over its restarts: what it is as bytes, and how it becomes the same again.
+
+The world is a function of a snapshot and of the inputs since, in their order: how far time went at once, when others
+traded, what was signed and when by the computer's clock, which control was used. Each is written down as it is
+applied; at a start they are applied again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import pickle
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from zlib import crc32
+
+import orjson
+
+from bot.devnet.exchange_actions import Exchange
+from bot.devnet.statefile import ACTION, CONTROL, Saved, StateFile
+from bot.errors import ConfigError, StateError
+
+REPLAY_S: Final = 3.0
+"""A snapshot follows so much work, so that a start never has to do more than that again."""
+LARGEST_LOG: Final = 16 * 2**20
+
+_OWN: Final = ("bot.devnet.", "bot.model.", "bot.sim.")
+_FOREIGN: Final = {
+    ("decimal", "Decimal"),
+    ("collections", "deque"),
+    ("collections", "OrderedDict"),
+    ("collections", "defaultdict"),
+    *(
+        ("builtins", name)
+        for name in ("bytearray", "complex", "dict", "frozenset", "int", "list", "set", "tuple")
+    ),
+}
+
+
+class Keeper:
+    """Writes down what changes a devnet. Every method raises StateError when the file can't be written."""
+
+    def __init__(self, file: StateFile, market: Mapping[str, Any], door: Exchange) -> None:
+        self._file, self._market, self._door = file, market, door
+        self._worked_s = 0.0
+        self.snapshot()
+        door.world.record = file.add
+
+    def action(self, body: Mapping[str, Any], wall_ms: int, answer: Any) -> None:
+        """A signed request that used a nonce up, when the computer's clock said `wall_ms`, and what it was answered."""
+        self._file.add([ACTION, body, wall_ms, checksum(answer)])
+
+    def control(self, name: str, body: Mapping[str, Any]) -> None:
+        """A control that gave money or the like. The clock's need none: what they do is that time passes."""
+        self._file.add([CONTROL, name, body])
+
+    def flush(self) -> None:
+        """Have on disk what was written down; before anything leaves that depends on it."""
+        self._file.flush()
+
+    def tick(self) -> None:
+        """Write what waits, and a snapshot if there is much to apply again since the last one."""
+        self._file.flush()
+        busy = time.process_time() - self._worked_s > REPLAY_S and self._file.input_bytes
+        if busy or self._file.input_bytes > LARGEST_LOG:
+            self.snapshot()
+
+    def snapshot(self) -> None:
+        """Write all that there is."""
+        self._file.replace(self._market, dump(self._door))
+        self._worked_s = time.process_time()
+
+    def close(self) -> None:
+        """A last snapshot, and let go of the file."""
+        try:
+            self.snapshot()
+        finally:
+            self._file.close()
+
+
+def dump(door: Exchange) -> bytes:
+    """Everything that a devnet will need to go on."""
+    return pickle.dumps({"world": door.world.saved(), "door": door.saved()}, protocol=5)
+
+
+def load(saved: Saved, market: Mapping[str, Any], file: StateFile) -> dict[str, Any]:
+    """What `dump` took, of the same market. Raises ConfigError if it is of another, StateError if it is none."""
+    for name in sorted({*saved.market, *market}):
+        before, now = saved.market.get(name), market.get(name)
+        if before != now and not (name == "start_ms" and now is None):
+            raise ConfigError(
+                f"the devnet's state {file.path} is of a market with {name} {before}, not {now}; "
+                "start it with what it was made with or name another file"
+            )
+    try:
+        kept = _Reader(io.BytesIO(saved.snapshot)).load()
+        if not isinstance(kept, dict) or not {"world", "door"} <= kept.keys():
+            raise StateError("it holds something else")
+    except Exception as error:  # noqa: BLE001 - a crafted pickle can raise anything
+        raise StateError(
+            f"the devnet's state {file.path} can't be read by this program ({error}); go on with the program that "
+            "wrote it or name another file"
+        ) from None
+    return kept
+
+
+def checksum(answer: Any) -> int:
+    """What tells whether the same request is answered the same again."""
+    return crc32(orjson.dumps(answer))
+
+
+class _Reader(pickle.Unpickler):
+    """Reads data only: nothing that a file says is called but the classes that a devnet consists of."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _FOREIGN:
+            return getattr(importlib.import_module(module), name)
+        if module.startswith(_OWN) and "." not in name:
+            found = getattr(importlib.import_module(module), name)
+            if isinstance(found, type) and found.__module__ == module:
+                return found
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
