@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bot import plugins
 from bot.clock import HOUR_MS, utc
@@ -16,19 +17,23 @@ from bot.errors import ConfigError
 from bot.model.account import MarginMode
 from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot, Style
 from bot.pipeline.market import rows_needed
-from bot.settings import DataSettings, FeeSettings, Settings
+from bot.research.markets import START_MS
+from bot.settings import AccountSettings, DataSettings, FeeSettings, Settings, VenueSettings
 from bot.sim.bars import Frictions
 from bot.sim.exchange import FeeSchedule, Rules
 from bot.sim.fees import HYPERLIQUID_PERPS
 
 if TYPE_CHECKING:
     from bot.journal.journal import Journal
+    from bot.paper.world import Surroundings, World
     from bot.research.backtest import Backtest
+    from bot.trader.schedule import RunClock
     from bot.trader.trader import Trader
-    from bot.venues.sources import Source
+    from bot.venues.hyperliquid.adapter import Terms
     from bot.venues.venue import Venue
 
 BPS = 1e-4
+AGENT_DAYS = 100 * 365  # a paper run's market may run through years in a night
 
 
 def mandate_of(settings: Settings, folder: Path | None = None) -> Mandate:
@@ -127,82 +132,187 @@ def history_of(data: DataSettings, warmup_rows: int) -> tuple[History, int]:
 
 
 @dataclass(frozen=True)
-class Paper:
-    """All that a paper daemon needs but its journal; nothing has been opened or written yet."""
+class Daemon:
+    """All that a daemon needs but its journal and its venue; nothing has been opened or written yet."""
 
-    name: str
+    settings: Settings
     mandate: Mandate
-    venue: Venue
-    config: Mapping[str, Any]
-    bar_s: float  # real seconds that a simulated hour takes
 
-    def trader(self, journal: Journal) -> Trader:
-        """The trader on an open journal."""
+    def trader(self, venue: Venue, journal: Journal) -> Trader:
+        """The trader on an open journal and a venue."""
         from bot.trader.trader import Trader
 
-        return Trader(self.name, self.venue, self.mandate, journal, self.config)
+        config = self.settings.model_dump(mode="json", exclude_none=True)
+        return Trader(self.settings.name, venue, self.mandate, journal, config)
+
+    @asynccontextmanager
+    async def venue(self, journal: Journal, fail: Callable[[BaseException], None]) -> AsyncIterator[Running]:
+        """The venue that the config names, connected; `fail` hears of a child process that ends by itself.
+
+        ConfigError, StateError or VenueError where it can't be reached or isn't what the config says.
+        """
+        settings = self.settings
+        if settings.mode == "live":
+            assert settings.venue is not None
+            terms = live_terms(settings.venue, settings.account)
+            async with connected(terms, settings.venue.signer) as venue:
+                yield Running(venue)
+            return
+        from bot.paper.world import put_up
+
+        async with put_up(surroundings_of(settings, is_new=journal.last_run() is None), fail) as world:
+            assert settings.market is not None
+            terms = paper_terms(world, settings, rows_needed(self.mandate))
+            async with connected(terms, world.signer) as venue:
+                runs = settings.market.source != "mirror"
+                yield Running(venue, world.run_clock if runs else None)
 
 
-def paper_of(settings: Settings, folder: Path | None = None) -> Paper:
-    """The paper daemon that a config describes. ConfigError, DataError for what can't be."""
-    from bot.venues.simulated import SimulatedVenue, Terms
+@dataclass(frozen=True)
+class Running:
+    """A venue to trade on, and how to let its time pass or stand where that is ours to say."""
 
-    if settings.market is None:
-        raise ConfigError('mode = "paper" needs a [market] section; add one')
+    venue: Venue
+    run_clock: RunClock | None = None
+
+
+def daemon_of(settings: Settings, folder: Path | None = None) -> Daemon:
+    """The daemon that a config describes. ConfigError, DataError for what can't be."""
+    from bot.pipeline.by_hand import SLOT
+
     mandate = mandate_of(settings, folder)
-    account = settings.account
-    terms = Terms(
-        equity_usd=account.equity_usd,
-        rules=rules_of(settings),
-        frictions=frictions_of(settings),
-        leverage=account.leverage,
-        margin_mode=MarginMode(account.margin_mode),
-        max_gap_h=24 if settings.data is None else settings.data.max_gap_h,
-    )
-    return Paper(
-        name=settings.name,
-        mandate=mandate,
-        venue=SimulatedVenue(source_of(settings, rows_needed(mandate)), terms),
-        config=settings.model_dump(mode="json", exclude_none=True),
-        bar_s=HOUR_MS / 1000 / settings.market.speed,
-    )
+    if settings.mode == "paper":
+        check_market(settings, rows_needed(mandate))
+    return Daemon(settings, replace(mandate, strategies=(*mandate.strategies, SLOT)))
 
 
-def source_of(settings: Settings, tail_rows: int) -> Source:
-    """The market of a paper run: made up from a seed, or a recording played back."""
+def check_market(settings: Settings, tail_rows: int) -> None:
+    """ConfigError, DataError where the market of a paper run can't be."""
     from bot.research.backtest import refuse_gaps
-    from bot.research.markets import START_MS
     from bot.sim.coins import MAJORS
-    from bot.venues.sources import ReplaySource, SyntheticSource
 
     market = settings.market
-    assert market is not None
+    if market is None:
+        raise ConfigError('mode = "paper" needs a [market] section; add one')
     if market.source == "synthetic":
         unknown = [coin for coin in market.coins if coin not in MAJORS]
         if unknown:
             raise ConfigError(
                 f"market.coins: the synthetic market has no coin {unknown[0]!r}; {nearest(unknown[0], list(MAJORS))}"
             )
-        models = [MAJORS[coin] for coin in market.coins]
-        start_ms = START_MS if market.start_ms is None else market.start_ms
-        warmup = max(market.warmup_h, 1)
-        return SyntheticSource(models, market.seed, start_ms - warmup * HOUR_MS, warmup, tail_rows)
+    elif market.source == "replay":
+        history, first_row = replay_of(settings, tail_rows)
+        assert settings.data is not None
+        if settings.data.missing == "refuse":
+            refuse_gaps(history.panel)
+        if first_row < 1:
+            raise ConfigError(
+                "the replay has no hour of history before its first; choose a later market.start, or a "
+                "market.warmup_h of 1 or more"
+            )
+
+
+def replay_of(settings: Settings, tail_rows: int) -> tuple[History, int]:
+    """The recording that a paper run plays back, and the row it begins with."""
     assert settings.data is not None
-    data = settings.data
+    assert settings.market is not None
+    market, data = settings.market, settings.data
     if market.start is not None:
         data = data.model_copy(update={"start": market.start})
     history, first_row = history_of(data, tail_rows)
-    if data.missing == "refuse":
-        refuse_gaps(history.panel)
     if data.start is None:
         first_row = min(market.warmup_h, history.panel.rows - 1)
-    if first_row < 1:
-        raise ConfigError(
-            "the replay has no hour of history before its first; choose a later market.start, or a market.warmup_h of "
-            "1 or more"
-        )
-    named: dict[str, Any] = data.model_dump(mode="json", include={"table", "prices", "funding"})
-    return ReplaySource(history.panel, history.instruments, first_row, tail_rows, named)
+    return history, first_row
+
+
+def surroundings_of(settings: Settings, *, is_new: bool) -> Surroundings:
+    """The exchange and the signer around a paper run, kept in a folder named after the journal."""
+    from bot.paper.policy import Bounds
+    from bot.paper.world import Surroundings
+
+    market, account = settings.market, settings.account
+    assert market is not None
+    bounds = Bounds(**settings.policy.model_dump(), max_leverage=account.leverage)
+    devnet: dict[str, object] = {
+        "market": market.source,
+        "speed": market.speed,
+        "seed": market.seed,
+        "history_h": max(market.warmup_h, 1),
+        "agent_days": AGENT_DAYS,
+    }
+    coins = market.coins
+    if market.source == "replay":
+        assert settings.data is not None
+        history, first_row = replay_of(settings, 1)
+        coins = history.panel.instruments
+        devnet |= {
+            "data": settings.data.folder,
+            "data_query": settings.data.model_dump_json(include={"table", "prices", "funding", "end"}),
+            "start": utc(history.panel.grid.time_ms(max(first_row, 1) - 1)),
+        }
+    elif market.source == "mirror":
+        devnet |= {"mirror_url": market.mirror_url}
+    else:
+        devnet |= {"start": utc(START_MS) if market.start is None else market.start}
+    return Surroundings(
+        folder=settings.journal.path.with_suffix(""),
+        devnet={**devnet, "coins": coins},
+        coins=coins,
+        equity_usd=account.equity_usd,
+        bounds=bounds,
+        speed=market.speed,
+        new_journal=is_new,
+    )
+
+
+def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
+    """How the live adapter trades on a paper run's exchange."""
+    from bot.venues.hyperliquid.adapter import Terms
+    from bot.venues.hyperliquid.venue_clock import Pace
+
+    coins = surroundings_of(settings, is_new=False).coins
+    return Terms(
+        url=world.url,
+        network="devnet",
+        account=world.account,
+        coins=coins,
+        leverage=settings.account.leverage,
+        margin_mode=MarginMode(settings.account.margin_mode),
+        history_h=history_h,
+        weight_per_minute=None,
+        pace=Pace(world.speed, min(30.0, HOUR_MS / 4000 / world.speed)),
+    )
+
+
+def live_terms(venue: VenueSettings, account: AccountSettings) -> Terms:
+    """How the adapter trades on a venue of the world."""
+    from bot.venues.hyperliquid.adapter import Terms
+
+    return Terms(
+        url=venue.url,
+        network=venue.network,
+        account=venue.account,
+        coins=venue.coins,
+        leverage=account.leverage,
+        margin_mode=MarginMode(account.margin_mode),
+        history_h=venue.history_h,
+    )
+
+
+@asynccontextmanager
+async def connected(terms: Terms, signer: Path | None) -> AsyncIterator[Venue]:
+    """The Hyperliquid adapter, connected to its venue and its signer, and hung up at the end."""
+    from bot.signer.client import SignerClient
+    from bot.signer.program import default_socket
+    from bot.venues.hyperliquid.adapter import HyperliquidVenue
+    from bot.venues.hyperliquid.signing import SignerSocket
+
+    with SignerClient(signer or default_socket(terms.network)) as client:
+        venue = await HyperliquidVenue.connect(terms, SignerSocket(client))
+        try:
+            yield venue
+        finally:
+            await venue.close()
 
 
 def _or_infinite(value: Decimal | None) -> float:

@@ -2,22 +2,18 @@
 
 One TOML file describes one use of the bot. Unknown keys are errors. Any key can be overridden by an environment
 variable (`HEDGEROW__ACCOUNT__LEVERAGE=3`) or on the command line (`--set account.leverage=3`); the command line wins.
-Relative paths are seen from the current directory. No key reaches a network.
+Relative paths are seen from the current directory. Only `[venue]` and `market.mirror_url` reach a network, and neither
+has a default.
 """
 
 import os
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -26,55 +22,22 @@ from pydantic import (
 
 from bot.clock import parse_utc
 from bot.config_file import Override, resolve
-from bot.errors import ConfigError
+from bot.config_types import (
+    Address,
+    Coins,
+    Location,
+    Maybe,
+    Moment,
+    Money,
+    Name,
+    PriceSource,
+    Section,
+    Share,
+    Url,
+)
 
+BY_HAND: Final = "manual"
 MAJORS: Final = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "AVAX", "LINK")
-
-
-def _none(value: object) -> object:
-    """`"none"` switches an optional key off, since TOML has no word for it."""
-    return None if value == "none" else value
-
-
-def _distinct(coins: tuple[str, ...]) -> tuple[str, ...]:
-    twice = next((coin for coin in coins if coins.count(coin) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice} is named twice; name each coin once")
-    return coins
-
-
-def _moment(value: object) -> object:
-    """A date as text, whether or not the file has quotes around it; must be one that `parse_utc` reads."""
-    if isinstance(value, datetime | date):
-        value = value.isoformat()
-    if isinstance(value, str):
-        try:
-            parse_utc(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-    return value
-
-
-T = TypeVar("T")
-Maybe = Annotated[T | None, BeforeValidator(_none)]
-Name = Annotated[
-    str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$", title="a name of up to 40 letters, digits, - and _")
-]
-Coin = Annotated[str, Field(pattern=r"^[A-Za-z0-9:@/_-]{1,40}$", title="a coin's name, such as BTC or kPEPE")]
-Coins = Annotated[tuple[Coin, ...], Field(strict=False), AfterValidator(_distinct)]
-Moment = Annotated[str, BeforeValidator(_moment)]
-Location = Annotated[Path, Field(strict=False)]
-Money = Annotated[Decimal, Field(strict=False, gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
-PriceSource = Literal["hl", "okx", "binance", "bybit"]
-
-
-class Section(BaseModel):
-    """A table of the config: frozen, strict about types, closed to unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, ser_json_inf_nan="strings"
-    )
 
 
 class DataSettings(Section):
@@ -124,23 +87,68 @@ class DataSettings(Section):
 class MarketSettings(Section):
     """[market]: where the market of a paper run comes from."""
 
-    source: Literal["synthetic", "replay"] = Field(
-        "synthetic", description="synthetic: made from the seed; replay: the recorded market of [data]"
+    source: Literal["synthetic", "replay", "mirror"] = Field(
+        "synthetic",
+        description="synthetic: made from the seed; replay: the recorded market of [data]; mirror: a venue's prices now",
     )
     seed: int = Field(7, ge=0, description="seed of the synthetic market")
     coins: Annotated[Coins, Field(min_length=1)] = Field(
-        MAJORS, description="names of the synthetic market's coins"
+        MAJORS, description="names of the coins; a replay has those of [data]"
     )
-    speed: float = Field(3600.0, gt=0, le=1e9, description="simulated seconds per real second")
+    speed: float = Field(
+        3600.0, gt=0, le=20_000, description="simulated seconds per real second; 1 for a mirror"
+    )
     warmup_h: int = Field(720, ge=0, description="hours of market history before the first decision")
     start: Maybe[Moment] = Field(
         None, description="simulated moment at which the run begins (UTC); none = the source's"
+    )
+    mirror_url: Maybe[Url] = Field(
+        None, description="whose public prices a mirror shows, such as https://api.hyperliquid-testnet.xyz"
     )
 
     @property
     def start_ms(self) -> int | None:
         """Milliseconds UTC of `start`."""
         return None if self.start is None else parse_utc(self.start)
+
+    @model_validator(mode="after")
+    def _is_a_market(self) -> Self:
+        if self.source == "mirror" and self.mirror_url is None:
+            raise ValueError('source = "mirror" needs a mirror_url, which says whose prices; add one')
+        if self.source == "mirror" and self.speed != 1:
+            raise ValueError("a mirror shows the present, so its speed is 1; set speed = 1")
+        return self
+
+
+class VenueSettings(Section):
+    """[venue]: the account that a live run trades, and the signer that signs for it."""
+
+    kind: Literal["hyperliquid"] = Field("hyperliquid", description="which venue")
+    network: Literal["testnet", "mainnet", "devnet"] = Field(
+        description="testnet; mainnet asks for more at the start; devnet: a simulated venue on this machine"
+    )
+    url: Url = Field(description="where the venue answers, such as https://api.hyperliquid-testnet.xyz")
+    account: Address = Field(
+        description="whose books are traded: a master's, sub-account's or vault's address"
+    )
+    coins: Annotated[Coins, Field(min_length=1)] = Field(description="what may be traded")
+    signer: Maybe[Location] = Field(
+        None, description="the signer's socket; none = where `hedgerow signer run` puts it by default"
+    )
+    history_h: int = Field(
+        1440, ge=24, le=5000, description="hours of candles and funding read at the start, for the signals"
+    )
+
+
+class PolicySettings(Section):
+    """[policy]: what the signer of a paper run signs; a live run's signer has a policy file of its own."""
+
+    max_order_usd: Money = Field(Decimal(50_000), description="largest order, USD")
+    max_position_usd: Money = Field(Decimal(100_000), description="largest position of a coin, USD")
+    max_gross_usd: Money = Field(Decimal(400_000), description="largest sum of positions and orders, USD")
+    turnover_usd_per_day: Money = Field(Decimal(2_000_000), description="most that is opened in a day, USD")
+    collar_bps: int = Field(300, ge=1, le=1900, description="furthest a price may be from the reference, bps")
+    orders_per_min: int = Field(600, ge=1, le=20_000, description="orders a minute of the market's time")
 
 
 class AccountSettings(Section):
@@ -163,7 +171,7 @@ class FeeSettings(Section):
 
 
 class ExchangeSettings(Section):
-    """[exchange]: how the simulated exchange charges and fills."""
+    """[exchange]: how the simulated exchange of a backtest charges and fills."""
 
     fees: Annotated[
         Annotated[Literal["hyperliquid"], Tag("named")] | Annotated[FeeSettings, Tag("table")],
@@ -305,11 +313,13 @@ class Settings(Section):
 
     version: Literal[1] = Field(description="version of this format; 1")
     name: str = Field(min_length=1, max_length=80, description="what reports call this config")
-    mode: Literal["backtest", "paper"] = Field(
-        description="run over history, or as a daemon with paper money"
+    mode: Literal["backtest", "paper", "live"] = Field(
+        description="run over history, as a daemon with paper money, or as a daemon on a venue"
     )
     data: DataSettings | None = None
     market: MarketSettings | None = None
+    venue: VenueSettings | None = None
+    policy: PolicySettings = PolicySettings()
     account: AccountSettings = AccountSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     sizing: SizingSettings = SizingSettings()
@@ -327,6 +337,16 @@ class Settings(Section):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two strategies are named '{twice}'; give one of them another name")
+        if BY_HAND in names:
+            raise ValueError(f"{BY_HAND!r} names the orders given by hand; give the strategy another name")
+        if self.mode != "backtest" and self.exchange != ExchangeSettings():
+            raise ValueError(
+                f'[exchange] is for mode = "backtest"; in mode = "{self.mode}" the venue has its own terms'
+            )
+        if self.mode == "live" and self.venue is None:
+            raise ValueError('mode = "live" needs a [venue] section; add one')
+        if self.mode == "live" and self.account.equity_usd != AccountSettings().equity_usd:
+            raise ValueError('account.equity_usd is what the venue says in mode = "live"; remove it')
         if self.mode == "paper" and self.market is None:
             raise ValueError('mode = "paper" needs a [market] section; add one')
         if self.mode == "backtest" and self.data is None:

@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("bot.cli.run:run", "Run the daemon that CONFIG describes."),
     "backtest": ("bot.cli.backtest:backtest", "Run CONFIG over recorded history."),
     "devnet": ("bot.cli.devnet:devnet", "Run a simulated Hyperliquid on this computer, to trade on."),
+    "trade": ("bot.cli.trade:trade", "Give the running daemon an order by hand."),
     "scan": ("bot.cli.scan:scan", "Show who is positioned how: funding, open interest, volume, basis."),
     "strategies": ("bot.cli.strategies:strategies", "List strategies and check your own."),
     "data": ("bot.cli.data:data", "Look at a folder of market data, or make one up."),
@@ -84,7 +85,7 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
 )
 def cli(debug: bool) -> None:  # main() reads --debug itself
-    """Trade perpetual futures on how others are positioned: on paper and over history."""
+    """Trade perpetual futures on how others are positioned: live, on paper and over history."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """`hedgerow devnet`: a simulated Hyperliquid on this computer that any client can trade on."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,11 +15,31 @@ import click
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Folder of recorded market data, for --market replay."
 )
+@click.option(
+    "--data-query",
+    default="{}",
+    metavar="JSON",
+    help='Which of the data, as {"table": "panel", "prices": "hl", "end": DATE}.',
+)
 @click.option("--coins", default="", metavar="COIN,COIN", help="Only these coins.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of the market and the keys."
 )
 @click.option("--speed", type=click.FloatRange(0, 100_000, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--history-h",
+    type=click.IntRange(min=1),
+    default=720,
+    show_default=True,
+    help="Hours of candles and funding before the first moment.",
+)
+@click.option(
+    "--agent-days",
+    type=click.IntRange(1, 100_000),
+    default=180,
+    show_default=True,
+    help="How long an agent may be approved for; more than the venue's where time runs fast.",
+)
 @click.option("--start", metavar="DATE", help="The devnet's first moment (UTC); now if not given.")
 @click.option("--paused", is_flag=True, help="Let time stand until /devnet/clock says otherwise.")
 @click.option("--chaos", type=click.Path(path_type=Path), help="JSON file of faults, as for /devnet/chaos.")
@@ -42,9 +63,12 @@ def devnet(
     host: str,
     market: str,
     data: Path | None,
+    data_query: str,
     coins: str,
     seed: int,
     speed: float,
+    history_h: int,
+    agent_days: int,
     start: str | None,
     paused: bool,
     chaos: Path | None,
@@ -72,6 +96,9 @@ def devnet(
             coins=tuple(coin.strip() for coin in coins.split(",") if coin.strip()),
             market=market,
             data=data,
+            data_query=_query(data_query),
+            history_h=history_h,
+            agent_days=agent_days,
             start_ms=parse_utc(start) if start else None,
             speed=speed,
             paused=paused,
@@ -86,3 +113,24 @@ def devnet(
         except (OSError, ValueError, Refused) as error:
             raise ConfigError(f"{chaos} can't be used as faults: {error}") from None
     asyncio.run(serve(server, host, port, parent_fd, lambda: click.echo(json.dumps(ready_line(server)))))
+
+
+def _query(text: str) -> dict[str, Any]:
+    """Fields of a data query from their JSON."""
+    import json
+
+    from bot.clock import parse_utc
+    from bot.errors import ConfigError
+
+    try:
+        told = json.loads(text)
+        if not isinstance(told, dict) or not told.keys() <= {"table", "prices", "funding", "end"}:
+            raise ValueError("it has table, prices, funding and end, as a config's [data] does")
+    except ValueError as error:
+        raise ConfigError(f"--data-query {text!r} can't be used: {error}") from None
+    found: dict[str, Any] = {key: told[key] for key in ("table", "prices") if told.get(key) is not None}
+    if told.get("funding") is not None:
+        found["funding"] = tuple(told["funding"])
+    if told.get("end") is not None:
+        found["end_ms"] = parse_utc(told["end"])
+    return found

@@ -1,13 +1,21 @@
 """`hedgerow run`: the daemon that a config describes."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bot.cli.config import CONFIG, DATA, OVERRIDES, data_overrides
 
+if TYPE_CHECKING:
+    from bot.app import Daemon
+    from bot.journal.journal import Journal
+    from bot.settings import Settings
 
-@click.command(epilog="Example:  hedgerow run config/paper.toml --set market.speed=36000")
+
+@click.command(epilog="Example:  hedgerow run config/paper.toml --set market.speed=1800")
 @CONFIG
 @OVERRIDES
 @DATA
@@ -17,28 +25,55 @@ from bot.cli.config import CONFIG, DATA, OVERRIDES, data_overrides
 def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycles: int | None) -> None:
     """Run the daemon that CONFIG describes until Ctrl-C or SIGTERM; started again, it goes on from its journal.
 
-    While it runs, `hedgerow status`, `positions`, `orders`, `funding`, `pnl` and `explain` read its journal.
+    In mode "paper" it starts an exchange on this machine and a signer with play money, and ends them with itself. In
+    mode "live" it trades on a venue through the signer that you have started with `hedgerow signer run`.
+
+    While it runs, `hedgerow status`, `positions`, `orders`, `funding`, `pnl` and `explain` read its journal, and
+    `hedgerow trade` gives it orders by hand.
     """
     import asyncio
 
     from bot import app, logs, settings
     from bot.errors import ConfigError
     from bot.journal.journal import Journal
-    from bot.trader.schedule import Schedule
 
     loaded = settings.load(config_file, [*overrides, *data_overrides(folder)])
-    if loaded.mode != "paper":
-        raise ConfigError(f'{config_file} has mode "{loaded.mode}"; run it with `hedgerow {loaded.mode}`')
-    if folder is not None and loaded.market is not None and loaded.market.source != "replay":
+    if loaded.mode == "backtest":
+        raise ConfigError(f'{config_file} has mode "backtest"; run it with `hedgerow backtest`')
+    if folder is not None and (loaded.market is None or loaded.market.source != "replay"):
         raise ConfigError(
-            f"{config_file} makes its market up, so --data would not be used; add --set market.source=replay"
+            f"{config_file} has no market that is played back, so --data would not be used; add --set market.source=replay"
         )
     logs.configure(loaded.logs.format, loaded.logs.level, loaded.logs.file)
 
-    paper = app.paper_of(loaded, config_file.parent)  # what is wrong shows before a journal is made
-
-    async def live(journal: Journal) -> None:
-        await Schedule(paper.trader(journal), paper.bar_s, cycles).run()
-
+    daemon = app.daemon_of(loaded, config_file.parent)  # what is wrong shows before a journal is made
+    _confirm(loaded)
     with Journal.open(loaded.journal.path) as journal:
-        asyncio.run(live(journal))
+        asyncio.run(_live(daemon, journal, cycles))
+
+
+async def _live(daemon: Daemon, journal: Journal, cycles: int | None) -> None:
+    from bot.trader.schedule import Schedule
+
+    schedule = Schedule(cycles)
+    async with daemon.venue(journal, schedule.fail) as running:
+        await schedule.run(daemon.trader(running.venue, journal), running.run_clock)
+
+
+def _confirm(loaded: Settings) -> None:
+    """Real money asks for a word that nobody types by mistake."""
+    from bot.errors import ConfigError
+
+    if loaded.mode != "live" or loaded.venue is None or loaded.venue.network != "mainnet":
+        return
+    import sys
+
+    if not sys.stdin.isatty():
+        raise ConfigError("a run on mainnet is confirmed by hand, so it has to be started from a terminal")
+    typed = click.prompt(
+        f"{loaded.name} will trade {loaded.venue.account} on MAINNET with real money; type mainnet to go on",
+        default="",
+        show_default=False,
+    )
+    if typed.strip() != "mainnet":
+        raise ConfigError("not confirmed, so nothing was started")

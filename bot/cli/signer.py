@@ -47,6 +47,12 @@ def signer() -> None:
     metavar="NAME",
     help="Read it from this environment variable, which others of this user can see.",
 )
+@click.option(
+    "--parent-fd",
+    type=int,
+    metavar="N",
+    help="End when the other end of this pipe closes, as it does when a program that started this one ends.",
+)
 def run(
     policy: Path,
     keystore: Path,
@@ -56,6 +62,7 @@ def run(
     require_hardening: bool,
     password_fd: int | None,
     password_env: str | None,
+    parent_fd: int | None,
 ) -> None:
     """Unlock KEYSTORE and sign what POLICY allows, until interrupted.
 
@@ -63,7 +70,7 @@ def run(
     """
     from bot.signer import program
 
-    setup = program.Setup(policy, keystore, state, socket_path, peer_uids, require_hardening)
+    setup = program.Setup(policy, keystore, state, socket_path, peer_uids, require_hardening, parent_fd)
     with told():
         program.run(setup, lambda: program.password(password_env, password_fd), click.echo)
 

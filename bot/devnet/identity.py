@@ -64,6 +64,7 @@ class Identities:
     """All agents and sub-accounts, by address."""
 
     def __init__(self) -> None:
+        self.longest_agent_ms = LONGEST_AGENT_MS
         self.agents: dict[str, Agent] = {}
         self.sub_accounts: dict[str, SubAccount] = {}
         self._nonces: dict[str, Nonces] = {}
@@ -92,7 +93,7 @@ class Identities:
         The name may end in ` valid_until <ms>`.
         """
         name, _, until = name.partition(" valid_until ")
-        latest = now_ms + LONGEST_AGENT_MS
+        latest = now_ms + self.longest_agent_ms
         if until and not (until.isdigit() and now_ms < int(until) <= latest):
             return "Invalid agent valid until"
         if len(name) > 16:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,8 @@ from bot.errors import ConfigError, StateError
 from bot.model.panel import HOUR_MS
 from bot.sim.coins import MAJORS
 
+DAY_MS: Final = 24 * HOUR_MS
+
 FUNDED_USDC: Final = Decimal(100_000)
 
 
@@ -34,6 +36,7 @@ FUNDED_USDC: Final = Decimal(100_000)
 class Options:
     """What kind of devnet. `start_ms` None is now; `coins` empty is all; `history_h` is how far candles reach back.
 
+    `data_query` are further fields of a `bot.data.store.Query`; `agent_days` is how long an agent may be approved for.
     With `state` it goes on where the devnet stopped that wrote this file; time and faults are those of the options.
     """
 
@@ -42,7 +45,9 @@ class Options:
     market: str = "synthetic"
     data: Path | None = None
     start_ms: int | None = None
+    data_query: Mapping[str, Any] = field(default_factory=dict)
     history_h: int = 24 * 30
+    agent_days: int = 180
     speed: float = 1.0
     paused: bool = False
     flow: bool = True
@@ -128,6 +133,7 @@ def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Serv
     if kept is not None:
         world.restore(kept["world"])
         server.door.restore(kept["door"])
+    server.door.identities.longest_agent_ms = options.agent_days * DAY_MS
     world.pump()
     return server, _asked(options) | {"start_ms": start_ms}
 
@@ -141,6 +147,7 @@ def _asked(options: Options) -> dict[str, Any]:
         "coins": list(options.coins or everything),
         "start_ms": options.start_ms,
         "history_h": options.history_h,
+        "data_query": dict(options.data_query),
         "flow": options.flow,
         "mainnet_signatures": options.mainnet_signatures,
         "funded": options.funded,
@@ -174,7 +181,7 @@ def _replay(options: Options, saved: Mapping[str, Any] | None, mark: Any) -> tup
 
     if options.data is None:
         raise ConfigError("a replay needs a folder of data; give it with --data DIR")
-    history = load_data(Query(options.data, coins=options.coins))
+    history = load_data(Query(options.data, coins=options.coins, **options.data_query))
     grid = history.panel.grid
     first_ms = grid.start_ms - HOUR_MS  # the first bar ended there
     start_ms = options.start_ms

@@ -17,8 +17,9 @@ from typing import Any, Final, Self
 import numpy as np
 
 from bot.errors import StateError
-from bot.journal import codec
+from bot.journal import codec, market
 from bot.journal.codec import Row
+from bot.journal.commands import Answer, Command
 from bot.journal.file import APPLICATION_ID, OLDEST_SQLITE, SCHEMA_VERSION, Ownership, is_new, telling
 from bot.journal.records import Checkpoint, CycleFacts, LastRun, RunFacts
 from bot.model.decision import Decision, Finding, LotsArray, Memory, TradingState
@@ -67,6 +68,7 @@ _INSERT_LIQUIDATION: Final = "INSERT INTO liquidation VALUES (?, ?, ?, ?, ?, ?) 
 _INSERT_EQUITY: Final = "INSERT OR REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_STRATEGY_PNL: Final = "INSERT INTO strategy_pnl VALUES (?, ?, ?, ?)"
 _INSERT_POSITION: Final = "INSERT INTO position VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_MARKET: Final = "INSERT OR REPLACE INTO market VALUES (?, ?)"
 _SET_MEMORY: Final = "INSERT OR REPLACE INTO memory VALUES (1, ?, ?)"
 _SET_CHECKPOINT: Final = "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?)"
 _COUNT_CYCLE: Final = "UPDATE run SET cycles = cycles + 1, last_ms = ?, last_wall_ms = ? WHERE id = ?"
@@ -219,6 +221,7 @@ class Journal:
             (s.strategy, str(s.price_pnl_usd), str(s.funding_pnl_usd), str(s.fees_usd))
             for s in facts.by_strategy
         ]
+        rows = [(at_ms, market.encode(row, self._instruments)) for at_ms, row in facts.market.items()]
         with self._transaction() as connection:
             connection.executemany(_REPORT_ORDER, _reports(facts.reports))
             connection.executemany(_INSERT_FILL, map(codec.fill_row, facts.fills))
@@ -232,6 +235,7 @@ class Journal:
             connection.execute(_SET_MEMORY, (facts.time_ms, memory))
             if checkpoint is not None:
                 connection.execute(_SET_CHECKPOINT, (facts.time_ms, checkpoint))
+            connection.executemany(_INSERT_MARKET, rows)
             connection.execute(_COUNT_CYCLE, (facts.time_ms, facts.wall_ms, run_id))
 
     def record_event(self, time_ms: int, kind: str, text: str) -> None:
@@ -251,6 +255,35 @@ class Journal:
         """The venue's last saved state; None if there is none."""
         row = self._one("SELECT time_ms, content FROM checkpoint")
         return None if row is None else Checkpoint(row["time_ms"], json.loads(row["content"]))
+
+    def market_rows(self, start_ms: int, instruments: Sequence[str]) -> dict[int, dict[str, FloatArray]]:
+        """The market as it was seen from `start_ms` on, on the axis given."""
+        with self._guard, telling(self.path):
+            found = self._connection.execute("SELECT * FROM market WHERE time_ms >= ?", (start_ms,))
+            return {row["time_ms"]: market.decode(row["content"], instruments) for row in found}
+
+    def take_command(self) -> Command | None:
+        """The oldest command that has not been answered, now marked as begun; None where there is none."""
+        with self._transaction() as connection:
+            row = connection.execute(
+                "SELECT * FROM command WHERE state = 'asked' ORDER BY id LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            connection.execute("UPDATE command SET state = 'begun' WHERE id = ?", (row["id"],))
+            return Command(row["id"], row["kind"], json.loads(row["content"]))
+
+    def has_command(self) -> bool:
+        """Whether a command waits to be taken."""
+        return self._one("SELECT 1 FROM command WHERE state = 'asked' LIMIT 1") is not None
+
+    def answer_command(self, command: Command, answer: Answer, wall_ms: int) -> None:
+        """Say what became of a command that was taken."""
+        row = ("done" if answer.done else "refused", json.dumps(answer.facts), wall_ms, command.id)
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE command SET state = ?, answer = ?, answered_wall_ms = ? WHERE id = ?", row
+            )
 
     def last_run(self) -> LastRun | None:
         """The newest run; None in a new journal."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ from bot.model.account import MarginMode
 from bot.model.decision import Memory
 from bot.model.instrument import Instrument
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport
+from bot.model.panel import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class CycleFacts:
     liquidations: Sequence[Liquidation] = ()
     positions: Sequence[PositionFacts] = ()
     by_strategy: Sequence[StrategyPnl] = ()
+    market: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)  # rows seen, by their time
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,24 @@ CREATE TABLE checkpoint (
     content TEXT NOT NULL                       -- JSON, the venue's own
 ) STRICT;
 
+-- Rows of the market as they were seen live, which no venue tells again: what a restart remembers and a replay reads.
+CREATE TABLE market (
+    time_ms INTEGER PRIMARY KEY,
+    content BLOB NOT NULL                       -- see bot/journal/market.py
+) STRICT;
+
+-- What the operator asked of the running daemon, and its answer. Other programs add rows; the daemon answers them.
+CREATE TABLE command (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    content TEXT NOT NULL,                      -- JSON
+    asked_wall_ms INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'asked',        -- asked, begun, done, refused
+    answer TEXT,                                -- JSON
+    answered_wall_ms INTEGER
+) STRICT;
+CREATE INDEX command_asked ON command (id) WHERE state = 'asked';
+
 CREATE TABLE event (
     id INTEGER PRIMARY KEY,
     run_id INTEGER REFERENCES run (id),

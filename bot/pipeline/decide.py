@@ -41,7 +41,9 @@ def forecast(market: Market, memory: Memory, strategies: Sequence[Slot]) -> tupl
         opinion = slot.strategy.forecast(
             View(table, market.row, market.time_ms, previous, memory.since_ms[k])
         )
-        if not table.all_ready[market.row]:
+        if slot.by_hand:
+            opinion = replace(opinion, scores=np.sign(memory.held_lots[k]).astype(np.float64))
+        elif not table.all_ready[market.row]:
             opinion = replace(opinion, scores=np.where(opinion.ready, opinion.scores, previous))
         scores = opinion.scores
         if np.shape(scores) != previous.shape:

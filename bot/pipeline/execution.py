@@ -7,7 +7,7 @@ position. Every open position gets the protective triggers that the mandate asks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -26,7 +26,7 @@ from bot.model.instrument import Instrument
 from bot.model.money import exact
 from bot.model.order import Order, OrderReport, Purpose, Side, TimeInForce, Trigger, TriggerKind
 from bot.model.panel import FloatArray
-from bot.pipeline.mandate import Execution, Style
+from bot.pipeline.mandate import Execution, Guard, Style
 from bot.pipeline.snapshot import Snapshot
 
 BPS = 1e-4
@@ -37,7 +37,7 @@ def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPla
     """What to cancel and what to send so that the account comes to hold `targets`."""
     account, market = snapshot.account, snapshot.market
     need = targets.lots - account.lots
-    guarded = execution.stop_loss is not None or execution.take_profit is not None
+    guarded = is_guarded(execution, snapshot.guards)
     if not account.open_orders and not guarded and not np.count_nonzero(need):
         return NO_ORDERS
     working = [report for report in account.open_orders if report.order.purpose not in PROTECTIVE]
@@ -49,7 +49,9 @@ def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPla
         need[~market.priced] = 0  # without a price there is no grid to place an order on
         orders = _orders(need, snapshot, execution)
     protection = (
-        protect(account, market.mark, market.instruments, snapshot.id, execution) if guarded else NO_ORDERS
+        protect(account, market.mark, market.instruments, snapshot.id, execution, snapshot.guards)
+        if guarded
+        else NO_ORDERS
     )
     return OrderPlan(cancels + protection.cancels, orders + protection.orders)
 
@@ -125,8 +127,11 @@ def protect(
     instruments: Sequence[Instrument],
     snapshot_id: str,
     execution: Execution,
+    guards: Mapping[str, Guard] | None = None,
 ) -> OrderPlan:
     """Keep one stop and one take-profit per position, of its size and at its distance from entry; drop the others.
+
+    An instrument in `guards` has the distances that stand there instead of the mandate's.
 
     Where price is already beyond the level a trigger can't rest any more: the position is closed at once instead.
     """
@@ -138,9 +143,10 @@ def protect(
     orders: list[Order] = []
     for column in np.flatnonzero(account.lots).tolist():
         instrument, lots = instruments[column], int(account.lots[column])
+        own = (guards or {}).get(instrument.name)
         for purpose, kind, move in (
-            (Purpose.STOP, TriggerKind.STOP, execution.stop_loss),
-            (Purpose.TAKE_PROFIT, TriggerKind.TAKE_PROFIT, execution.take_profit),
+            (Purpose.STOP, TriggerKind.STOP, (own or execution).stop_loss),
+            (Purpose.TAKE_PROFIT, TriggerKind.TAKE_PROFIT, (own or execution).take_profit),
         ):
             if move is None:
                 continue
@@ -160,6 +166,11 @@ def protect(
     for reports in resting.values():
         cancels.extend(_cancel(report, "its position is gone") for report in reports)
     return OrderPlan(tuple(cancels), tuple(orders)) if cancels or orders else NO_ORDERS
+
+
+def is_guarded(execution: Execution, guards: Mapping[str, Guard]) -> bool:
+    """Whether any position is to be protected."""
+    return execution.stop_loss is not None or execution.take_profit is not None or bool(guards)
 
 
 def _direction(lots: int, kind: TriggerKind) -> int:

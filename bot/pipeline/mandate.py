@@ -10,11 +10,15 @@ from bot.pipeline.strategy import Strategy
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A strategy on the account with its own capital, a share of equity (may sum to more than 1)."""
+    """A strategy on the account with its own capital, a share of equity (may sum to more than 1).
+
+    `by_hand` marks the slot of orders that the operator gives: what it holds is kept until another order changes it.
+    """
 
     name: str
     strategy: Strategy
     capital: float
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,14 @@ class Execution:
     stop_tolerance: float = 0.1
     taker_fee: float = 0.00045  # fractions of notional, for the edge rule and the strategies' own cost gates
     half_spread: float = 0.0001
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The protective distances of one position in place of the mandate's, as fractions of its entry price."""
+
+    stop_loss: float | None = None
+    take_profit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

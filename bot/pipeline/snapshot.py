@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bot.model.decision import AccountView, Memory, TradingState
+from bot.pipeline.mandate import Guard
 from bot.pipeline.market import Market
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is true at one moment, as far as the trader knows."""
+    """What is true at one moment, as far as the trader knows.
+
+    `guards` are the operator's own protective distances by instrument. `suffix` tells apart what is decided at one
+    moment besides the cycle's own decision.
+    """
 
     market: Market
     account: AccountView
     memory: Memory
     state: TradingState = TradingState.ACTIVE
+    guards: Mapping[str, Guard] = field(default_factory=dict)
+    suffix: str = ""
 
     @property
     def time_ms(self) -> int:
@@ -24,4 +32,4 @@ class Snapshot:
     @property
     def id(self) -> str:
         """Names the decision made from this snapshot and, with it, its orders: the moment in hexadecimal seconds."""
-        return f"{self.market.time_ms // 1000:x}"
+        return f"{self.market.time_ms // 1000:x}{self.suffix}"

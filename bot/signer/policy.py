@@ -214,7 +214,10 @@ def parse(text: bytes) -> Policy:
         cancels_per_min=keys.integer("cancels_per_min", 0, 100_000),
         actions_per_day=keys.integer("actions_per_day", 0, 10_000_000),
         **_expiry(keys),
-        reference_max_age_ms=keys.integer("reference_max_age_ms", 1, 3_600_000),
+        # A devnet's hours may pass in the time of a request.
+        reference_max_age_ms=keys.integer(
+            "reference_max_age_ms", 1, 86_400_000 if network == "devnet" else 3_600_000
+        ),
         reference_max_step_bps_per_s=keys.integer("reference_max_step_bps_per_s", 1, 10_000),
         cross=keys.flag("cross", False),
         opening_triggers=keys.flag("opening_triggers", False),

@@ -29,6 +29,7 @@ class Setup:
     socket: Path | None = None
     peer_uids: tuple[int, ...] = ()
     require_hardening: bool = False
+    parent: int | None = None  # end with whoever holds the other end of this pipe
 
 
 def default_state(agent: str, network: str) -> Path:
@@ -101,7 +102,7 @@ def run(setup: Setup, ask: Callable[[], str], say: Callable[[str], None]) -> Non
         signing.self_test()
         key = signing.SigningKey(keystore.decrypt(stored.crypto, ask()), rules.chain)
         engine = Engine(rules, key, nonces, log)
-        serving = server.Server(listening, engine, log, uids, say)
+        serving = server.Server(listening, engine, log, uids, say, setup.parent)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: serving.stop())
         say(

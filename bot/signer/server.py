@@ -102,6 +102,7 @@ class Server:
         audit: AuditLog,
         uids: frozenset[int],
         say: Callable[[str], None],
+        parent: int | None = None,
     ) -> None:
         self._listening, self._engine, self._audit, self._uids, self._say = (
             listening,
@@ -109,6 +110,9 @@ class Server:
             audit,
             uids,
             say,
+        )
+        self._parent = (
+            parent  # a pipe's end: whoever started this holds the other, and is gone when it closes
         )
         self._selector = selectors.DefaultSelector()
         self._peers: dict[socket.socket, Peer] = {}
@@ -125,6 +129,8 @@ class Server:
         """Answer until `stop`."""
         self._selector.register(self._listening, selectors.EVENT_READ)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
+        if self._parent is not None:
+            self._selector.register(self._parent, selectors.EVENT_READ)
         syncing = threading.Thread(target=self._sync_often, name="audit", daemon=True)
         syncing.start()
         next_tick = time.monotonic()
@@ -135,6 +141,9 @@ class Server:
                         self._welcome()
                     elif isinstance(ready.fileobj, socket.socket):
                         self._answer(ready.fileobj)
+                    elif ready.fileobj == self._parent:
+                        self._say("whoever started this is gone")
+                        self._stopping.set()
                 if time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + 0.5
                     self._engine.tick()

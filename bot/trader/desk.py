@@ -16,9 +16,10 @@ from bot.model.decision import NO_ORDERS, AccountView, Decision, LotsArray, Memo
 from bot.model.instrument import Instrument
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Purpose
 from bot.model.panel import HOUR_MS, FloatArray
+from bot.pipeline.by_hand import order_by_hand
 from bot.pipeline.decide import decide, forget, open_day, remember
-from bot.pipeline.execution import protect
-from bot.pipeline.mandate import Mandate
+from bot.pipeline.execution import is_guarded, protect
+from bot.pipeline.mandate import Guard, Mandate
 from bot.pipeline.market import Market
 from bot.pipeline.snapshot import Snapshot
 from bot.sim.funding import FundingRound
@@ -37,6 +38,9 @@ class Desk:
         self.attribution = Attribution(memory.held_lots, self.instruments)
         self.state = TradingState.ACTIVE
         self.targets: LotsArray | None = None  # each strategy's part of what was last allowed
+        self.guards: dict[
+            str, Guard
+        ] = {}  # the operator's own protective distances, while there is a position
         self._columns = {instrument.name: column for column, instrument in enumerate(instruments)}
 
     def absorb(
@@ -71,11 +75,48 @@ class Desk:
     def decide(self, market: Market, account: AccountView) -> Decision:
         """One cycle's decision; the memory moves on with it."""
         self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
-        decision = decide(Snapshot(market, account, self.memory, self.state), self.mandate)
+        self._drop_guards(account)
+        decision = decide(Snapshot(market, account, self.memory, self.state, self.guards), self.mandate)
         self.memory = remember(self.memory, decision)
         self._cross(decision, market.mark)
         self.targets = decision.allowed.by_strategy
         return decision
+
+    def order_by_hand(
+        self,
+        market: Market,
+        account: AccountView,
+        column: int,
+        lots: int,
+        *,
+        number: int,
+        guard: Guard | None = None,
+    ) -> Decision:
+        """The decision to change what is held by hand of one instrument by `lots`; `guard` protects it from now on."""
+        self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
+        self._drop_guards(account)
+        if guard is not None:
+            self.guards = {**self.guards, self.instruments[column].name: guard}
+        decision = order_by_hand(
+            market,
+            account,
+            self.memory,
+            self.mandate,
+            column,
+            lots,
+            number=number,
+            state=self.state,
+            guards=self.guards,
+        )
+        self.targets = decision.allowed.by_strategy
+        return decision
+
+    def _drop_guards(self, account: AccountView) -> None:
+        """A guard ends with its position."""
+        if self.guards:
+            self.guards = {
+                name: guard for name, guard in self.guards.items() if account.lots[self._columns[name]]
+            }
 
     def _cross(self, decision: Decision, mark: FloatArray) -> None:
         """Strategies that only disagree with each other change hands among themselves."""
@@ -91,9 +132,9 @@ class Desk:
     def protection(self, account: AccountView, mark: FloatArray, moment_id: str) -> OrderPlan:
         """Protective triggers for positions that just changed; nothing where the mandate asks for none."""
         execution = self.mandate.execution
-        if execution.stop_loss is None and execution.take_profit is None:
+        if not is_guarded(execution, self.guards):
             return NO_ORDERS
-        return protect(account, mark, self.instruments, moment_id, execution)
+        return protect(account, mark, self.instruments, moment_id, execution, self.guards)
 
     def saved(self) -> dict[str, Any]:
         """What the memory does not hold, as JSON values: the strategies' money, and what they last wanted."""
@@ -104,12 +145,18 @@ class Desk:
                 name: {self.instruments[c].name: int(row[c]) for c in np.flatnonzero(row)}
                 for name, row in zip(names, self.targets, strict=True)
             }
-        return {"attribution": self.attribution.state(names), "targets": targets}
+        guards = {name: [guard.stop_loss, guard.take_profit] for name, guard in self.guards.items()}
+        return {"attribution": self.attribution.state(names), "targets": targets, "guards": guards}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take up what `saved` gave; strategies and instruments that are gone are passed over."""
         names = [slot.name for slot in self.mandate.strategies]
         self.attribution.restore(names, saved["attribution"])
+        self.guards = {
+            name: Guard(*distances)
+            for name, distances in saved.get("guards", {}).items()
+            if name in self._columns
+        }
         if saved["targets"] is None:
             return
         self.targets = np.zeros_like(self.attribution.held_lots)

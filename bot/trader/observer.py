@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from bot.model.instrument import Instrument
 from bot.model.panel import FloatArray, Panel
 from bot.pipeline.mandate import Mandate
@@ -21,6 +23,32 @@ class Observer:
         self.panel = panel.tail(self.rows)
         self._instruments = tuple(instruments)
         self._mandate = mandate
+
+    def recall(self, rows: Mapping[int, Mapping[str, FloatArray]]) -> None:
+        """Put back what was seen live at the times of `rows`, which a venue's history may not tell (open interest)."""
+        grid = self.panel.grid
+        fields = {name: values.copy() for name, values in self.panel.fields.items()}
+        for time_ms, seen in rows.items():
+            row = grid.row(time_ms)
+            if time_ms % grid.interval_ms or not 0 <= row < grid.rows:
+                continue
+            for name, values in seen.items():
+                if name not in fields:
+                    fields[name] = np.full((grid.rows, len(self._instruments)), np.nan)
+                np.copyto(fields[name][row], values, where=np.isfinite(values))
+        self.panel = Panel(grid, self.panel.instruments, fields)
+
+    def now(self, mark: FloatArray) -> Market:
+        """The newest row's moment with the prices of now; 0 is no price."""
+        fields = {name: values for name, values in self.panel.fields.items() if name != "mark"}
+        marks = self.panel.mark.values.copy()
+        marks[-1] = np.where(mark > 0, mark, np.nan)
+        panel = Panel(self.panel.grid, self.panel.instruments, {**fields, "mark": marks})
+        return Prepared.of(panel, self._instruments, self._mandate).at(-1)
+
+    def pass_over(self, time_ms: int, row: Mapping[str, FloatArray]) -> None:
+        """Take in a row that nothing was decided on."""
+        self.panel = self.panel.append(time_ms, row, self.rows)
 
     def see(self, time_ms: int, row: Mapping[str, FloatArray]) -> Market:
         """Take in the market's newest row and return the moment it makes."""

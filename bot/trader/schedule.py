@@ -1,16 +1,17 @@
-"""Keeps a trader cycling at its pace until somebody stops it, on APScheduler.
+"""Keeps a trader cycling until somebody stops it: one thing at a time, each when it is due.
 
-Simulated bars are due every `bar_s` seconds of real time. A tick runs the bars that fell due since the one before, but
-never more: a laptop that slept for a night does not trade a month when it wakes.
+The trader's own work is a single loop that waits for whichever comes first: the venue's next moment, a command of the
+operator, or the end. It counts on no wall clock, so a clock that is set back or a laptop that slept changes nothing.
+APScheduler runs what is done every so often beside it: the summary, and the look for commands.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, Protocol
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -21,40 +22,53 @@ from bot.trader.trader import Trader
 
 log = structlog.get_logger("hedgerow")
 
-SHORTEST_TICK_S = 0.05
-SUMMARY_S = 15.0
-FAILURES_ALLOWED = 5
+SUMMARY_S: Final = 15.0
+COMMANDS_S: Final = 0.25
+FIRST_RETRY_S: Final = 0.5
+LONGEST_RETRY_S: Final = 30.0
+
+
+class RunClock(Protocol):
+    """Lets a market's time pass, or stand."""
+
+    def __call__(self, *, runs: bool) -> Awaitable[None]:
+        """From now on."""
+        ...
 
 
 class Schedule:
-    """Drives one trader: a job that cycles, and a job that says how things stand."""
+    """Drives one trader, for `cycles` decisions or until it is stopped."""
 
-    def __init__(self, trader: Trader, bar_s: float, cycles: int | None = None) -> None:
-        self._trader, self._most = trader, cycles
-        self._bars_per_tick = max(1, math.ceil(SHORTEST_TICK_S / bar_s))
-        self._tick_s = max(self._bars_per_tick * bar_s, SHORTEST_TICK_S)
+    def __init__(self, cycles: int | None = None) -> None:
+        self._most = cycles
+        self._trader: Trader
         self._stopping = asyncio.Event()
-        self._busy = asyncio.Lock()
+        self._bell = asyncio.Event()  # something besides the venue wants attention
         self._failures = 0
         self._error: BaseException | None = None
 
-    async def run(self) -> None:
-        """Run until stopped by a signal, by the market's end or by an error, which is raised."""
+    async def run(self, trader: Trader, run_clock: RunClock | None = None) -> None:
+        """Run until stopped by a signal, by the market's end or by an error, which is raised.
+
+        `run_clock` lets a simulated market's time pass while the trader looks at it, and stand before and after.
+        """
+        self._trader = trader
         scheduler = AsyncIOScheduler(timezone="UTC")
-        options = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+        options: dict[str, Any] = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+        jobs = ((self._trader.summary, SUMMARY_S), (self._look_for_commands, COMMANDS_S))
         with _signals(self.stop):
-            await self._trader.start()
-            scheduler.add_job(self._tick, IntervalTrigger(seconds=self._tick_s), id="cycle", **options)
-            scheduler.add_job(
-                self._trader.summary, IntervalTrigger(seconds=SUMMARY_S), id="summary", **options
-            )
+            if not await self._started():
+                return
+            for job, seconds in jobs:
+                scheduler.add_job(job, IntervalTrigger(seconds=seconds), **options)
             scheduler.start()
             try:
-                await self._stopping.wait()
-                scheduler.pause()
-                await asyncio.sleep(0.01)  # a tick that was just handed out sees that it is over
-                async with self._busy:  # a cycle that has begun is finished
-                    pass
+                if run_clock is not None:
+                    await run_clock(runs=True)
+                while not self._stopping.is_set():
+                    await self._next()
+                if run_clock is not None and self._error is None:
+                    await run_clock(runs=False)
             finally:
                 scheduler.shutdown(wait=False)
         if self._error is not None:
@@ -66,36 +80,84 @@ class Schedule:
         if not self._stopping.is_set():
             log.info("stopping", because=why)
             self._stopping.set()
+            self._bell.set()
 
-    async def _tick(self) -> None:
-        async with self._busy:
-            for _ in range(self._bars_per_tick):
-                if self._stopping.is_set():
-                    return
+    def fail(self, error: BaseException) -> None:
+        """End after the cycle in progress, with an error for whoever runs this."""
+        if self._error is None:
+            self._error = error
+        self._stopping.set()
+        self._bell.set()
+
+    async def _started(self) -> bool:
+        """Start the trader unless the end comes first."""
+        starting = asyncio.ensure_future(self._trader.start())
+        await self._first(starting)
+        if starting.done():
+            starting.result()
+            return True
+        await _cancelled(starting)
+        if self._error is not None:
+            raise self._error
+        return False
+
+    async def _next(self) -> None:
+        """Wait for what is to be done next, and do it."""
+        due = asyncio.ensure_future(self._trader.due())
+        await self._first(due)
+        came = due.done()
+        try:
+            if not came:
+                await _cancelled(due)
+            if self._stopping.is_set():
+                return
+            self._bell.clear()
+            if came:
+                due.result()
+            await self._trader.obey()
+            if came:
                 await self._cycle()
-                await asyncio.sleep(0)  # signals and the summary get their turn
+        except VenueError as error:
+            await self._failed(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again by run(), where it ends the daemon
+            self.fail(error)
+        else:
+            self._failures = 0
 
     async def _cycle(self) -> None:
-        try:
-            went_on = await self._trader.cycle()
-        except VenueError as error:
-            self._failures += 1
-            log.warning("cycle failed", error=str(error), failures=self._failures)
-            if self._failures >= FAILURES_ALLOWED:
-                self._fail(error)
-            return
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again by run(), where it ends the daemon
-            self._fail(error)
-            return
-        self._failures = 0
-        if not went_on:
+        if not await self._trader.cycle():
             self.stop("the recording has ended")
         elif self._most is not None and self._trader.cycles >= self._most:
             self.stop(f"{self._most} cycles were asked for")
 
-    def _fail(self, error: BaseException) -> None:
-        self._error = error
-        self._stopping.set()
+    async def _failed(self, error: VenueError) -> None:
+        """What the venue did not do is tried again, less and less often; a venue may be away for hours."""
+        self._failures += 1
+        wait_s = min(FIRST_RETRY_S * 2 ** (self._failures - 1), LONGEST_RETRY_S)
+        log.warning("cycle failed", error=str(error), failures=self._failures, again_in_s=wait_s)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), wait_s)
+
+    async def _first(self, work: asyncio.Future[Any]) -> None:
+        """Until `work` is done or the bell rings."""
+        bell = asyncio.ensure_future(self._bell.wait())
+        try:
+            await asyncio.wait({work, bell}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            bell.cancel()
+
+    async def _look_for_commands(self) -> None:
+        try:
+            if self._trader.has_command():
+                self._bell.set()
+        except Exception as error:  # noqa: BLE001 - a journal that can't be read ends the daemon like any other write
+            self.fail(error)
+
+
+async def _cancelled(work: asyncio.Future[Any]) -> None:
+    """End what was begun, and wait until it has; its failure on the way out is nobody's concern."""
+    work.cancel()
+    await asyncio.wait({work})
 
 
 @contextmanager

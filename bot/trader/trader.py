@@ -16,15 +16,19 @@ import numpy as np
 import structlog
 
 from bot.clock import Clock, WallClock, utc
-from bot.errors import StateError
+from bot.errors import ConfigError, StateError, VenueError
+from bot.journal.commands import Answer, Command
 from bot.journal.journal import Journal
 from bot.journal.records import CycleFacts, RunFacts
 from bot.model.decision import NO_ORDERS, Decision, LotsArray, Memory, OrderPlan
+from bot.model.money import exact
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus
+from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
 from bot.trader.diary import Story, by_strategy, equity_point
 from bot.trader.observer import Observer
+from bot.trader.wishes import trade_facts, trade_wish, went_through
 from bot.venues.venue import AccountState, Venue, VenueEvent
 
 log = structlog.get_logger("hedgerow")
@@ -90,6 +94,7 @@ class Trader:
             desk.restore(saved["desk"])
         _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         observer = Observer(panel, self._venue.instruments, self._mandate)
+        observer.recall(self._journal.market_rows(observer.panel.grid.start_ms, names))
         self._session = _Session(desk, observer, Story(saved.get("story")))
         self._time_ms, self._account = panel.grid.end_ms, account
         log.info(
@@ -103,25 +108,95 @@ class Trader:
             history_h=len(panel),
         )
 
+    async def due(self) -> None:
+        """Return when there is a new moment to decide on; may be cancelled."""
+        await self._venue.due()
+
     async def cycle(self) -> bool:
         """One look, one decision, and what it asks for; False when there is nothing more to look at."""
         session = self._started()
         seen = await self._venue.observe()
         if seen is None:
             return False
-        desk = session.desk
         self._hear(seen.events, seen.account)
+        for time_ms, row in seen.missed:
+            session.observer.pass_over(time_ms, row)
         market = session.observer.see(seen.time_ms, seen.row)
-        decision = desk.decide(market, seen.account.view)
-        with structlog.contextvars.bound_contextvars(decision=decision.snapshot_id):
-            self._journal.record_decision(decision, desk.state, seen.account.equity_usd)
-            self._say(decision)
-            account = await self._act(decision.plan, seen.account, decision.snapshot_id)
-            self._journal.record_cycle(self._facts(seen.time_ms, account, decision))
-        self._untold.clear()
-        self._time_ms, self._account = seen.time_ms, account
+        decision = session.desk.decide(market, seen.account.view)
+        self._time_ms = seen.time_ms
+        await self._carry_out(decision, seen.account, {**dict(seen.missed), seen.time_ms: seen.row})
         self.cycles += 1
         return True
+
+    async def _carry_out(
+        self, decision: Decision, before: AccountState, market: Mapping[int, Mapping[str, FloatArray]]
+    ) -> Sequence[VenueEvent]:
+        """Write the decision down, act on it, and write down what came of it with the `market` rows it was made on.
+
+        Returns all that the venue said since the last time.
+        """
+        with structlog.contextvars.bound_contextvars(decision=decision.snapshot_id):
+            self._journal.record_decision(decision, self._started().desk.state, before.equity_usd)
+            self._say(decision)
+            account = await self._act(decision.plan, before, decision.snapshot_id)
+            self._journal.record_cycle(self._facts(self._time_ms, account, decision, market))
+        told, self._untold = self._untold, []
+        self._account = account
+        return told
+
+    def has_command(self) -> bool:
+        """Whether an operator waits for an answer."""
+        return self._journal.has_command()
+
+    async def obey(self) -> None:
+        """Carry out the commands that wait. A refusal is an answer; what the venue fails at is answered and raised."""
+        while (command := self._journal.take_command()) is not None:
+            log.info("command", number=command.id, kind=command.kind)
+            answer = Answer(False, {"error": "the daemon failed while it carried this out; see its log"})
+            try:
+                answer = await self._obeyed(command)
+            except ConfigError as error:
+                answer = Answer(False, {"error": str(error)})
+            except VenueError as error:
+                answer = Answer(False, {"error": str(error)})
+                raise
+            finally:
+                self._journal.answer_command(command, answer, self._clock.now_ms())
+
+    async def _obeyed(self, command: Command) -> Answer:
+        if command.kind != "trade":
+            raise ConfigError(f"this daemon knows no command {command.kind!r}; it may be of an older version")
+        return await self._trade(command)
+
+    async def _trade(self, command: Command) -> Answer:
+        """An order by hand, through the same rules, signer and books as any other."""
+        session, instruments = self._started(), self._venue.instruments
+        wish = trade_wish(command.content, instruments)
+        account = await self._venue.account()
+        self._hear(self._venue.take_events(), account)
+        instrument, mark = instruments[wish.column], float(account.mark[wish.column])
+        if not mark > 0:
+            raise ConfigError(f"the venue has no price of {instrument.name} now; try again when it has")
+        lots = wish.lots(instrument, exact(mark))
+        if lots == 0:
+            raise ConfigError(
+                f"{wish.usd} USD is less than the smallest size of {instrument.name}; ask for more"
+            )
+        decision = session.desk.order_by_hand(
+            session.observer.now(account.mark),
+            account.view,
+            wish.column,
+            lots,
+            number=command.id,
+            guard=wish.guard(self._mandate.execution),
+        )
+        told = await self._carry_out(decision, account, {})
+        own = (f"{decision.snapshot_id}-", f"{decision.snapshot_id}+-")
+        reports = [e for e in told if isinstance(e, OrderReport) and e.order.client_id.startswith(own)]
+        facts = trade_facts(decision, reports, instruments)
+        if not decision.plan.orders and not decision.findings:
+            facts["error"] = f"{wish.usd} USD of {instrument.name} is below the venue's smallest order"
+        return Answer(went_through(reports), facts)
 
     async def _act(self, plan: OrderPlan, before: AccountState, decision_id: str) -> AccountState:
         """Carry the plan out, then protect what it opened; the account after it."""
@@ -147,7 +222,13 @@ class Trader:
         self._untold.extend(events)
         _report(events)
 
-    def _facts(self, time_ms: int, account: AccountState, decision: Decision) -> CycleFacts:
+    def _facts(
+        self,
+        time_ms: int,
+        account: AccountState,
+        decision: Decision,
+        market: Mapping[int, Mapping[str, FloatArray]],
+    ) -> CycleFacts:
         session, told = self._started(), self._untold
         desk = session.desk
         positions = session.story.tell(account, decision, self._strategies, self._columns)
@@ -164,6 +245,7 @@ class Trader:
             liquidations=[event for event in told if isinstance(event, Liquidation)],
             positions=positions,
             by_strategy=by_strategy(desk.attribution, account.mark, self._strategies),
+            market=market,
         )
 
     def _say(self, decision: Decision) -> None:

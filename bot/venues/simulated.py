@@ -97,6 +97,12 @@ class SimulatedVenue:
         self._begin_bar(panel.grid.end_ms)
         return panel
 
+    async def due(self) -> None:
+        """Always: a bar passes when it is observed."""
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     async def observe(self) -> Observation | None:
         """Live through the bar in progress and begin the next; None when a recording has ended."""
         market, bar, row = self._ready(), self._bar, self._row

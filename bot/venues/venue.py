@@ -61,12 +61,17 @@ class AccountState:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One moment: the market's newest row (arrays of shape (instruments,)), the account, and the events up to it."""
+    """One moment: the market's newest row (arrays of shape (instruments,)), the account, and the events up to it.
+
+    `missed` holds the rows between the last observation and this one, oldest first, where the trader came late and
+    the venue can still tell them.
+    """
 
     time_ms: int
     row: Mapping[str, FloatArray]
     account: AccountState
     events: tuple[VenueEvent, ...]
+    missed: tuple[tuple[int, Mapping[str, FloatArray]], ...] = ()
 
 
 class Venue(Protocol):
@@ -84,6 +89,10 @@ class Venue(Protocol):
 
     async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
         """Be ready, going on from one's own `checkpoint` where there is one; returns the history up to now."""
+        ...
+
+    async def due(self) -> None:
+        """Return when the next moment can be observed. Nothing changes by it, so it may be cancelled at any time."""
         ...
 
     async def observe(self) -> Observation | None:
@@ -104,4 +113,8 @@ class Venue(Protocol):
 
     def checkpoint(self) -> Mapping[str, Any] | None:
         """What `open` needs to go on from here, as JSON values; None where the venue itself remembers."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up; nothing is cancelled or closed at the venue by it."""
         ...

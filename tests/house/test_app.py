@@ -1,18 +1,18 @@
 """Every word of a config reaches the object that it is about."""
 
-import asyncio
+import json
 from decimal import Decimal
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from bot import app, settings
 from bot.cli.config import data_overrides
-from bot.clock import parse_utc
+from bot.clock import parse_utc, utc
 from bot.data.generate import generate
 from bot.errors import ConfigError
 from bot.model.account import MarginMode
+from bot.paper.world import World
 from bot.pipeline.mandate import Style
 from bot.pipeline.market import rows_needed
 from bot.sim.coins import MAJORS
@@ -171,37 +171,100 @@ def test_what_lies_before_the_start_warms_the_signals_up(path: Path, data: Path)
         app.backtest_of(settings.load(path, data_overrides(data, "2024-02-11"), {}))
 
 
-def test_a_paper_account_is_what_the_config_says(loaded: settings.Settings) -> None:
-    paper = app.paper_of(loaded)
-    assert paper.bar_s == 0.5
-    assert (paper.name, paper.mandate) == ("all of it", app.mandate_of(loaded))
-    panel = asyncio.run(paper.venue.open(None))
-    assert panel.rows == 30
-    account = asyncio.run(paper.venue.account())
-    assert account.equity_usd == Decimal(12_345)
-    assert account.view.leverage.tolist() == [3.0, 3.0]
-    assert account.view.isolated_usd is not None
-    assert np.array_equal(account.view.isolated_usd, [0.0, 0.0])
-    terms = paper.venue._terms  # type: ignore[attr-defined]
-    assert (terms.rules, terms.frictions, terms.max_gap_h) == (
-        app.rules_of(loaded),
-        app.frictions_of(loaded),
-        7,
-    )
+PAPER = ["mode=paper", "exchange.fees=hyperliquid", "exchange.half_spread_bps=1.0", "exchange.impact_bps=10.0",
+         "exchange.backstop_ratio=0.6667", "exchange.funding_cap_per_h=0.04"]  # fmt: skip
+
+
+def paper(path: Path, *overrides: str) -> settings.Settings:
+    return settings.load(path, [*PAPER, "journal.path=here/desk.sqlite", *overrides], {})
+
+
+def test_a_paper_run_is_what_the_config_says(path: Path) -> None:
+    loaded = paper(path, "policy.max_order_usd=777", "market.seed=5", "market.start=2025-02-01")
+    daemon = app.daemon_of(loaded)
+    assert [slot.name for slot in daemon.mandate.strategies] == ["carry", "manual"]
+    assert [slot.by_hand for slot in daemon.mandate.strategies] == [False, True]
+    around = app.surroundings_of(loaded, is_new=True)
+    assert around.folder == Path("here/desk")
+    assert (around.coins, around.equity_usd, around.speed) == (("BTC", "SOL"), Decimal(12_345), 7200)
+    assert around.new_journal
+    assert (around.bounds.max_order_usd, around.bounds.max_leverage) == (Decimal(777), 3)
+    assert around.devnet == {
+        "market": "synthetic",
+        "speed": 7200,
+        "seed": 5,
+        "history_h": 30,
+        "agent_days": 36_500,
+        "start": "2025-02-01",
+        "coins": ("BTC", "SOL"),
+    }
+    terms = app.paper_terms(World("http://127.0.0.1:1", "0xabc", Path("s"), 7200.0), loaded, 99)
+    assert (terms.network, terms.url, terms.account) == ("devnet", "http://127.0.0.1:1", "0xabc")
+    assert (terms.coins, terms.leverage, terms.margin_mode) == (("BTC", "SOL"), 3, MarginMode.ISOLATED)
+    assert terms.history_h == 99
+    assert terms.pace.longest_sleep_s == 0.125  # four looks an hour
+
+
+def test_a_live_run_is_what_the_config_says(path: Path) -> None:
+    account = "0x" + "ab" * 20
+    venue = f'venue={{ network = "testnet", url = "https://host.example", account = "{account}", coins = ["ETH"] }}'
+    live = [*PAPER, "mode=live", "account.equity_usd=100_000", venue, "venue.history_h=48"]
+    loaded = settings.load(path, live, {})
+    assert loaded.venue is not None
+    terms = app.live_terms(loaded.venue, loaded.account)
+    assert (terms.url, terms.network, terms.account) == ("https://host.example", "testnet", account)
+    assert (terms.coins, terms.leverage, terms.margin_mode, terms.history_h) == (
+        ("ETH",), 3, MarginMode.ISOLATED, 48,
+    )  # fmt: skip
+    assert terms.weight_per_minute == 1200
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("exchange.impact_bps=3.0", r"\[exchange\] is for mode = \"backtest\""),
+        ("strategies.0.name=manual", "names the orders given by hand"),
+        ("market.source=mirror", "needs a mirror_url"),
+        ('market={ source = "mirror", mirror_url = "http://h", speed = 2.0 }', "speed is 1"),
+        ("market.speed=1000000", "speed"),
+    ],
+)
+def test_a_paper_config_that_makes_no_sense_is_refused(path: Path, change: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as told:
+        paper(path, change)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("mode=live", r"needs a \[venue\] section"),
+        (
+            'venue={ network = "testnet", url = "ftp://x", account = "0x0", coins = ["ETH"] }',
+            "venue",
+        ),
+    ],
+)
+def test_a_live_config_that_makes_no_sense_is_refused(path: Path, change: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        settings.load(path, [*PAPER, "account.equity_usd=100_000", change], {})
 
 
 def test_a_replay_begins_where_the_config_says(path: Path, data: Path) -> None:
     def replay(*overrides: str) -> settings.Settings:
-        return settings.load(path, ["market.source=replay", *overrides, *data_overrides(data)], {})
+        return paper(path, "market.source=replay", *overrides, *(f"{v}" for _, v in data_overrides(data)))
 
-    source = app.source_of(replay(), 20)
-    assert source.begin(None).grid.end_ms == parse_utc("2024-01-01") + 30 * 3_600_000
-    later = app.source_of(replay("market.start=2024-01-20"), 20)
-    assert later.begin(None).rows == 20
-    assert later.state() == {"time_ms": parse_utc("2024-01-20")}
+    around = app.surroundings_of(replay(), is_new=True)
+    assert around.devnet["data"] == data
+    assert json.loads(str(around.devnet["data_query"])) == {
+"table": "candles", "prices": "hl", "funding": ["settled"], "end": None,
+    }  # fmt: skip
+    assert around.devnet["start"] == utc(parse_utc("2024-01-01") + 30 * 3_600_000)
+    later = app.surroundings_of(replay("market.start=2024-01-20"), is_new=True)
+    assert later.devnet["start"] == "2024-01-19T23:00:00Z"  # the row of the 20th is the first to come
     for nothing_before in ("market.warmup_h=0", "market.start=2024-01-01"):
         with pytest.raises(ConfigError, match="no hour of history before its first"):
-            app.source_of(replay(nothing_before), 20)
+            app.daemon_of(replay(nothing_before))
 
 
 @pytest.mark.parametrize(
@@ -234,9 +297,9 @@ def test_what_a_section_lacks_is_said(loaded: settings.Settings, data: Path) -> 
     with pytest.raises(ConfigError, match="names no data folder"):
         app.backtest_of(loaded)
     with pytest.raises(ConfigError, match=r"needs a \[market\] section"):
-        app.paper_of(loaded.model_copy(update={"market": None}))
+        app.check_market(loaded.model_copy(update={"market": None}), 10)
     market = loaded.market
     assert market is not None
     unknown = loaded.model_copy(update={"market": market.model_copy(update={"coins": ("BTC", "SOLL")})})
     with pytest.raises(ConfigError, match="no coin 'SOLL'; did you mean SOL"):
-        app.paper_of(unknown)
+        app.check_market(unknown, 10)

@@ -213,7 +213,7 @@ def test_config_show_prints_a_config_that_reads_back_the_same(config: Path, tmp_
         "account.equity_usd=12345.678901",
         'name=Tab "and" \\ é',
         'strategies.0.parameters={ a = 1, b = "x", coins = ["BTC", "ETH"], deep = { c = [[1.5], []] }, t = [{ d = 1 }] }',
-        "exchange.fees={ taker_bps = 4.5, maker_bps = 1.5 }",
+        "policy.collar_bps=77",
     ]
     options = [part for override in overrides for part in ("--set", override)]
     done = CliRunner().invoke(cli, ["config", "show", str(config), *options])

@@ -71,7 +71,14 @@ def test_the_command_line_beats_the_environment_which_beats_the_file(config: Pat
 def test_an_override_is_a_toml_value_or_else_text(config: Path) -> None:
     settings = load(
         config,
-        ["name=Long name", 'market.coins=["BTC"]', "sizing.no_trade_band=inf", "account.equity_usd=12.50"],
+        [
+            "mode=backtest",
+            "data={}",
+            "name=Long name",
+            'market.coins=["BTC"]',
+            "sizing.no_trade_band=inf",
+            "account.equity_usd=12.50",
+        ],
         {
             "HEDGEROW__EXCHANGE__FEES": "{ taker_bps = 4.5, maker_bps = -0.2 }",
             "HEDGEROW__LOGS__FORMAT": "json",
@@ -202,7 +209,7 @@ def test_an_unknown_key_in_the_file_or_the_environment_says_where_it_stands(conf
         ("account.equity_usd=0", "account.equity_usd is 0, but must be an amount above 0"),
         ("account.equity_usd=nan", "account.equity_usd is nan, but must be an amount above 0"),
         ("account=3", "account is 3, but must be a table of equity_usd, leverage, margin_mode"),
-        ("mode=live", 'mode is "live", but must be one of "backtest", "paper"'),
+        ("mode=fast", 'mode is "fast", but must be one of "backtest", "paper", "live"'),
         ("limits.max_drawdown=inf", "limits.max_drawdown is inf, but must be a number above 0 up to 1"),
         ("limits.min_free_margin=1", "limits.min_free_margin is 1, but must be a number from 0 below 1"),
         ("sizing.no_trade_band=nan", "sizing.no_trade_band is nan, but must be a number of at least 0"),

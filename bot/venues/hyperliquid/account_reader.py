@@ -151,10 +151,13 @@ class AccountReader:
             raise Unavailable("the account has not been read yet; open() comes first")
         held = {each.coin: each for each in margin.positions}
         ours = [(i, held[i.name]) for i in self._instruments if i.name in held]
-        books = self._books
+        books, mark = self._books, self._market.mark_array()
+        for k, instrument in enumerate(self._instruments):
+            if instrument.name in held:  # the price that the account was valued at, so that its parts add up
+                mark[k] = float(held[instrument.name].value_usd / abs(held[instrument.name].size))
         return AccountState(
             view=self._view(margin, held),
-            mark=self._market.mark_array(),
+            mark=mark,
             equity_usd=usd(margin.equity_usd),
             cash_usd=usd(margin.cross_cash_usd),
             deposits_usd=books.deposits_usd,

@@ -15,7 +15,7 @@ from bot.model.account import MarginMode
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.order import Order, OrderReport, OrderStatus
-from bot.model.panel import HOUR_MS, Panel
+from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.venues.hyperliquid import feed as feeds
 from bot.venues.hyperliquid import sending
 from bot.venues.hyperliquid.account_reader import AHEAD_MS, AccountReader, Setting
@@ -28,7 +28,7 @@ from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.sending import AFTER_EXPIRY_MS, Sender
 from bot.venues.hyperliquid.signing import Facts, Signs, text
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.hyperliquid.venue_clock import Pace, VenueClock
 from bot.venues.venue import AccountState, Observation, VenueEvent
 
 log = structlog.get_logger("hedgerow")
@@ -58,6 +58,7 @@ class Terms:
     weight_per_minute: int | None = WEIGHT_PER_MINUTE
     settle_s: float = 60.0
     fills_s: float = 5.0
+    pace: Pace = field(default_factory=Pace)
     sending: sending.Patience = field(default_factory=sending.Patience)
     feed: feeds.Patience = field(default_factory=feeds.Patience)
 
@@ -79,7 +80,9 @@ class HyperliquidVenue:
         self.instruments: tuple[Instrument, ...] = tuple(
             listed[coin] for coin in terms.coins if universe.place(coin) >= 0
         )
-        self._clock = VenueClock(lambda: client.info({"type": "exchangeStatus"}, urgent=True), sleep=sleep)
+        self._clock = VenueClock(
+            lambda: client.info({"type": "exchangeStatus"}, urgent=True), sleep=sleep, pace=terms.pace
+        )
         self._market = MarketData(client, self.instruments)
         self._register = Register(self.instruments)
         self._books = Books(self._account, self._register)
@@ -100,7 +103,7 @@ class HyperliquidVenue:
         )
         self._leveraged: set[str] = set()
         self._events: list[VenueEvent] = []
-        self._row_ms = self._seen_ms = 0
+        self._row_ms = self._seen_ms = self._settled_ms = 0
         self._actions_left = ACTIONS_KEPT + 1
         self.feed = feeds.Feed(client.url, self._subscriptions(), self._hear, self._mend, patience=terms.feed)
 
@@ -165,27 +168,47 @@ class HyperliquidVenue:
         self._sender.settled_nonce = int(checkpoint["settled_nonce"])
         return self._register.restore(checkpoint["orders"])
 
-    async def observe(self) -> Observation | None:
-        """The next full hour by the venue's clock, once its funding is settled; hours slept through are skipped."""
+    async def due(self) -> None:
+        """When the next full hour has come by the venue's clock and its funding is settled."""
         with _as_unavailable():
             venue_ms = await self._clock.until(self._row_ms + HOUR_MS)
+            await self._await_settlement(venue_ms // HOUR_MS * HOUR_MS)
+
+    async def observe(self) -> Observation | None:
+        """The newest full hour; hours slept through are told as far as the venue's history knows them."""
+        await self.due()
+        with _as_unavailable():
+            venue_ms = await self._clock.look()
             time_ms = venue_ms // HOUR_MS * HOUR_MS
-            await self._await_settlement(time_ms)
+            missed = await self._missed(time_ms)
             row = await self._market.row(time_ms)
             await self._look()
             await self._settlements_and_transfers()
             state = self._reader.state()
         self._row_ms = time_ms
-        return Observation(time_ms, row, state, self.take_events())
+        return Observation(time_ms, row, state, self.take_events(), missed)
+
+    async def _missed(self, time_ms: int) -> tuple[tuple[int, Mapping[str, FloatArray]], ...]:
+        """Rows after the last one observed and before `time_ms`; what history does not tell of them is unknown."""
+        hours = (time_ms - self._row_ms) // HOUR_MS - 1
+        if hours < 1:
+            return ()
+        log.warning("hours passed unobserved", hours=hours)
+        past = await self._market.history(time_ms - HOUR_MS, min(hours, max(self._terms.history_h, 1)))
+        return tuple(
+            (past.grid.time_ms(row), {name: values[row] for name, values in past.fields.items()})
+            for row in range(past.rows)
+        )
 
     async def _await_settlement(self, time_ms: int) -> None:
-        waited_s, wait_s = 0.0, min(1.0, max(0.02, 1.0 / max(self._clock.rate, 1.0)))
-        while not await self._market.is_settled(time_ms):
+        waited_s, wait_s = 0.0, min(1.0, max(0.02, 1.0 / self._clock.speed))
+        while self._settled_ms < time_ms and not await self._market.is_settled(time_ms):
             if waited_s >= self._terms.settle_s:
                 log.warning("no settlement yet", waited_s=round(waited_s, 1))
-                return
+                break
             await self._sleep(wait_s)
             waited_s += wait_s
+        self._settled_ms = time_ms
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         """Cancels, then orders. OutcomeUnknown where the venue can't be brought to say what became of one."""
@@ -300,7 +323,7 @@ class HyperliquidVenue:
 
     async def _look(self, earlier: Sequence[int] = ()) -> None:
         """Read the account; what was open (or was so by a checkpoint) and no longer is gets its report."""
-        self._books.overlap_ms = int(OVERLAP_MS * max(1.0, self._clock.rate))
+        self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
         events, gone = await self._reader.look()
         self._tell(events)
         still = {report.order_id for report in self._reader.orders}

@@ -30,6 +30,7 @@ from bot.venues.hyperliquid.venue_clock import VenueClock
 log = structlog.get_logger("hedgerow")
 
 AFTER_EXPIRY_MS: Final = 10_000
+LONGEST_EXPIRY_MS: Final = 86_400_000  # no policy allows more; a simulated day may pass in seconds
 DUPLICATE_NONCE: Final = "duplicate nonce"
 
 
@@ -170,7 +171,7 @@ class Sender:
             if instrument is None or mark is None:
                 raise NotSigned("the coin has no price at the venue", len(wire))
             wire.append(to_sign(order, instrument, mark))
-        expires_in_ms = int(self._patience.expires_s * 1000 * max(1.0, self._clock.rate))
+        expires_in_ms = min(int(self._patience.expires_s * 1000 * self._clock.speed), LONGEST_EXPIRY_MS)
         return self._signs.order(wire, expires_in_ms)
 
     async def _send(self, signed: Signed, orders: Sequence[Order]) -> list[OrderReport]:

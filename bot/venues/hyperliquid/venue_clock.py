@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 STEADY: Final = 0.25
@@ -15,6 +16,18 @@ STOPPED_SLEEP_S: Final = 1.0  # where the venue's clock seems to stand
 SHORTEST_SLEEP_S: Final = 0.005
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds of our own time that it is slept at most before the venue is asked again; less where its time is quick.
+
+    `speed` is how many of the venue's seconds are known to pass in one of ours, before anything was measured.
+    """
+
+    speed: float = 1.0
+    longest_sleep_s: float = LONGEST_SLEEP_S
+    stopped_sleep_s: float = STOPPED_SLEEP_S
+
+
 class VenueClock:
     """Venue time from its own statements, and how fast it runs (a simulated venue's may run at any speed)."""
 
@@ -23,12 +36,19 @@ class VenueClock:
         ask_ms: Callable[[], Awaitable[int]],
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        pace: Pace = Pace(),
     ) -> None:
+        self._pace = pace
         self._ask_ms, self._now_s, self._sleep = ask_ms, now_s, sleep
         self.rate = 1.0  # the lower of the last two, so that a clock that jumps is not taken for a fast one
         self._measured = 1.0
         self.venue_ms = 0
         self._heard_s = 0.0
+
+    @property
+    def speed(self) -> float:
+        """The venue's seconds in one of ours, as far as is known, and no less than 1: what patience is reckoned by."""
+        return max(1.0, self._pace.speed, self.rate)
 
     async def look(self) -> int:
         """Ask; milliseconds by the venue's clock. Time that goes back is taken as it is told, and no rate from it."""
@@ -55,5 +75,7 @@ class VenueClock:
             if venue_ms >= time_ms:
                 return venue_ms
             left_s = (time_ms - venue_ms) / 1000 / max(self.rate, 0.1)
-            longest_s = LONGEST_SLEEP_S if self.rate > 0.5 else STOPPED_SLEEP_S
+            longest_s = self._pace.longest_sleep_s
+            if self.rate <= 0.5:
+                longest_s = min(longest_s, self._pace.stopped_sleep_s)
             await self._sleep(min(max(left_s, SHORTEST_SLEEP_S), longest_s))

@@ -1,0 +1,76 @@
+"""What an operator asks of the running daemon: rows that other programs add to the journal and the daemon answers."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bot.errors import StateError
+from bot.journal.file import owner, telling
+
+_BUSY_MS: Final = 5_000
+_POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One wish, not answered yet."""
+
+    id: int
+    kind: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a wish; `facts` are JSON values."""
+
+    done: bool
+    facts: Mapping[str, Any]
+
+
+def ask(path: Path, kind: str, content: Mapping[str, Any], timeout_s: float) -> Answer:
+    """Hand a command to the daemon that writes the journal at `path`, and wait for its answer.
+
+    StateError where no daemon is running, or none answers in time; the wish is withdrawn then if it was not taken up.
+    """
+    if owner(path) is None:
+        raise StateError(f"no daemon is running on journal {path}; start one with `hedgerow run`")
+    with telling(path), closing(_connect(path)) as connection:
+        wall_ms = time.time_ns() // 1_000_000
+        row = (kind, json.dumps(content), wall_ms)
+        number = connection.execute(
+            "INSERT INTO command (kind, content, asked_wall_ms) VALUES (?, ?, ?)", row
+        ).lastrowid
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            time.sleep(_POLL_S)
+            state, answer = connection.execute(
+                "SELECT state, answer FROM command WHERE id = ?", (number,)
+            ).fetchone()
+            if state in {"done", "refused"}:
+                return Answer(state == "done", json.loads(answer))
+        withdrawn = connection.execute(
+            "UPDATE command SET state = 'refused', answer = '{}' WHERE id = ? AND state = 'asked'", (number,)
+        ).rowcount
+    if withdrawn:
+        raise StateError(
+            f"the daemon did not take the command up within {timeout_s:g} s, so it was withdrawn; see its log"
+        )
+    raise StateError(
+        f"the daemon has begun the command but not answered within {timeout_s:g} s; look at `hedgerow orders` and "
+        "its log before asking again"
+    )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection

@@ -1,0 +1,96 @@
+"""The signer's policy for a paper run: written anew at each start from the config, so that it can't be out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from bot.errors import ConfigError
+
+BAND: Final = Decimal(1000)  # a made-up market may go anywhere; the collar follows it
+REFERENCE_AGE_S: Final = 10
+LONGEST_REFERENCE_AGE_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the signer may sign, in USD; `collar_bps` is how far from the reference price."""
+
+    max_order_usd: Decimal
+    max_position_usd: Decimal
+    max_gross_usd: Decimal
+    turnover_usd_per_day: Decimal
+    collar_bps: int
+    orders_per_min: int
+    max_leverage: int
+
+
+def policy_text(
+    account: str, agent: str, coins: Sequence[str], listed: Mapping[str, Any], bounds: Bounds, speed: float
+) -> str:
+    """The policy as TOML. `listed` is the devnet's metaAndAssetCtxs by coin: index, szDecimals, maxLeverage, mark.
+
+    ConfigError for a coin that is not listed.
+    """
+    age_ms = min(int(REFERENCE_AGE_S * 1000 * max(speed, 1.0)), LONGEST_REFERENCE_AGE_MS)
+    lines = [
+        "# Written by `hedgerow run` at each start; changes are lost. Its limits are the config's [policy].",
+        'network = "devnet"',
+        "simulated_clock = true",
+        f'account = "{account}"',
+        f'agent = "{agent}"',
+        'allow = ["order", "cancel", "leverage", "fence"]',
+        'tif = ["Alo", "Gtc", "Ioc"]',
+        "cross = true",
+        f"max_order_usd = {bounds.max_order_usd:f}",
+        f"max_gross_usd = {bounds.max_gross_usd:f}",
+        f"turnover_usd_per_day = {bounds.turnover_usd_per_day:f}",
+        "isolated_margin_usd_per_day = 0",
+        "max_open_orders = 1000",
+        f"orders_per_min = {bounds.orders_per_min}",
+        f"reduces_per_min = {bounds.orders_per_min}",
+        f"cancels_per_min = {5 * bounds.orders_per_min}",
+        "actions_per_day = 1000000",
+        "expires_ms = [1000, 86400000]",
+        f"collar_bps = {bounds.collar_bps}",
+        f"collar_reduce_bps = {5 * bounds.collar_bps}",
+        "collar_trigger_bps = 9000",
+        f"reference_max_age_ms = {age_ms}",
+        "reference_max_step_bps_per_s = 10000",
+        "denials_per_min = 10000",
+    ]
+    for coin in coins:
+        found = listed.get(coin)
+        if found is None:
+            raise ConfigError(f"the devnet does not list {coin}; it lists {', '.join(listed)}")
+        mark = Decimal(found["mark"])
+        lines += [
+            "",
+            f"[coins.{coin}]" if coin.isalnum() else f'[coins."{coin}"]',
+            f"asset = {found['asset']}",
+            f"size_decimals = {found['size_decimals']}",
+            f"band = [{_places(mark / BAND)}, {_places(mark * BAND)}]",
+            f"max_position_usd = {bounds.max_position_usd:f}",
+            f"max_leverage = {min(bounds.max_leverage, found['max_leverage'])}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _places(value: Decimal) -> str:
+    return f"{value.quantize(Decimal('1e-8')):f}"
+
+
+def listed_in(reply: Any) -> dict[str, dict[str, Any]]:
+    """Coins of a metaAndAssetCtxs reply by name."""
+    universe, contexts = reply[0]["universe"], reply[1]
+    return {
+        row["name"]: {
+            "asset": index,
+            "size_decimals": row["szDecimals"],
+            "max_leverage": row["maxLeverage"],
+            "mark": context["markPx"],
+        }
+        for index, (row, context) in enumerate(zip(universe, contexts, strict=True))
+    }

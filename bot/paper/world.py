@@ -1,0 +1,147 @@
+"""A paper run's surroundings: the devnet and the signer as child processes, and how to reach them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from bot.errors import StateError
+from bot.paper.account import account_in, open_account, post, private
+from bot.paper.children import Child
+from bot.paper.policy import Bounds, listed_in, policy_text
+
+DEVNET_S: Final = 120.0  # a long recording takes a while to read, a long log to play again
+SIGNER_S: Final = 30.0
+LONGEST_SOCKET_PATH: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is to be put up. `folder` keeps the exchange's state, the account's key and the signer's log.
+
+    `devnet` are the options of `hedgerow devnet` that make the market, by name; None and empty ones are left out.
+    `speed` is simulated seconds per real second.
+    """
+
+    folder: Path
+    devnet: Mapping[str, object]
+    coins: tuple[str, ...]
+    equity_usd: Decimal
+    bounds: Bounds
+    speed: float
+    new_journal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What was put up: where the exchange and the signer answer, and whose books are traded."""
+
+    url: str
+    account: str
+    signer: Path
+    speed: float
+
+    async def run_clock(self, *, runs: bool) -> None:
+        """Let the market's time pass, or stand."""
+        await asyncio.to_thread(post, self.url, "/devnet/clock", {"speed": self.speed, "paused": not runs})
+
+
+@asynccontextmanager
+async def put_up(wanted: Surroundings, fail: Callable[[BaseException], None]) -> AsyncIterator[World]:
+    """Start the devnet, its time standing, and the signer; end them at the end. `fail` hears of one that ends early.
+
+    StateError or Unavailable, one sentence, where they can't be started.
+    """
+    folder = wanted.folder
+    _refuse_strange(folder, new_journal=wanted.new_journal)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        devnet = await Child.start(
+            "the devnet",
+            ["devnet", *_options(port=0, paused=True, state=folder / "devnet.state", **wanted.devnet)],
+            folder / "devnet.log",
+            lambda line: line.startswith("{"),
+            timeout_s=DEVNET_S,
+        )
+        stack.push_async_callback(devnet.stop)
+        ready = json.loads(devnet.ready)
+        url = str(ready["url"])
+        paper = account_in(folder) or open_account(folder, url, wanted.equity_usd, await _now_ms(url))
+        listed = listed_in(await asyncio.to_thread(post, url, "/info", {"type": "metaAndAssetCtxs"}))
+        policy = folder / "policy.toml"
+        private(
+            policy, policy_text(paper.account, paper.agent, wanted.coins, listed, wanted.bounds, wanted.speed)
+        )
+        path = _socket_path(folder, stack)
+        signer = await Child.start(
+            "the signer",
+            [
+                "signer",
+                "run",
+                str(policy),
+                *_options(keystore=paper.keystore, state=folder / "signer", socket=path),
+            ],
+            folder / "signer.log",
+            lambda line: line.startswith("ready:"),
+            timeout_s=SIGNER_S,
+            secret=paper.password.encode(),
+        )
+        stack.push_async_callback(signer.stop)
+        for child in (devnet, signer):
+            stack.push_async_callback(_cancel, asyncio.ensure_future(_watch(child, fail)))
+        yield World(url, paper.account, path, wanted.speed)
+
+
+def _refuse_strange(folder: Path, *, new_journal: bool) -> None:
+    """An exchange that goes on needs the journal that knows of it."""
+    if new_journal and (folder / "devnet.state").exists():
+        raise StateError(
+            f"the journal is new, but {folder} holds the exchange of an earlier run; put the journal back, or remove "
+            f"{folder} too to begin anew"
+        )
+
+
+async def _now_ms(url: str) -> int:
+    told: dict[str, Any] = await asyncio.to_thread(post, url, "/info", {"type": "exchangeStatus"})
+    return int(told["time"])
+
+
+def _socket_path(folder: Path, stack: AsyncExitStack) -> Path:
+    """Beside the rest, or in a folder of its own where that path is too long for a socket."""
+    path = folder.resolve() / "sign.sock"
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        return path
+    elsewhere = Path(tempfile.mkdtemp(prefix="hedgerow-"))
+    stack.callback(shutil.rmtree, elsewhere, ignore_errors=True)
+    return elsewhere / "sign.sock"
+
+
+async def _watch(child: Child, fail: Callable[[BaseException], None]) -> None:
+    fail(await child.gone())
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _options(**options: object) -> list[str]:
+    """Command-line options; None, False and empty ones are left out."""
+    told: list[str] = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            told += [flag] if value else []
+        elif value == 0 or value:
+            told += [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return told
