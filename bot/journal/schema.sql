@@ -1,7 +1,7 @@
 -- The journal: one SQLite file holds the life of one account, across restarts.
 --
--- application_id 1212434263 ("HDGW") marks the file as a journal, user_version is the version of this schema. A change
--- that older programs can't read raises it; there is no other version yet.
+-- application_id 1212434263 ("HDGW") marks the file as a journal, user_version is the version of this schema (2). A change
+-- that older programs can't read raises it; a journal of another version is refused, not converted.
 --
 -- Money, prices and rates are TEXT: exact decimals, never floats. Quantities are whole lots, 10 ** -size_decimals coins
 -- (table instrument). `…_ms` are milliseconds UTC by the market's clock, which runs fast in a simulation;
@@ -9,6 +9,13 @@
 --
 -- One program writes, guarded by a lock on <file>.lock; a cycle is two transactions: the decision with the orders it
 -- asks for ('planned') before any of them is sent, and all that came of it together with the venue's checkpoint after.
+
+-- Who may write: whoever opened the journal last. One who finds an epoch above its own here has been replaced and stops.
+CREATE TABLE lease (
+    epoch INTEGER PRIMARY KEY,
+    pid INTEGER NOT NULL,
+    taken_wall_ms INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE run (
     id INTEGER PRIMARY KEY,
@@ -178,17 +185,19 @@ CREATE TABLE position (
     because TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What a restart continues from.
+-- What a restart continues from, each of the last cycle. The checksum is codec.checksum's, of time_ms and content.
 CREATE TABLE memory (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     time_ms INTEGER NOT NULL,
-    content TEXT NOT NULL                       -- JSON, by the names of strategies and instruments
+    content TEXT NOT NULL,                      -- JSON, by the names of strategies and instruments
+    checksum TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE checkpoint (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     time_ms INTEGER NOT NULL,
-    content TEXT NOT NULL                       -- JSON, the venue's own
+    content TEXT NOT NULL,                      -- JSON, the venue's own and the trader's
+    checksum TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE event (
