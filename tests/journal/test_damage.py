@@ -152,6 +152,8 @@ def test_a_flipped_bit_is_refused_or_does_no_harm(path: Path) -> None:
 
 def test_every_flipped_bit_in_what_a_restart_goes_on_from_is_refused(path: Path) -> None:
     Desk(path).hours(6).journal.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM")  # pages that are no longer used may hold older ones
     whole, chance = path.read_bytes(), random.Random(21)
     for text in (b'{"strategies":', b'{"version":', b'"accounts":', b'"cash_usd":"'):
         start = whole.index(text)
