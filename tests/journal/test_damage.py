@@ -155,7 +155,7 @@ def test_every_flipped_bit_in_what_a_restart_goes_on_from_is_refused(path: Path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("VACUUM")  # pages that are no longer used may hold older ones
     whole, chance = path.read_bytes(), random.Random(21)
-    for text in (b'{"strategies":', b'{"version":', b'"accounts":', b'"cash_usd":"'):
+    for text in (b'{"strategies":', b'{"version":1,"now_ms":', b'"accounts":', b'"cash_usd":"'):
         start = whole.index(text)
         for place in range(start, start + len(text) + 3):
             path.write_bytes(flipped(whole, place, chance))
