@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from bot.errors import StateError
 from bot.journal import codec
+from bot.journal.attempts import Attempts
 from bot.journal.codec import Row
 from bot.journal.decisions import Decisions
 from bot.journal.records import Checkpoint, CycleFacts, LastRun, RunFacts
@@ -52,12 +53,14 @@ class Journal:
     """The one writer of a journal. Every method that records is one transaction, on disk when it returns.
 
     A context manager. Raises StateError, one sentence, where the file can't be used: not a journal, of another
-    version, held by another daemon, damaged, deleted under its feet, disk full, read-only.
+    version, held by another daemon, damaged, deleted under its feet, disk full, read-only. `attempts` is the outbox of a
+    venue that sends.
     """
 
     def __init__(self, path: Path, writer: Writer) -> None:
         self.path = path
         self._writer = writer
+        self.attempts = Attempts(writer)
         self._run_id: int | None = None
         self._strategies: tuple[str, ...] = ()
         self._instruments: tuple[str, ...] = ()

@@ -102,6 +102,34 @@ CREATE INDEX orders_by_decision ON orders (decision_id);
 CREATE INDEX orders_by_time ON orders (created_ms);
 CREATE INDEX orders_open ON orders (created_ms) WHERE status IN ('planned', 'resting', 'waiting');
 
+-- What was signed to place orders: an action with a nonce of its own, on disk before any of it leaves, sent at most once.
+-- Of its body only the hash is kept.
+CREATE TABLE action (
+    nonce INTEGER PRIMARY KEY,
+    body_sha256 TEXT NOT NULL,
+    expires_ms INTEGER,                         -- by the venue's clock
+    sent_ms INTEGER NOT NULL,
+    epoch INTEGER NOT NULL REFERENCES lease (epoch)
+) STRICT;
+
+-- One order of an action. Its life is told in bot/model/attempt.py; evidence is JSON, NULL while there is none.
+CREATE TABLE attempt (
+    cloid TEXT PRIMARY KEY,
+    nonce INTEGER NOT NULL REFERENCES action (nonce),
+    client_id TEXT NOT NULL,
+    decision_id TEXT,
+    coin TEXT NOT NULL,
+    side TEXT NOT NULL,
+    lots INTEGER NOT NULL,
+    price TEXT NOT NULL,                        -- as it was signed
+    reduce_only INTEGER NOT NULL,
+    purpose TEXT NOT NULL,
+    state TEXT NOT NULL,
+    evidence TEXT,
+    resolved_ms INTEGER                         -- of the evidence that ended it; NULL while it is open
+) STRICT;
+CREATE INDEX attempt_open ON attempt (nonce) WHERE resolved_ms IS NULL;
+
 CREATE TABLE cancel (
     decision_id TEXT NOT NULL REFERENCES decision (id),
     client_id TEXT NOT NULL,

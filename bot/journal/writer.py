@@ -23,7 +23,8 @@ from bot.journal.file import (
     telling,
 )
 
-_WAL_BYTES: Final = 4 << 20
+# Writing over what is there is faster than growing the file, whose new length has to reach the disk as well.
+_WAL_BYTES: Final = 1 << 20
 _BUSY_MS: Final = 5_000
 
 
