@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from decimal import Decimal
@@ -18,6 +19,11 @@ Row = tuple[str | int | float | None, ...]
 def encode(value: object) -> str:
     """JSON on one line; ValueError for NaN and infinities, which are not JSON."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def checksum(time_ms: int, content: str) -> str:
+    """By which content that has changed on the disk is told from what was written."""
+    return hashlib.blake2b(f"{time_ms}:{content}".encode(), digest_size=16).hexdigest()
 
 
 def encode_memory(memory: Memory, strategies: Sequence[str], instruments: Sequence[str]) -> str:

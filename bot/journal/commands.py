@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bot.errors import StateError
 from bot.journal.file import owner, telling
+from bot.journal.writer import Writer
 
 _BUSY_MS: Final = 5_000
 _POLL_S: Final = 0.05
@@ -33,6 +34,36 @@ class Answer:
 
     done: bool
     facts: Mapping[str, Any]
+
+
+class Commands:
+    """The daemon's side: what is asked, each taken once, and its answer."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def waiting(self) -> bool:
+        """Whether a command waits to be taken."""
+        return self._writer.one("SELECT 1 FROM command WHERE state = 'asked' LIMIT 1") is not None
+
+    def take(self) -> Command | None:
+        """The oldest that has not been taken; None where there is none. It is begun from now on, and never again."""
+        with self._writer.transaction() as connection:
+            row = connection.execute(
+                "SELECT * FROM command WHERE state = 'asked' ORDER BY id LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            connection.execute("UPDATE command SET state = 'begun' WHERE id = ?", (row["id"],))
+        return Command(row["id"], row["kind"], json.loads(row["content"]))
+
+    def answer(self, command: Command, answer: Answer, wall_ms: int) -> None:
+        """Say what became of one that was taken."""
+        row = ("done" if answer.done else "refused", json.dumps(answer.facts), wall_ms, command.id)
+        with self._writer.transaction() as connection:
+            connection.execute(
+                "UPDATE command SET state = ?, answer = ?, answered_wall_ms = ? WHERE id = ?", row
+            )
 
 
 def ask(path: Path, kind: str, content: Mapping[str, Any], timeout_s: float) -> Answer:

@@ -14,7 +14,7 @@ from typing import Final
 from bot.errors import StateError
 
 APPLICATION_ID: Final = 1212434263  # "HDGW"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _LOCK_PATIENCE_S: Final = 0.5
 
@@ -24,7 +24,7 @@ _SENTENCES: Final = {
     "SQLITE_PERM": "it can't be opened; give yourself permission or choose another journal.path",
     "SQLITE_CANTOPEN": "it can't be opened; check that the folder is there and that you may read and write it",
     "SQLITE_NOTADB": "it is not a journal; choose another journal.path or move the file away",
-    "SQLITE_CORRUPT": "it is damaged; move it away and restore a copy, or start afresh",
+    "SQLITE_CORRUPT": "it is damaged; move it away and restore a copy, or start a new journal",
     "SQLITE_BUSY": "another program is using it; close that program and try again",
     "SQLITE_LOCKED": "another program is using it; close that program and try again",
     "SQLITE_IOERR": "reading or writing it failed; check the disk",
@@ -34,6 +34,8 @@ _SENTENCES: Final = {
 def problem(path: Path, error: sqlite3.Error) -> StateError:
     """The sentence for what SQLite says: what is wrong with the journal and what to do."""
     name = getattr(error, "sqlite_errorname", None) or ""
+    if str(error).startswith("Could not decode"):  # Python's own, which quotes the whole of the text
+        name = "SQLITE_CORRUPT"
     family = "_".join(name.split("_")[:2])
     return StateError(
         f"journal {path}: {_SENTENCES.get(family, f'{error} ({name or type(error).__name__})')}"
@@ -47,6 +49,9 @@ def telling(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise problem(path, error) from error
+    except UnicodeDecodeError as error:
+        # A name or SQLite's own message that quotes one, no longer text.
+        raise StateError(f"journal {path}: {_SENTENCES['SQLITE_CORRUPT']}") from error
 
 
 def is_new(connection: sqlite3.Connection, path: Path) -> bool:
@@ -68,11 +73,24 @@ def is_new(connection: sqlite3.Connection, path: Path) -> bool:
     return False
 
 
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """StateError if pages, indexes or the types in them contradict each other, as after a bit has flipped on the disk."""
+    (found,) = connection.execute("PRAGMA integrity_check (1)").fetchone()
+    if found == "ok":
+        (found,) = connection.execute("SELECT count(*) FROM pragma_foreign_key_check").fetchone()
+        if not found:
+            return
+        found = f"{found} rows refer to rows that are missing"
+    said = " ".join(str(found).split())
+    raise StateError(f"journal {path}: {_SENTENCES['SQLITE_CORRUPT']} ({said})")
+
+
 class Ownership:
     """The right to write a journal, held by one process at a time and let go of when it ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT, 0o600)
+        self.path = _lock_path(path)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + _LOCK_PATIENCE_S
         # Readers hold the lock for an instant to see whether somebody else does, hence the patience.
         while not _try_lock(self._descriptor, fcntl.LOCK_EX):
@@ -86,6 +104,12 @@ class Ownership:
             time.sleep(0.01)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the file that is locked, whatever its name leads to by now."""
+        held = os.fstat(self._descriptor)
+        return held.st_dev, held.st_ino
 
     def release(self) -> None:
         """Let another process have it. The lock's file stays, since deleting it would let two processes in."""

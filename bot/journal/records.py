@@ -80,14 +80,14 @@ class CycleFacts:
     """What has happened up to `time_ms`, since the cycle before, and what the next one continues from.
 
     Fills, payments and liquidations already known are passed over, so telling them again does no harm. `positions`
-    and `by_strategy` are the whole of it. `checkpoint` is the venue's state as JSON values; None keeps the last one.
+    and `by_strategy` are the whole of it. `checkpoint` is what the venue and the trader go on from, as JSON values.
     """
 
     time_ms: int
     wall_ms: int
     equity: EquityPoint
     memory: Memory
-    checkpoint: Mapping[str, Any] | None = None
+    checkpoint: Mapping[str, Any]
     reports: Sequence[OrderReport] = ()
     fills: Sequence[Fill] = ()
     payments: Sequence[FundingPayment] = ()

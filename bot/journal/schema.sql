@@ -1,7 +1,7 @@
 -- The journal: one SQLite file holds the life of one account, across restarts.
 --
--- application_id 1212434263 ("HDGW") marks the file as a journal, user_version is the version of this schema. A change
--- that older programs can't read raises it; there is no other version yet.
+-- application_id 1212434263 ("HDGW") marks the file as a journal, user_version is the version of this schema (2). A change
+-- that older programs can't read raises it; a journal of another version is refused, not converted.
 --
 -- Money, prices and rates are TEXT: exact decimals, never floats. Quantities are whole lots, 10 ** -size_decimals coins
 -- (table instrument). `…_ms` are milliseconds UTC by the market's clock, which runs fast in a simulation;
@@ -9,6 +9,13 @@
 --
 -- One program writes, guarded by a lock on <file>.lock; a cycle is two transactions: the decision with the orders it
 -- asks for ('planned') before any of them is sent, and all that came of it together with the venue's checkpoint after.
+
+-- Who may write: whoever opened the journal last. One who finds an epoch above its own here has been replaced and stops.
+CREATE TABLE lease (
+    epoch INTEGER PRIMARY KEY,
+    pid INTEGER NOT NULL,
+    taken_wall_ms INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE run (
     id INTEGER PRIMARY KEY,
@@ -95,6 +102,34 @@ CREATE INDEX orders_by_decision ON orders (decision_id);
 CREATE INDEX orders_by_time ON orders (created_ms);
 CREATE INDEX orders_open ON orders (created_ms) WHERE status IN ('planned', 'resting', 'waiting');
 
+-- What was signed to place orders: an action with a nonce of its own, on disk before any of it leaves, sent at most once.
+-- Of its body only the hash is kept.
+CREATE TABLE action (
+    nonce INTEGER PRIMARY KEY,
+    body_sha256 TEXT NOT NULL,
+    expires_ms INTEGER,                         -- by the venue's clock
+    sent_ms INTEGER NOT NULL,
+    epoch INTEGER NOT NULL REFERENCES lease (epoch)
+) STRICT;
+
+-- One order of an action. Its life is told in bot/model/attempt.py; evidence is JSON, NULL while there is none.
+CREATE TABLE attempt (
+    cloid TEXT PRIMARY KEY,
+    nonce INTEGER NOT NULL REFERENCES action (nonce),
+    client_id TEXT NOT NULL,
+    decision_id TEXT,
+    coin TEXT NOT NULL,
+    side TEXT NOT NULL,
+    lots INTEGER NOT NULL,
+    price TEXT NOT NULL,                        -- as it was signed
+    reduce_only INTEGER NOT NULL,
+    purpose TEXT NOT NULL,
+    state TEXT NOT NULL,
+    evidence TEXT,
+    resolved_ms INTEGER                         -- of the evidence that ended it; NULL while it is open
+) STRICT;
+CREATE INDEX attempt_open ON attempt (nonce) WHERE resolved_ms IS NULL;
+
 CREATE TABLE cancel (
     decision_id TEXT NOT NULL REFERENCES decision (id),
     client_id TEXT NOT NULL,
@@ -178,17 +213,19 @@ CREATE TABLE position (
     because TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What a restart continues from.
+-- What a restart continues from, each of the last cycle. The checksum is codec.checksum's, of time_ms and content.
 CREATE TABLE memory (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     time_ms INTEGER NOT NULL,
-    content TEXT NOT NULL                       -- JSON, by the names of strategies and instruments
+    content TEXT NOT NULL,                      -- JSON, by the names of strategies and instruments
+    checksum TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE checkpoint (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     time_ms INTEGER NOT NULL,
-    content TEXT NOT NULL                       -- JSON, the venue's own
+    content TEXT NOT NULL,                      -- JSON, the venue's own and the trader's
+    checksum TEXT NOT NULL
 ) STRICT;
 
 -- Rows of the market as they were seen live, which no venue tells again: what a restart remembers and a replay reads.

@@ -146,11 +146,11 @@ class Trader:
 
     def has_command(self) -> bool:
         """Whether an operator waits for an answer."""
-        return self._journal.has_command()
+        return self._journal.commands.waiting()
 
     async def obey(self) -> None:
         """Carry out the commands that wait. A refusal is an answer; what the venue fails at is answered and raised."""
-        while (command := self._journal.take_command()) is not None:
+        while (command := self._journal.commands.take()) is not None:
             log.info("command", number=command.id, kind=command.kind)
             answer = Answer(False, {"error": "the daemon failed while it carried this out; see its log"})
             try:
@@ -161,7 +161,7 @@ class Trader:
                 answer = Answer(False, {"error": str(error)})
                 raise
             finally:
-                self._journal.answer_command(command, answer, self._clock.now_ms())
+                self._journal.commands.answer(command, answer, self._clock.now_ms())
 
     async def _obeyed(self, command: Command) -> Answer:
         if command.kind != "trade":

@@ -12,8 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import structlog
 
-from bot.errors import StateError
+from bot.errors import Refused, StateError
 from bot.model.account import Account, MarginMode
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
@@ -26,6 +27,8 @@ from bot.sim.exchange import Exchange, Rules
 from bot.sim.funding import FundingRound, made_out
 from bot.venues.sources import Row, Source
 from bot.venues.venue import AccountState, HeldPosition, Observation, VenueEvent
+
+log = structlog.get_logger("hedgerow")
 
 ACCOUNT = "trader"
 STATE_VERSION = 1
@@ -91,6 +94,7 @@ class SimulatedVenue:
             self._market.mark = np.nan_to_num(panel.mark.values[-1])
         else:
             exchange = Exchange.restore(self.instruments, self._terms.rules, checkpoint["exchange"])
+            self._apply_leverage(exchange)
             self._market = BarMarket(exchange, ACCOUNT, self.instruments, self._terms.frictions)
             self._market.mark = np.array(checkpoint["mark"], np.float64)
             self._silent_h = np.array(checkpoint["silent_h"], np.int64)
@@ -102,6 +106,23 @@ class SimulatedVenue:
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    def _apply_leverage(self, exchange: Exchange) -> None:
+        """Leverage and margin mode as the terms say now; where that is refused, they stay as they were."""
+        changed, kept = [], []
+        for each in self.instruments:
+            mode = MarginMode.ISOLATED if each.only_isolated else self._terms.margin_mode
+            wanted = (min(self._terms.leverage, each.max_leverage), mode)
+            if exchange.leverage(ACCOUNT, each.name) == wanted:
+                continue
+            try:
+                exchange.set_leverage(ACCOUNT, each.name, *wanted, exchange.now_ms)
+                changed.append(each.name)
+            except Refused as refusal:
+                kept.append(f"{each.name}: {refusal}")
+        if changed or kept:
+            wanted_now = f"{self._terms.leverage}× {self._terms.margin_mode.value}"
+            log.warning("leverage changed", to=wanted_now, coins=", ".join(changed), kept="; ".join(kept))
 
     async def observe(self) -> Observation | None:
         """Live through the bar in progress and begin the next; None when a recording has ended."""

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from bot.model.account import MarginMode
+from bot.model.attempt import Attempt, AttemptState, Evidence
 from bot.model.decision import AccountView, OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport
@@ -117,4 +118,40 @@ class Venue(Protocol):
 
     async def close(self) -> None:
         """Hang up; nothing is cancelled or closed at the venue by it."""
+        ...
+
+
+class Outbox(Protocol):
+    """Where an attempt to place an order is written down before it leaves, and what became of it after.
+
+    The journal is one. Every method is on disk when it returns; IllegalMove where an attempt can't be so, StateError
+    where it can't be written, and then nothing may be sent.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """The number of its present owner, higher than that of every owner before."""
+        ...
+
+    def write(self, attempts: Sequence[Attempt]) -> None:
+        """Write down what was signed, all of it or nothing: INTENT becomes SENT. Call it before a byte leaves.
+
+        StateError where a cloid or a nonce was used before.
+        """
+        ...
+
+    def move(self, cloid: str, state: AttemptState, evidence: Evidence) -> None:
+        """Say what became of one; telling the same again changes nothing."""
+        ...
+
+    def move_all(self, moves: Sequence[tuple[str, AttemptState, Evidence]]) -> None:
+        """Say of several in one step, all of it or nothing."""
+        ...
+
+    def open_attempts(self) -> Sequence[Attempt]:
+        """All that have not ended, by nonce: at start, what has to be found out first."""
+        ...
+
+    def attempt(self, cloid: str) -> Attempt | None:
+        """One, whatever became of it; None if it was never written down."""
         ...

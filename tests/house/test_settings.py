@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from bot.clock import parse_utc
+from bot.config_types import Section
 from bot.errors import ConfigError
-from bot.settings import FeeSettings, Section, Settings, load, schema
+from bot.settings import FeeSettings, Settings, load, schema
 
 PAPER = """\
 version = 1

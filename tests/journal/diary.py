@@ -85,6 +85,7 @@ def quiet_cycle(time_ms: int, **changes: object) -> CycleFacts:
         "wall_ms": WALL_MS,
         "equity": EquityPoint(DEPOSIT, DEPOSIT, ZERO, ZERO, ZERO, ZERO, ZERO),
         "memory": Memory.blank(len(STRATEGIES), len(NAMES), 100_000.0),
+        "checkpoint": {},
     }
     return CycleFacts(**{**given, **changes})  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ import pytest
 from bot.errors import StateError
 from bot.journal.file import owner
 from bot.journal.journal import Journal
-from bot.model.decision import Cancel, Memory, OrderPlan, TradingState
+from bot.model.decision import Cancel, Finding, Memory, OrderPlan, TradingState
 from bot.model.instrument import simple_instrument
 from bot.model.money import ZERO
 from bot.model.order import (
@@ -82,10 +82,10 @@ def decide(journal: Journal, hour: int, *arguments: object, **more: object) -> N
 
 def test_a_new_journal_is_durable_strict_and_private(journal: Journal, path: Path) -> None:
     settings = {
-        name: journal._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        name: journal._writer.connection.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("journal_mode", "synchronous", "foreign_keys", "user_version")
     }
-    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "user_version": 1}
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "user_version": 2}
     tables = rows(
         path, "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"
     )
@@ -156,6 +156,72 @@ def test_a_decision_that_differs_or_asks_for_something_is_written_in_full(
     decide(journal, 1, **{**same, **change})
     assert rows(path, "SELECT is_full FROM decision ORDER BY time_ms") == [(1,), (1,)]
     assert rows(path, "SELECT count(*) FROM forecast") == [(4,)]
+
+
+HELD = Finding("trading_state", "", "reducing: nothing may grow")
+THIN = Finding("volume_share", "DOGE", "wanted 3 % of the day's volume, 1 % is allowed")
+
+
+def test_every_finding_is_written_once_in_the_order_of_the_rules(journal: Journal, path: Path) -> None:
+    decide(journal, 0, LEANING, findings=(THIN, FINDING, HELD, FINDING))
+    assert rows(path, "SELECT number, rule, instrument, detail FROM finding ORDER BY number") == [
+        (number, each.rule, each.instrument, each.detail)
+        for number, each in enumerate((THIN, FINDING, HELD, FINDING))
+    ]
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        (FINDING,),
+        (THIN,),
+        (THIN, FINDING),
+        (FINDING, THIN, HELD),
+        (FINDING, THIN, THIN),
+        (FINDING, replace(THIN, detail="otherwise")),
+        (FINDING, replace(THIN, instrument="BTC")),
+        (FINDING, replace(THIN, rule="other")),
+        (),
+    ],
+    ids=["last dropped", "first dropped", "turned", "added", "doubled", "detail", "coin", "rule", "none"],
+)
+def test_findings_that_are_not_the_last_ones_are_told_in_full_and_alone(
+    journal: Journal, path: Path, now: tuple[Finding, ...]
+) -> None:
+    decide(journal, 0, LEANING, findings=(FINDING, THIN))
+    decide(journal, 1, LEANING, findings=now)
+    decide(journal, 2, LEANING, findings=now)
+    assert rows(path, "SELECT is_full FROM decision ORDER BY time_ms") == [(1,), (1,), (0,)]
+    name = f"{START_MS // 1000 + 3600:x}"
+    told = rows(
+        path, f"SELECT rule, instrument, detail FROM finding WHERE decision_id = '{name}' ORDER BY number"
+    )
+    assert told == [(each.rule, each.instrument, each.detail) for each in now]
+    before = rows(path, f"SELECT count(*) FROM finding WHERE decision_id <> '{name}'")
+    assert before == [(2,)]
+
+
+def test_the_same_decision_told_again_tells_its_findings_once(journal: Journal, path: Path) -> None:
+    decide(journal, 0, LEANING, findings=(FINDING, THIN))
+    decide(journal, 0, LEANING, findings=(FINDING, THIN))
+    assert rows(path, "SELECT rule, number FROM finding ORDER BY number") == [
+        ("concentration", 0),
+        ("volume_share", 1),
+    ]
+
+
+def test_a_decision_that_could_not_be_written_is_not_what_the_next_one_repeats(
+    journal: Journal, path: Path
+) -> None:
+    journal._writer.connection.execute(
+        "CREATE TRIGGER stop BEFORE INSERT ON finding BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    with pytest.raises(StateError, match="no"):
+        decide(journal, 0, LEANING, findings=(FINDING,))
+    journal._writer.connection.execute("DROP TRIGGER stop")
+    decide(journal, 1, LEANING, findings=(FINDING,))
+    assert rows(path, "SELECT is_full FROM decision") == [(1,)]
+    assert rows(path, "SELECT count(*) FROM finding") == [(1,)]
 
 
 def test_a_score_that_returns_to_zero_is_told_once(journal: Journal, path: Path) -> None:
@@ -237,14 +303,14 @@ def test_telling_a_fill_or_a_payment_twice_changes_nothing(journal: Journal, pat
 
 def test_a_cycle_is_written_whole_or_not_at_all(journal: Journal, path: Path) -> None:
     payment = FundingPayment(START_MS, "BTC", 5, Decimal(60000), Decimal("0.0000125"), Decimal("-0.000037"))
-    journal._connection.execute(
+    journal._writer.connection.execute(
         "CREATE TRIGGER stop BEFORE INSERT ON memory BEGIN SELECT RAISE(ABORT, 'no'); END"
     )
     with pytest.raises(StateError, match="no"):
         journal.record_cycle(quiet_cycle(START_MS, payments=[payment]))
     assert rows(path, "SELECT count(*) FROM funding") == [(0,)]
     assert rows(path, "SELECT count(*) FROM equity") == [(0,)]
-    journal._connection.execute("DROP TRIGGER stop")
+    journal._writer.connection.execute("DROP TRIGGER stop")
     journal.record_cycle(quiet_cycle(START_MS, payments=[payment]))
     assert rows(path, "SELECT count(*) FROM funding") == [(1,)]
 
@@ -424,8 +490,8 @@ def test_a_file_that_is_no_journal_is_left_alone(path: Path, content: bytes | No
 
 def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
     with Journal.open(path) as journal:
-        journal._connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StateError, match="of version 2, this program reads 1"):
+        journal._writer.connection.execute("PRAGMA user_version = 3")
+    with pytest.raises(StateError, match="of version 3, this program reads 2"):
         Journal.open(path)
 
 
@@ -436,11 +502,11 @@ def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
 def test_a_disk_that_is_full_or_read_only_is_told_in_one_sentence_and_survived(
     journal: Journal, cause: str, sentence: str
 ) -> None:
-    journal._connection.execute(cause)
+    journal._writer.connection.execute(cause)
     with pytest.raises(StateError, match=sentence):
         journal.record_event(START_MS, "note", "x" * 100_000)
-    journal._connection.execute("PRAGMA query_only = OFF")
-    journal._connection.execute("PRAGMA max_page_count = 1000000")
+    journal._writer.connection.execute("PRAGMA query_only = OFF")
+    journal._writer.connection.execute("PRAGMA max_page_count = 1000000")
     journal.record_event(START_MS, "note", "there is room again")
 
 

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from math import nan
 from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 
 from bot.errors import StateError
+from bot.model.account import MarginMode
 from bot.model.decision import OrderPlan
 from bot.model.instrument import simple_instrument
 from bot.model.order import Fill, Order, Purpose, Side
@@ -113,6 +116,38 @@ def test_a_restart_is_given_the_same_tail_of_history() -> None:
         ]
 
     assert asyncio.run(tails()) == [[107, 108, 109, 110, 111], [108, 109, 110, 111, 112]]
+
+
+@pytest.mark.parametrize(
+    ("change", "leverage", "said"),
+    [
+        ({}, 5, []),
+        ({"leverage": 3}, 3, [("3× cross", "AAA", "")]),
+        (
+            {"margin_mode": MarginMode.ISOLATED},
+            5,
+            [("5× isolated", "", "AAA: Cannot switch leverage type with open position.")],
+        ),
+    ],
+    ids=["same", "leverage", "mode"],
+)
+def test_leverage_that_was_changed_while_it_stood_is_applied_or_said_to_be_kept(
+    change: dict[str, Any], leverage: int, said: list[tuple[str, str, str]]
+) -> None:
+    async def story() -> None:
+        it = venue(market([100, 101, 102]))
+        await it.open(None)
+        await it.send(buy(100))
+        await it.observe()
+        it.take_events()
+        source = ReplaySource(market([100, 101, 102]), COINS, 1, 10, {})
+        again = SimulatedVenue(source, replace(TERMS, **change))
+        with structlog.testing.capture_logs() as logs:
+            await again.open(it.checkpoint())
+        assert (await again.account()).view.leverage.tolist() == [leverage]
+        assert [(each["to"], each["coins"], each["kept"]) for each in logs] == said
+
+    asyncio.run(story())
 
 
 def test_a_checkpoint_of_another_version_is_refused() -> None:
