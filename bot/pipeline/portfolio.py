@@ -23,6 +23,9 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
     parts = []
     for k, (opinion, slot) in enumerate(zip(opinions, mandate.strategies, strict=True)):
         held = memory.held_lots[k]
+        if opinion.problem:
+            parts.append(held.copy())  # not a lot more, and none less but by a rule
+            continue
         capital = slot.capital * equity
         if not np.count_nonzero(opinion.scores):
             parts.append(np.zeros_like(held))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.model.decision import AccountView, Memory, TradingState
@@ -10,12 +11,16 @@ from bot.pipeline.market import Market
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is true at one moment, as far as the trader knows."""
+    """What is true at one moment, as far as the trader knows.
+
+    `quarantined` are strategies that are not asked any more, by name, and why.
+    """
 
     market: Market
     account: AccountView
     memory: Memory
     state: TradingState = TradingState.ACTIVE
+    quarantined: Mapping[str, str] | None = None
 
     @property
     def time_ms(self) -> int:

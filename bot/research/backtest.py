@@ -15,7 +15,7 @@ from decimal import Decimal
 import numpy as np
 
 from bot.clock import utc
-from bot.errors import DataError
+from bot.errors import DataError, StrategyError
 from bot.model.account import MarginMode
 from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory
 from bot.model.instrument import Instrument
@@ -58,7 +58,11 @@ class Backtest:
 
 
 def run(test: Backtest, progress: Progress | None = None) -> RunRecord:
-    """Run it to the end. Raises DataError where data is missing and the test does not say what to do about it."""
+    """Run it to the end.
+
+    Raises DataError where data is missing and the test does not say what to do about it, and StrategyError where a
+    strategy fails or gives an answer that can't be used.
+    """
     began = time.perf_counter()
     if test.panel.rows - test.first_row < 2:
         raise DataError(
@@ -151,11 +155,20 @@ class _Runner:
         decision = self.desk.decide(self.prepared.at(row), view)
         self.plan = decision.plan
         if decision.findings:
+            self._refuse_faults(decision)
             self.findings.update(finding.rule for finding in decision.findings)
             if self.given_up_ms is None and any(found.rule == "drawdown" for found in decision.findings):
                 self.given_up_ms = decision.time_ms
         if decision.plan.orders:
             self.told.append(decision)
+
+    def _refuse_faults(self, decision: Decision) -> None:
+        """A daemon goes on without a strategy that fails; results without it would be another strategy's."""
+        for slot, opinion in zip(self.test.mandate.strategies, decision.opinions, strict=True):
+            if opinion.problem:
+                raise StrategyError(
+                    f"strategy {slot.name} failed at {utc(decision.time_ms)}: {opinion.problem}; mend it and run again"
+                )
 
     def _protect(self, bar: Bar) -> None:
         """Positions opened at this bar's open get their triggers before the bar is lived through."""

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from decimal import Decimal
 from math import nan
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bot.errors import DataError
+from bot.errors import DataError, StrategyError
 from bot.model.account import MarginMode
 from bot.model.order import Purpose, Side
 from bot.model.panel import HOUR_MS, Panel
@@ -21,7 +22,7 @@ from bot.sim.exchange import FeeSchedule, Rules
 from bot.strategy import Strategy
 from strategies.extreme_funding_fade import ExtremeFundingFade
 from strategies.funding_carry import FundingCarry
-from tests.research.scripted import START_MS, panel_of, scripted
+from tests.research.scripted import START_MS, Scripted, panel_of, scripted
 
 D = Decimal
 FREE = Rules(fees=FeeSchedule.flat(D(0), D(0)))
@@ -29,6 +30,28 @@ FREE = Rules(fees=FeeSchedule.flat(D(0), D(0)))
 
 def end_of(row: int) -> int:
     return START_MS + (row + 1) * HOUR_MS
+
+
+# Strategies that fail
+
+
+@pytest.mark.parametrize(
+    ("fails", "problem"),
+    [
+        ({"script": ((3, (2.0,)),)}, r"gave AAA a score of 2, which is outside −1 … \+1"),
+        ({"script": ((3, (1.0, 1.0)),)}, r"gave scores of shape \(2,\) for 1 coins"),
+        ({"script": ((3, (None,)),)}, "gave AAA a score of nan, which is outside −1 … \\+1"),
+    ],
+)
+def test_a_strategy_that_fails_ends_a_backtest_with_its_name_and_the_hour(
+    fails: dict[str, Any], problem: str
+) -> None:
+    panel = panel_of(10, close=[100.0] * 10)
+    test = scripted(panel, strategies=[Scripted(**fails)])
+    with pytest.raises(
+        StrategyError, match=rf"^strategy s0 failed at 2025-01-01T04:00:00Z: forecast\(\) {problem}; mend it"
+    ):
+        run(test)
 
 
 # Gaps
