@@ -16,7 +16,7 @@ from bot.errors import ConfigError
 from bot.model.account import MarginMode
 from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot, Style
 from bot.pipeline.market import rows_needed
-from bot.settings import DataSettings, FeeSettings, Settings
+from bot.settings import DataSettings, FeeSettings, Settings, shown
 from bot.sim.bars import Frictions
 from bot.sim.exchange import FeeSchedule, Rules
 from bot.sim.fees import HYPERLIQUID_PERPS
@@ -94,7 +94,7 @@ def backtest_of(settings: Settings, folder: Path | None = None) -> Backtest:
         settle_gaps=settings.data.missing == "settle",
         max_gap_h=settings.data.max_gap_h,
         first_row=first_row,
-        config=settings.model_dump(mode="json", exclude_none=True),
+        config=shown(settings),
         assumptions=history.notes,
     )
 
@@ -163,7 +163,7 @@ def paper_of(settings: Settings, folder: Path | None = None) -> Paper:
         name=settings.name,
         mandate=mandate,
         venue=SimulatedVenue(source_of(settings, rows_needed(mandate)), terms),
-        config=settings.model_dump(mode="json", exclude_none=True),
+        config=shown(settings),
         bar_s=HOUR_MS / 1000 / settings.market.speed,
     )
 

@@ -5,6 +5,7 @@ variable (`HEDGEROW__ACCOUNT__LEVERAGE=3`) or on the command line (`--set accoun
 Relative paths are seen from the current directory. No key reaches a network.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from pydantic import (
 from bot.clock import parse_utc
 from bot.config_file import Override, resolve
 from bot.errors import ConfigError
+from bot.text import COIN_PATTERN
 
 MAJORS: Final = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "AVAX", "LINK")
 
@@ -60,7 +62,7 @@ Maybe = Annotated[T | None, BeforeValidator(_none)]
 Name = Annotated[
     str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$", title="a name of up to 40 letters, digits, - and _")
 ]
-Coin = Annotated[str, Field(pattern=r"^[A-Za-z0-9:@/_-]{1,40}$", title="a coin's name, such as BTC or kPEPE")]
+Coin = Annotated[str, Field(pattern=COIN_PATTERN, title="a coin's name, such as BTC or kPEPE")]
 Coins = Annotated[tuple[Coin, ...], Field(strict=False), AfterValidator(_distinct)]
 Moment = Annotated[str, BeforeValidator(_moment)]
 Location = Annotated[Path, Field(strict=False)]
@@ -342,6 +344,18 @@ def load(path: Path, overrides: Sequence[Override] = (), environ: Mapping[str, s
     Raises ConfigError, one sentence that names the file and the key, for whatever is wrong with them.
     """
     return resolve(Settings, path, overrides, environ)
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON values, as reports and journals keep them and people see them: secrets are masked.
+
+    A plugin may have a parameter that is one; it is known by its name, or by its looks.
+    """
+    from bot.logs import redact  # here, since most commands show no config
+
+    # By way of text, in which an infinity is a word: JSON knows no such number.
+    masked: dict[str, Any] = redact(json.loads(settings.model_dump_json(exclude_none=True)))
+    return masked
 
 
 def schema() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.cli.config import CONFIG, DATA, OVERRIDES, data_overrides
+from bot.text import printable
 
 if TYPE_CHECKING:
     from bot.research.backtest import Progress
@@ -85,7 +86,7 @@ def _print(facts: dict[str, Any], out: Path | None) -> None:
     console.width = max(console.width, 100)
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     pnl, start, end = facts["pnl"], facts["equity_start"], facts["equity_end"]
     say(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.cli.config import DATA, OVERRIDES
+from bot.text import printable
 
 if TYPE_CHECKING:
     from bot.research.scan import Scan
@@ -168,7 +169,7 @@ def _print(rows: list[dict[str, Any]], found: "Scan") -> None:
     console.print(board)
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     say(
         f"As of {utc(found.at_ms)}. APR: last settled funding; z: over 14 days; basis in bps; volume: last 6 h against "

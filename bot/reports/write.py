@@ -27,6 +27,7 @@ from bot.model.panel import FloatArray
 from bot.reports.metrics import metrics
 from bot.reports.record import RunRecord
 from bot.reports.trades import Trade, round_trips
+from bot.text import cell
 
 #: The headline numbers, which stand at the top level of the JSON object as well as among all metrics.
 _HEADLINES = (
@@ -187,7 +188,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 

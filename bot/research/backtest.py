@@ -30,6 +30,7 @@ from bot.sim.bars import Bar, Bars, Frictions
 from bot.sim.exchange import Rules
 from bot.sim.funding import FundingRound, made_out
 from bot.trader.desk import Desk
+from bot.trader.observer import late_opinions
 
 ACCOUNT = "trader"
 CHUNK_ROWS = 1024
@@ -285,7 +286,10 @@ class _Runner:
         return np.minimum(cross, alone).min(axis=1)  # type: ignore[no-any-return]
 
     def _assumed(self) -> list[str]:
-        sentences = []
+        sentences = [
+            *self.test.mandate.cautions(),
+            *late_opinions(self.prepared, self.test.mandate, self.test.first_row),
+        ]
         if self.market.unpaid_hours:
             sentences.append(
                 f"{self.market.unpaid_hours} settlements fell on held positions without a known rate; nothing was paid"

@@ -102,6 +102,8 @@ class Trader:
             strategies=", ".join(self._strategies),
             history_h=len(panel),
         )
+        for caution in observer.cautions():
+            log.warning("caution", found=caution)
 
     async def cycle(self) -> bool:
         """One look, one decision, and what it asks for; False when there is nothing more to look at."""
