@@ -8,7 +8,7 @@ or look ahead, and it has no memory of its own: what it said last and for how lo
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -68,10 +68,16 @@ class View:
         return row
 
     def opinion(
-        self, score: FloatArray, because: str, *, edge: FloatArray | None = None, **values: NDArray[Any]
+        self,
+        score: FloatArray,
+        because: str,
+        *,
+        edge: FloatArray | None = None,
+        **values: NDArray[Any] | Callable[[], NDArray[Any]],
     ) -> Opinion:
         """The strategy's answer; `because` may name any signal and any extra array, of numbers or words, given by keyword.
 
+        An array that only the sentence needs may be given as a function, which is called when somebody reads it.
         `edge` is the gain expected over the hold in mind, a fraction of notional before costs; risk compares it with
         the cost of getting in and out.
         """
@@ -84,7 +90,10 @@ class _Values(Mapping[str, NDArray[Any]]):
     __slots__ = ("_extra", "_signals", "_view")
 
     def __init__(
-        self, view: View, signals: Mapping[str, FloatArray], extra: Mapping[str, NDArray[Any]]
+        self,
+        view: View,
+        signals: Mapping[str, FloatArray],
+        extra: Mapping[str, NDArray[Any] | Callable[[], NDArray[Any]]],
     ) -> None:
         self._view = view
         self._signals = signals
@@ -92,7 +101,8 @@ class _Values(Mapping[str, NDArray[Any]]):
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name in self._extra:
-            return self._extra[name]
+            given = self._extra[name]
+            return given() if callable(given) else given
         try:
             value: NDArray[Any] = getattr(self._view, name)
         except AttributeError as error:

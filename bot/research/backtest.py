@@ -80,7 +80,10 @@ def run(test: Backtest, progress: Progress | None = None) -> RunRecord:
 
 
 def refuse_gaps(panel: Panel) -> None:
-    """Raise DataError if a price or a funding rate is missing between the first and the last known of its coin."""
+    """Raise DataError if a price or a funding rate is missing from the first known of its coin to the panel's end.
+
+    The newest bar of a recording often comes without the settlement at its end, so the last rate alone may be missing.
+    """
     for name in ("close", "funding_rate"):
         known = np.isfinite(panel.field(name).values)
         for column, coin in enumerate(panel.instruments):
@@ -96,6 +99,13 @@ def refuse_gaps(panel: Panel) -> None:
                 raise DataError(
                     f"{coin} lacks {name} in {holes} hours from {utc(panel.grid.time_ms(first))} on; shorten the "
                     'period, or set data.missing = "settle" to close what is held over long gaps and count the rest'
+                )
+            after = panel.rows - 1 - int(rows[-1])
+            if after > (1 if name == "funding_rate" else 0):
+                raise DataError(
+                    f"{coin} has no {name} after {utc(panel.grid.time_ms(int(rows[-1])))}, {after} hours before the "
+                    "period ends: delisted, or not recorded further; end the period there, leave the coin out, or set "
+                    'data.missing = "settle" to close what is held at its last price'
                 )
 
 

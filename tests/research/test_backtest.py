@@ -81,8 +81,31 @@ def test_a_hole_in_the_funding_is_refused_like_one_in_the_prices() -> None:
         run(scripted(two_coins(funding_rate_AAA=[5]), {0: (1.0, 0.0)}))
 
 
-def test_a_coin_that_comes_late_or_leaves_early_has_no_hole() -> None:
-    refuse_gaps(two_coins(close_BBB=[0, 1, 9], funding_rate_AAA=[0, 8, 9]))
+def test_a_coin_that_comes_late_has_no_hole_nor_has_a_last_bar_without_its_settlement() -> None:
+    refuse_gaps(two_coins(close_BBB=[0, 1], funding_rate_AAA=[0, 9]))
+
+
+@pytest.mark.parametrize(
+    ("gap", "said"),
+    [
+        ({"close_BBB": [9]}, "BBB has no close after 2025-01-01T09:00:00Z, 1 hours before the period ends"),
+        (
+            {"close_AAA": [7, 8, 9]},
+            "AAA has no close after 2025-01-01T07:00:00Z, 3 hours before the period ends",
+        ),
+        ({"funding_rate_AAA": [8, 9]}, "AAA has no funding_rate after 2025-01-01T08:00:00Z, 2 hours before"),
+    ],
+)
+def test_a_coin_that_ends_early_is_refused_with_its_last_hour_and_what_to_do(
+    gap: dict[str, list[int]], said: str
+) -> None:
+    with pytest.raises(DataError) as error:
+        run(scripted(two_coins(**gap), {0: (1.0, 1.0)}))
+    assert str(error.value).startswith(said)
+    assert str(error.value).endswith(
+        "delisted, or not recorded further; end the period there, leave the coin out, or set "
+        'data.missing = "settle" to close what is held at its last price'
+    )
 
 
 def test_a_coin_with_nothing_at_all_is_refused_by_name() -> None:
