@@ -20,13 +20,13 @@ from bot.model.account import MarginMode
 from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, exact
-from bot.model.order import Fill, FundingPayment, Liquidation
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus
 from bot.model.panel import FloatArray, Panel
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import Prepared
 from bot.reports.record import Curves, Deferred, Note, RunRecord, StrategyResult
 from bot.sim.bar_market import BarMarket
-from bot.sim.bars import Bar, Bars, Frictions
+from bot.sim.bars import UNKNOWN_VOLUME_SHARE, Bar, Bars, Frictions
 from bot.sim.exchange import Rules
 from bot.sim.funding import FundingRound, made_out
 from bot.trader.desk import Desk
@@ -109,6 +109,20 @@ def refuse_gaps(panel: Panel) -> None:
                 )
 
 
+def modelled(frictions: Frictions) -> tuple[str, ...]:
+    """What the simulated market takes for granted."""
+    return (
+        (
+            f"orders fill whole at the next bar's open, moved by half a spread of {frictions.half_spread_bps:g} bps and by "
+            f"{frictions.impact_bps:g} bps × √(order / bar's volume); nobody reacts to them, no request is lost or late"
+        ),
+        (
+            "inside a bar what happens first is not known and is taken against the account: triggers, then limits traded "
+            "through, then every position at its worst price at once; funding settles last, on what is still held"
+        ),
+    )
+
+
 class _Runner:
     """The loop's state: exchange, desk, and the curves as they grow."""
 
@@ -141,6 +155,7 @@ class _Runner:
         self.liquidations: list[Liquidation] = []
         self.told: list[Decision] = []
         self.findings: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
         self.settled = 0
         self.given_up_ms: int | None = None  # when the drawdown rule first closed everything
         rows, width = test.panel.rows - test.first_row, len(test.instruments)
@@ -202,8 +217,10 @@ class _Runner:
                 self.payments.append(event)
             elif type(event) is Fill:
                 self.fills.append(event)
-            elif isinstance(event, Liquidation):
+            elif type(event) is Liquidation:
                 self.liquidations.append(event)
+            elif type(event) is OrderReport and event.status is OrderStatus.REJECTED:
+                self.refused[event.reason] += 1
 
     def _draw(self, row: int, view: AccountView) -> None:
         at, account = row - self.test.first_row, self.market.account
@@ -265,6 +282,7 @@ class _Runner:
             final_marks=marks,
             by_strategy=by_strategy,
             findings=dict(self.findings),
+            refused=dict(self.refused),
             assumptions=[*test.assumptions, *self._assumed()],
             wall_seconds=wall_seconds,
         )
@@ -272,15 +290,16 @@ class _Runner:
     def _curves(self, times_ms: np.ndarray, equity_end: Decimal) -> Curves:
         rows = len(self.equity)
         self.equity[-1] = float(equity_end)
-        gross, net, distance = np.empty(rows), np.empty(rows), np.empty(rows)
+        gross, net, distance, margin = np.empty(rows), np.empty(rows), np.empty(rows), np.empty(rows)
         for start in range(0, rows, CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             offset = self.test.first_row
             value = self.sizes[chunk] * self.bars.mark[start + offset : start + offset + CHUNK_ROWS]
             gross[chunk], net[chunk] = np.abs(value).sum(axis=1), value.sum(axis=1)
+            margin[chunk] = (np.abs(value) / self.market.leverage).sum(axis=1)
             distance[chunk] = self._nearest(value, self.equity[chunk], chunk)
         price = self.equity - float(self.test.equity_usd) - self.funding + self.fees
-        return Curves(times_ms, self.equity, price, self.funding, self.fees, gross, net, distance)
+        return Curves(times_ms, self.equity, price, self.funding, self.fees, gross, net, distance, margin)
 
     def _nearest(self, value: FloatArray, equity: FloatArray, chunk: slice) -> FloatArray:
         """The smallest single price move per row that liquidates something."""
@@ -299,7 +318,19 @@ class _Runner:
         sentences = [
             *self.test.mandate.cautions(),
             *late_opinions(self.prepared, self.test.mandate, self.test.first_row),
+            *modelled(self.test.frictions),
         ]
+        unknown = np.isfinite(self.bars.mark) & np.isnan(self.bars.volume_usd)
+        if unknown.any():
+            sentences.append(
+                f"where a bar's volume is unknown ({unknown.mean():.1%} of them) an order is taken to be "
+                f"{UNKNOWN_VOLUME_SHARE:.0%} of it"
+            )
+        if self.refused:
+            reasons = "; ".join(f"{times:,} × {reason}" for reason, times in self.refused.most_common(5))
+            sentences.append(
+                f"{self.refused.total():,} orders were refused by the simulated venue: {reasons}"
+            )
         if self.market.unpaid_hours:
             sentences.append(
                 f"{self.market.unpaid_hours} settlements fell on held positions without a known rate; nothing was paid"
