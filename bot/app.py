@@ -18,7 +18,7 @@ from bot.model.account import MarginMode
 from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot, Style
 from bot.pipeline.market import rows_needed
 from bot.research.markets import START_MS
-from bot.settings import AccountSettings, DataSettings, FeeSettings, Settings, VenueSettings
+from bot.settings import AccountSettings, DataSettings, FeeSettings, Settings, VenueSettings, shown
 from bot.sim.bars import Frictions
 from bot.sim.exchange import FeeSchedule, Rules
 from bot.sim.fees import HYPERLIQUID_PERPS
@@ -99,7 +99,7 @@ def backtest_of(settings: Settings, folder: Path | None = None) -> Backtest:
         settle_gaps=settings.data.missing == "settle",
         max_gap_h=settings.data.max_gap_h,
         first_row=first_row,
-        config=settings.model_dump(mode="json", exclude_none=True),
+        config=shown(settings),
         assumptions=history.notes,
     )
 
@@ -142,8 +142,7 @@ class Daemon:
         """The trader on an open journal and a venue."""
         from bot.trader.trader import Trader
 
-        config = self.settings.model_dump(mode="json", exclude_none=True)
-        return Trader(self.settings.name, venue, self.mandate, journal, config)
+        return Trader(self.settings.name, venue, self.mandate, journal, shown(self.settings))
 
     @asynccontextmanager
     async def venue(self, journal: Journal, fail: Callable[[BaseException], None]) -> AsyncIterator[Running]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bot.clock import parse_utc
 from bot.errors import ConfigError
+from bot.text import COIN_PATTERN
 
 
 def _none(value: object) -> object:
@@ -42,7 +43,7 @@ Maybe = Annotated[T | None, BeforeValidator(_none)]
 Name = Annotated[
     str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$", title="a name of up to 40 letters, digits, - and _")
 ]
-Coin = Annotated[str, Field(pattern=r"^[A-Za-z0-9:@/_-]{1,40}$", title="a coin's name, such as BTC or kPEPE")]
+Coin = Annotated[str, Field(pattern=COIN_PATTERN, title="a coin's name, such as BTC or kPEPE")]
 Coins = Annotated[tuple[Coin, ...], Field(strict=False), AfterValidator(_distinct)]
 Moment = Annotated[str, BeforeValidator(_moment)]
 Location = Annotated[Path, Field(strict=False)]

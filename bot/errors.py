@@ -3,6 +3,7 @@
     HedgerowError                 one sentence: what was found and what to do
     ├── ConfigError               the config or the command line is wrong: mend it            (exit code 2)
     ├── DataError                 market data is missing, unreadable or contradicts itself    (exit code 2)
+    ├── StrategyError             a strategy gave an answer that cannot be used: mend it      (exit code 2)
     ├── StateError                the journal, or another daemon, is in the way               (exit code 1)
     └── VenueError                the venue did not do what was asked                         (exit code 1)
         ├── Refused               a known no: record it and move on
@@ -29,6 +30,12 @@ class ConfigError(HedgerowError):
 
 class DataError(HedgerowError):
     """Market data that was asked for is missing, unreadable or contradicts itself."""
+
+    exit_code = 2
+
+
+class StrategyError(HedgerowError):
+    """A strategy failed, or gave an answer that cannot be used; research stops there, a daemon holds what it has."""
 
     exit_code = 2
 

@@ -92,7 +92,7 @@ def build(reference: str, parameters: Mapping[str, Any], base: Path | None = Non
         except _Misfit:
             wanted = _described(hints[name])
             raise ConfigError(
-                f"strategy {reference}: {name} is {_shown(value)}, but must be {wanted}"
+                f"strategy {reference}: {name} is {_shown(name, value)}, but must be {wanted}"
             ) from None
     try:
         return cls(**values)
@@ -367,7 +367,11 @@ def _type_name(hint: Any) -> str:
     )
 
 
-def _shown(value: object) -> str:
+def _shown(name: str, value: object) -> str:
+    from bot.logs import MASK, is_secret_name  # here, since few have something to hide
+
+    if is_secret_name(name):
+        return MASK
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value)

@@ -6,6 +6,7 @@ Relative paths are seen from the current directory. Only `[venue]` and `market.m
 has a default.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -362,6 +363,18 @@ def load(path: Path, overrides: Sequence[Override] = (), environ: Mapping[str, s
     Raises ConfigError, one sentence that names the file and the key, for whatever is wrong with them.
     """
     return resolve(Settings, path, overrides, environ)
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON values, as reports and journals keep them and people see them: secrets are masked.
+
+    A plugin may have a parameter that is one; it is known by its name, or by its looks.
+    """
+    from bot.logs import redact  # here, since most commands show no config
+
+    # By way of text, in which an infinity is a word: JSON knows no such number.
+    masked: dict[str, Any] = redact(json.loads(settings.model_dump_json(exclude_none=True)))
+    return masked
 
 
 def schema() -> dict[str, Any]:

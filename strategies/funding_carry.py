@@ -70,9 +70,13 @@ class FundingCarry(Strategy):
         score = where((paid | patient) & calm, kept, where(enter, size * side, 0.0))
         return view.opinion(
             score,
-            "paid {rate:.1%} a year, {rent:+.2%} expected over the hold; {headwind:+.1f} usual moves of headwind",
+            "{doing}: paid {paid:+.1%} a year, {rent:+.2%} expected over the hold; {headwind:+.1f} usual moves of headwind",
             edge=rent,
-            rate=rate,
+            doing=lambda: where(
+                score > 0, "long", where(score < 0, "short", where(side > 0, "no long", "no short"))
+            ),
+            # A young position stays for a while even when the carry has turned, and then it is the one who pays.
+            paid=lambda: where(sign(score) == -side, -rate, rate),
             rent=rent,
             headwind=headwind,
         )

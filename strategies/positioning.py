@@ -51,5 +51,5 @@ class Positioning(Strategy):
         return view.opinion(
             score,
             "{doing}, funding z {funding_z:+.1f}, stress {stress:.2f}",
-            doing=regime_labels(view.regime),
+            doing=lambda: regime_labels(view.regime),
         )

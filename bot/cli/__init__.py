@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 
 from bot.errors import HedgerowError
+from bot.text import printable
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("bot.cli.run:run", "Run the daemon that CONFIG describes."),
@@ -129,4 +130,4 @@ def _run(arguments: list[str]) -> int:
 def _say(error: Exception, sentence: str, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
-    click.echo(f"error: {' '.join(sentence.split())}", err=True)
+    click.echo(f"error: {printable(' '.join(sentence.split()))}", err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.cli.config import CONFIG, DATA, OVERRIDES, data_overrides
+from bot.text import printable
 
 if TYPE_CHECKING:
     from bot.research.backtest import Progress
@@ -41,13 +42,15 @@ def backtest(
     """Run the strategies of CONFIG over recorded history, through the same decisions as the daemon.
 
     Amounts are effects on equity in USD: fees that were paid are negative, funding received is positive, and
-    price + funding + fees is the change of equity.
+    price + funding + fees is the change of equity. Ratios are annualised by 365 days, from daily equity.
     """
     from bot import app, settings
     from bot.reports import write as reports
     from bot.research.backtest import run
 
     loaded = settings.load(config_file, [*overrides, *data_overrides(folder, start, end, coins)])
+    if out is not None:
+        reports.prepare(out)
     test = app.backtest_of(loaded, config_file.parent)
     with _progress(loaded.name) as progress:
         record = run(test, progress)
@@ -85,7 +88,7 @@ def _print(facts: dict[str, Any], out: Path | None) -> None:
     console.width = max(console.width, 100)
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     pnl, start, end = facts["pnl"], facts["equity_start"], facts["equity_end"]
     say(
@@ -101,6 +104,13 @@ def _print(facts: dict[str, Any], out: Path | None) -> None:
         f"Sharpe {_as(facts['sharpe'], '.2f')}   Sortino {_as(facts['sortino'], '.2f')}   "
         f"Calmar {_as(facts['calmar'], '.2f')}   worst drawdown {_as(facts['max_drawdown'], '.1%')}   "
         f"{facts['trades']} trades   {facts['liquidations']} liquidations"
+    )
+    metrics = facts["metrics"]
+    say(
+        f"CAGR {_as(metrics['cagr'], '+.1%')}   worst day {_as(metrics['worst_day'], '+.1%')}   profit factor "
+        f"{_as(metrics['profit_factor'], '.2f')}   funding on capital {_as(metrics['funding_yield_on_capital'], '+.1%')}   "
+        f"margin used {_as(metrics['margin_use_max'], '.0%')}   nearest liquidation "
+        f"{_as(metrics['min_liquidation_distance'], '.0%')} away"
     )
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("strategy", "price", "funding", "fees", "total"):

@@ -3,9 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from bot.pipeline.mandate import Mandate
+    from bot.settings import Settings
 
 OVERRIDES = click.option(
     "--set",
@@ -66,16 +70,20 @@ def schema() -> None:
 @config.command(epilog="Example:  hedgerow config check config/paper.toml --set account.leverage=3")
 @CONFIG
 @OVERRIDES
+@DATA
 @_JSON
-def check(config_file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+def check(config_file: Path, overrides: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
     """Say whether CONFIG is right; the exit code is 2 if it is not.
 
-    The plugins' own parameters are checked when they are loaded.
+    Strategies are loaded with their parameters, the market is opened, and recorded data is read where a folder is
+    named: what is refused here is what `run` or `backtest` would refuse. Nothing is written or traded.
     """
     from bot import settings
 
-    loaded = settings.load(config_file, overrides)
-    names = [strategy.name for strategy in loaded.strategies]
+    loaded = settings.load(config_file, [*overrides, *data_overrides(folder)])
+    mandate, history_h = _tried(loaded, config_file.parent)
+    names = [slot.name for slot in mandate.strategies if not slot.by_hand]
+    cautions = list(mandate.cautions())
     if as_json:
         facts = {
             "config": str(config_file),
@@ -83,10 +91,35 @@ def check(config_file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
             "name": loaded.name,
             "mode": loaded.mode,
             "strategies": names,
+            "history_h": history_h,
+            "cautions": cautions,
         }
         click.echo(json.dumps(facts))
+        return
+    click.echo(
+        f"{config_file} is right: {loaded.name}, {loaded.mode}, {', '.join(names)}; needs {history_h} h of history"
+    )
+    for caution in cautions:
+        click.echo(f"caution: {caution}")
+
+
+def _tried(loaded: "Settings", folder: Path) -> "tuple[Mandate, int]":
+    """What the config makes, as far as it goes without running, and the hours of history its strategies need."""
+    from bot import app
+    from bot.pipeline.market import rows_needed
+
+    if loaded.mode != "backtest":
+        mandate = app.daemon_of(loaded, folder).mandate
+    elif loaded.data is not None and loaded.data.folder is not None:
+        test = app.backtest_of(loaded, folder)
+        if not test.settle_gaps:
+            from bot.research.backtest import refuse_gaps
+
+            refuse_gaps(test.panel)
+        mandate = test.mandate
     else:
-        click.echo(f"{config_file} is right: {loaded.name}, {loaded.mode}, {', '.join(names)}")
+        mandate = app.mandate_of(loaded, folder)
+    return mandate, rows_needed(mandate)
 
 
 @config.command(epilog="Example:  hedgerow config show config/paper.toml > resolved.toml")
@@ -94,14 +127,14 @@ def check(config_file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 @OVERRIDES
 @_JSON
 def show(config_file: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print CONFIG with every default and override filled in, as TOML that can be read again."""
+    """Print CONFIG with every default and override filled in, as TOML that can be read again.
+
+    Parameters that are named like secrets are masked.
+    """
     from bot import settings
 
-    loaded = settings.load(config_file, overrides)
-    if as_json:
-        click.echo(loaded.model_dump_json(indent=2))
-    else:
-        click.echo("\n".join(_toml(loaded.model_dump(mode="json", exclude_none=True))))
+    facts = settings.shown(settings.load(config_file, overrides))
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else "\n".join(_toml(facts)))
 
 
 def _toml(tables: Mapping[str, Any], path: str = "") -> Iterator[str]:

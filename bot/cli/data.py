@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from bot.text import printable
+
 
 @click.group(epilog="Example:  hedgerow data describe DIR")
 def data() -> None:
@@ -86,10 +88,13 @@ def _print(facts: dict[str, Any]) -> None:
     console = Console()
     console.print(shown)
     for name, table in facts["tables"].items():
-        console.print(f"{name}: {table['verdict']}", markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"{name}: {table['verdict']}"), markup=False, highlight=False, soft_wrap=True)
     if facts["other_files"]:
         console.print(
-            f"not read: {', '.join(facts['other_files'])}", markup=False, highlight=False, soft_wrap=True
+            printable(f"not read: {', '.join(facts['other_files'])}"),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -8,7 +8,19 @@ from typing import Any
 import click
 
 from bot.cli.orders import show as show_orders
-from bot.cli.reading import UNKNOWN, amount, clock, journaled, number, opened, price, show_json, signed, table
+from bot.cli.reading import (
+    UNKNOWN,
+    amount,
+    clock,
+    journaled,
+    number,
+    opened,
+    price,
+    say,
+    show_json,
+    signed,
+    table,
+)
 
 _Facts = dict[str, Any]
 
@@ -33,11 +45,11 @@ def explain(name: str, config_file: Path | None, journal_file: Path | None, as_j
     _reasons(story)
     _deeds(story)
     if story.get("since"):
-        click.echo("What the venue did since, on its own or for an order that rested there:")
+        say("What the venue did since, on its own or for an order that rested there:")
         _fills(story["since"])
     if story.get("now"):
         newest = story["now"]["decision"]
-        click.echo(
+        say(
             f"Now, in decision {newest['id']} of {clock(newest['time'])}, which asked for nothing in {story['coin']}:"
         )
         _reasons(story["now"])
@@ -48,18 +60,18 @@ def _head(story: _Facts) -> None:
     decision = story["decision"]
     if decision is None:
         about = f"{story['kind']} {story['id']} in {story['coin']}"
-        click.echo(f"No decision asked for {about}: the venue did that itself, or a person.")
+        say(f"No decision asked for {about}: the venue did that itself, or a person.")
         return
     if story["is_protection"]:
-        click.echo(f"Order {story['orders'][0]['client_id']} protects what the decision below brought about.")
+        say(f"Order {story['orders'][0]['client_id']} protects what the decision below brought about.")
     asked = "" if story["kind"] == "decision" else f", {what} {story['id']}"
     equity = amount(decision["equity_usd"])
-    click.echo(
+    say(
         f"Decision {decision['id']} of {clock(decision['time'])}{asked}: {decision['state']}, equity {equity} USD."
     )
     repeats = decision["repeats"]
     if repeats is not None:
-        click.echo(
+        say(
             f"It repeats decision {repeats['id']} of {clock(repeats['time'])}, which is shown here: nothing that it "
             f"believes, wants or found has changed since, and it asked for no order itself."
         )
@@ -85,7 +97,7 @@ def _reasons(story: _Facts) -> None:
             prose="because",
         )
     elif story["decision"]:
-        click.echo("No strategy had an opinion.")
+        say("No strategy had an opinion.")
     if story["targets"]:
         table(
             ("coin", "wanted", "allowed", ""),
@@ -103,7 +115,7 @@ def _reasons(story: _Facts) -> None:
             prose="finding",
         )
     elif story["decision"]:
-        click.echo("No rule spoke.")
+        say("No rule spoke.")
 
 
 def _cut(target: _Facts) -> str:
@@ -115,15 +127,15 @@ def _cut(target: _Facts) -> str:
 def _deeds(story: _Facts) -> None:
     """What was asked of the venue, and what it did."""
     for cancel in story["cancels"]:
-        click.echo(f"Withdrew order {cancel['client_id']} in {cancel['coin']}: {cancel['because']}.")
+        say(f"Withdrew order {cancel['client_id']} in {cancel['coin']}: {cancel['because']}.")
     if story["orders"]:
         show_orders(story["orders"])
     elif story["decision"]:
-        click.echo("It asked for no order.")
+        say("It asked for no order.")
     if story["fills"]:
         _fills(story["fills"])
     for taken in story["liquidations"]:
-        click.echo(
+        say(
             f"Liquidation, {taken['kind']}, at {number(taken['price'])}; margin that went with it: "
             f"{signed(taken['usd'])} USD."
         )

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from bot.text import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -87,6 +89,11 @@ def _json(value: object) -> str:
     return json.dumps(value, allow_nan=False)
 
 
+def say(sentence: str) -> None:
+    """Print one line."""
+    click.echo(printable(sentence))
+
+
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: Sequence[str] = (), prose: str = ""
 ) -> None:
@@ -120,7 +127,7 @@ def _print(shown: Table, rows: Iterable[Sequence[str]], prose: int | None) -> No
 
     longest = _PROSE_WIDTH
     for row in rows:
-        shown.add_row(*map(Text, row))
+        shown.add_row(*(Text(printable(each)) for each in row))
         if prose is not None:
             longest = max(longest, len(row[prose]))
     console = Console()

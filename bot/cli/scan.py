@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bot.cli.config import DATA, OVERRIDES
+from bot.text import printable
 
 if TYPE_CHECKING:
     from bot.research.scan import Scan
@@ -56,7 +57,8 @@ def scan(
     """Show who is positioned how: funding, open interest, volume, basis, regime and stress.
 
     Reads the folder given by --data or by CONFIG's [data] section; a paper CONFIG without recorded data shows its
-    synthetic market after the warm-up. Each coin is shown at its latest hour, unknown values as –, and why.
+    synthetic market after the warm-up. Each coin is shown at its latest hour, unknown values as –, and why. Coins whose
+    latest hour is long past are listed last.
     """
     from bot.clock import parse_utc
 
@@ -110,11 +112,12 @@ def _prices(data: Any) -> str | None:
     return data.prices if data.table == "panel" and data.prices in {"hl", "okx"} else None
 
 
-def _order(row: dict[str, Any], key: str) -> tuple[bool, Any]:
+def _order(row: dict[str, Any], key: str) -> tuple[bool, bool, Any]:
+    """Stale coins last, whatever they once were; then what is unknown."""
     value = row[key]
     if isinstance(value, str):
-        return (False, value)
-    return (value is None, 0.0 if value is None else -value)
+        return (row["stale"], False, value)
+    return (row["stale"], value is None, 0.0 if value is None else -value)
 
 
 def _print(rows: list[dict[str, Any]], found: "Scan") -> None:
@@ -145,10 +148,10 @@ def _print(rows: list[dict[str, Any]], found: "Scan") -> None:
     for row in rows:
         interest = row["open_interest_usd"]
         board.add_row(
-            row["coin"],
+            f"{row['coin']} (stale)" if row["stale"] else row["coin"],
             _age(row["age_h"]),
             _as(row["price"], ",.6g"),
-            _as(row["funding_apr"], "+.1%"),
+            ("~" if row["funding_kind"] == "estimate" else "") + _as(row["funding_apr"], "+.1%"),
             _as(row["funding_apr_24h"], "+.1%"),
             _as(row["funding_z"], "+.1f"),
             _as(row["basis_bps"], "+.1f"),
@@ -168,12 +171,17 @@ def _print(rows: list[dict[str, Any]], found: "Scan") -> None:
     console.print(board)
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
+    funding = "last settled funding"
+    if any(row["funding_kind"] == "estimate" for row in rows):
+        funding = "last funding, settled or (~) the venue's running estimate"
     say(
-        f"As of {utc(found.at_ms)}. APR: last settled funding; z: over 14 days; basis in bps; volume: last 6 h against "
+        f"As of {utc(found.at_ms)}. APR: {funding}; z: over 14 days; basis in bps; volume: last 6 h against "
         "14 days; vol.: of a week, yearly; drift: two days in usual moves; stress: 0 to 1."
     )
+    if any(row["stale"] for row in rows):
+        say("stale: no data of the last hours; listed last, as it was then")
     for note in found.notes:
         say(note)
     for reason, coins in _reasons(rows).items():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bot.clock import utc
 from bot.data.coverage import Coverage, covered
+from bot.data.plausible import LARGEST_PER_H, doubts
 from bot.data.sources import CANDLES, FUNDING, OPEN_INTEREST, PANEL, PREMIUM
 from bot.data.tables import JITTER_MS, BoolArray, Table, hour_utc, nearest
 from bot.errors import DataError
@@ -101,6 +102,7 @@ def _facts(table: Table, known: Known, coins: frozenset[str]) -> dict[str, Any]:
         "zero_volume_share": _share(table, known.volume, asked, 0.0),
         "default_funding_share": _share(table, known.funding, asked, DEFAULT_HOURLY_RATE, interval),
         "interval_h": _mix(interval),
+        "doubts": _doubts(table, known.funding, chosen, codes),
         "known_share": _known_shares(table, asked) if table.name == PANEL else None,
     }
     facts["verdict"] = _verdict(facts, series)
@@ -149,6 +151,22 @@ def _share(
     return float(np.mean(np.abs(values - value) < 1e-12)) if len(values) else None
 
 
+def _doubts(table: Table, column: str | None, coins: Sequence[str], codes: NDArray[np.int32]) -> list[str]:
+    """What makes the unit of funding rates doubtful, rates of other intervals brought to an hour."""
+    if column is None or column not in table.columns:
+        return []
+    rates = table.numbers(column)
+    if "interval_h" in table.columns:
+        rates = rates / table.numbers("interval_h")
+    sentences = doubts((coin, rates[codes == position]) for position, coin in enumerate(coins))
+    absurd = int(np.count_nonzero(np.abs(rates[codes >= 0]) > LARGEST_PER_H))
+    if absurd:
+        sentences.insert(
+            0, f"{absurd} funding rates are above 100 % an hour, which cannot be: refused when used"
+        )
+    return sentences
+
+
 def _mix(interval: FloatArray | None) -> dict[str, int] | None:
     if interval is None:
         return None
@@ -181,7 +199,7 @@ def _verdict(facts: Mapping[str, Any], series: Sequence[Coverage]) -> str:
     """One line: what blocks use first, then what a reader should know."""
     if not facts["rows"]:
         return "no rows"
-    remarks = []
+    remarks = list(facts["doubts"])
     if facts["duplicates"]:
         remarks.append(f"{facts['duplicates']} duplicate rows: remove them before use")
     if facts["off_the_hour"]:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from bot.clock import HOUR_MS
+from bot.data.plausible import LARGEST_PER_H
 from bot.data.tables import BoolArray, Place, Table, hour_utc
 from bot.errors import DataError
 from bot.model.panel import FloatArray, Grid
@@ -37,6 +38,7 @@ class Loading:
     fields: dict[str, FloatArray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     places: dict[tuple[str, int], Place] = field(default_factory=dict)
+    is_estimate: BoolArray | None = None  # where the funding rate is the venue's running estimate
 
     def bars(self, table: Table, prefix: str, volume: str | None) -> None:
         """Open, high, low, close, and the USD volume at each bar's typical price."""
@@ -72,14 +74,14 @@ class Loading:
         DataError if no row says its interval: a rate without an interval can't be used.
         """
         place = self._place(table, 0)
-        rates = self._checked(table, column, place)
+        rates = self._rates(table, column, place)
         if interval is not None and not table.holds_only(interval, 1.0):
             self._only_hourly(table, rates, table.matrix(interval, place), interval)
         self._prefer(rates, "")
 
     def estimated(self, table: Table, column: str) -> None:
         """The venue's running estimate as a funding rate, where nothing preferred is known."""
-        self._prefer(self._checked(table, column, self._place(table, 1)), "the venue's running estimate")
+        self._prefer(self._rates(table, column, self._place(table, 1)), "the venue's running estimate")
 
     def open_interest_usd(self, table: Table, column: str, price: str) -> None:
         """Open interest in coins from USD, at `price` of the same hour, else at the close of the panel."""
@@ -133,6 +135,7 @@ class Loading:
             there[used] = rates[used]
         count = np.count_nonzero(used)
         if standing_in and count:
+            self.is_estimate = used
             first, last = self._range(used)
             self.notes.append(
                 f"{count} of the funding rates, {first} to {last}, are {standing_in}, not settled ones"
@@ -153,12 +156,18 @@ class Loading:
     def _positive(self, table: Table, column: str, place: Place) -> FloatArray:
         return self._checked(table, column, place, lowest=np.nextafter(0.0, 1.0))
 
-    def _checked(self, table: Table, column: str, place: Place, lowest: float = -np.inf) -> FloatArray:
-        """The column's matrix; DataError for an infinite value or one below `lowest`."""
+    def _rates(self, table: Table, column: str, place: Place) -> FloatArray:
+        return self._checked(table, column, place, lowest=-LARGEST_PER_H, highest=LARGEST_PER_H)
+
+    def _checked(
+        self, table: Table, column: str, place: Place, lowest: float = -np.inf, highest: float = np.inf
+    ) -> FloatArray:
+        """The column's matrix; DataError for an infinite value or one below `lowest` or above `highest`."""
         values = table.matrix(column, place)
         # Comparisons with NaN are false, so these find only what is there and can't be.
-        if np.fmin.reduce(values, axis=None) < lowest or np.isinf(values).any():
-            row, at = np.argwhere((values < lowest) | np.isinf(values))[0]
+        least, most = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+        if least < lowest or most > highest or np.isinf(values).any():
+            row, at = np.argwhere((values < lowest) | (values > highest) | np.isinf(values))[0]
             raise DataError(
                 f"column '{column}' of {table.path} says {values[row, at]} for {self.coins[at]} in the row known at "
                 f"{hour_utc(self.grid.time_ms(int(row)))}, which cannot be; mend or remove that row"

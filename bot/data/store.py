@@ -23,8 +23,9 @@ import pyarrow as pa
 from bot.clock import HOUR_MS
 from bot.data.coverage import Coverage, covered_columns
 from bot.data.meta import coins_in_meta, default_instrument, instruments_from_meta, read_meta
+from bot.data.plausible import doubts
 from bot.data.sources import CANDLES, FUNDING, OPEN_INTEREST, PANEL, PREMIUM, Loading
-from bot.data.tables import Table, hour_utc, listed, nearest
+from bot.data.tables import BoolArray, Table, hour_utc, listed, nearest
 from bot.errors import DataError
 from bot.model.instrument import Instrument
 from bot.model.panel import FloatArray, Grid, Panel
@@ -55,13 +56,15 @@ class Query:
 class History:
     """A panel, its instruments in the same order, and what the reader should know about both.
 
-    `notes` are sentences: what stands in for what, what was left out, what there is none of.
+    `notes` are sentences: what stands in for what, what was left out, what there is none of. `is_estimate` says where
+    the funding rate is the venue's running estimate, None where it never is.
     """
 
     panel: Panel
     instruments: tuple[Instrument, ...]
     coverage: tuple[Coverage, ...]
     notes: tuple[str, ...]
+    is_estimate: BoolArray | None = None
 
 
 def load(query: Query) -> History:
@@ -87,12 +90,16 @@ def load(query: Query) -> History:
         for name, values in fields.items()
         for each in covered_columns(name, values, loading.coins, loading.grid)
     )
-    notes = [*loading.notes, *_absences(coverage, loading.coins)]
+    notes = [*loading.notes, *_absences(coverage, loading.coins), *_endings(coverage, loading.grid)]
     instruments = _instruments(query.folder, loading.coins, fields["close"], notes)
     # Bars say nothing of marks, oracles and quotes; the close stands in for them, as the same array.
     notes.insert(0, "mark, oracle and mid are the bar's close")
+    if "funding_rate" in fields:
+        notes = [*doubts(zip(loading.coins, fields["funding_rate"].T, strict=True)), *notes]
     fields |= dict.fromkeys(("mark", "oracle", "mid"), fields["close"])
-    return History(Panel(loading.grid, loading.coins, fields), instruments, coverage, tuple(notes))
+    return History(
+        Panel(loading.grid, loading.coins, fields), instruments, coverage, tuple(notes), loading.is_estimate
+    )
 
 
 def _candles(query: Query) -> Loading:
@@ -212,6 +219,16 @@ def _absences(coverage: tuple[Coverage, ...], coins: tuple[str, ...]) -> list[st
         elif lacking and field not in {"open", "high", "low"}:
             sentences.append(f"no {what} for {listed(lacking)}")
     return sentences
+
+
+def _endings(coverage: tuple[Coverage, ...], grid: Grid) -> list[str]:
+    """A sentence on the coins whose prices end before the panel does."""
+    ended = [
+        f"{each.coin} ({hour_utc(each.last_ms)})"
+        for each in coverage
+        if each.field == "close" and each.last_ms is not None and each.last_ms < grid.end_ms
+    ]
+    return [f"prices end before the data does for {listed(ended)}"] if ended else []
 
 
 def _instruments(

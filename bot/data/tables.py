@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bot.clock import HOUR_MS, utc
 from bot.errors import DataError
 from bot.model.panel import FloatArray, Grid
+from bot.text import is_coin, printable
 
 JITTER_MS: Final = HOUR_MS // 2
 """A stamp later than this after the hour belongs to neither hour. Settlements come up to 24 minutes late."""
@@ -195,6 +196,19 @@ class Table:
             # Each row group has its own dictionary, which may hold names that no row uses.
             own = chunk.indices.to_numpy(zero_copy_only=False)
             used = np.bincount(own, minlength=len(chunk.dictionary)) > 0
+            strange = next(
+                (
+                    name
+                    for name, any_row in zip(chunk.dictionary.to_pylist(), used.tolist(), strict=True)
+                    if any_row and not is_coin(name)
+                ),
+                None,
+            )
+            if strange is not None:
+                raise DataError(
+                    f"{self.path} has a coin named {printable(strange)[:60]!r}; a name is up to 40 letters, digits and "
+                    ": @ / _ -, so rename it or remove its rows"
+                )
             held = zip(chunk.dictionary.to_pylist(), used.tolist(), strict=True)
             common = np.array(
                 [names.setdefault(name, len(names)) if any_row else -1 for name, any_row in held]

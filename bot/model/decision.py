@@ -60,7 +60,8 @@ class Opinion:
 
     `because` is a template over `values`, filled in per instrument only when the opinion is written down. Where
     `ready` is False the data was not complete and the score is the previous one. `edge`, where a strategy states it,
-    is what it expects to earn over the hold it has in mind, as a fraction of notional and before costs.
+    is what it expects to earn over the hold it has in mind, as a fraction of notional and before costs. `problem` says
+    why a strategy has no usable answer: then its scores are the previous ones and it keeps the lots that it holds.
     """
 
     scores: FloatArray
@@ -68,11 +69,21 @@ class Opinion:
     values: Mapping[str, NDArray[Any]]
     ready: BoolArray
     edge: FloatArray | None = None
+    problem: str = ""
 
     def reason(self, column: int) -> str:
-        """The sentence for one instrument."""
+        """The sentence for one instrument; a template that can't be filled is told, not raised."""
+        if self.problem:
+            return f"no usable answer, position held: {self.problem}"
         if not self.ready[column]:
             return "data incomplete, opinion held"
+        try:
+            return self.filled(column)
+        except Exception as error:  # noqa: BLE001 - a plugin's template; the sentence is only read by people
+            return f"{self.because} [can't be filled: {type(error).__name__}: {error}]"
+
+    def filled(self, column: int) -> str:
+        """The template filled in for one instrument; raises whatever is wrong with it."""
         return self.because.format_map(_Column(self.values, column))
 
 

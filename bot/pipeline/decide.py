@@ -6,13 +6,14 @@ behind comes in with the snapshot, and what this one leaves behind goes out thro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from bot.model.decision import Decision, Memory, Opinion
+from bot.model.decision import Decision, Finding, Memory, Opinion
 from bot.model.panel import HOUR_MS
+from bot.pipeline.answer import answer
 from bot.pipeline.execution import plan
 from bot.pipeline.mandate import Mandate, Slot
 from bot.pipeline.market import Market
@@ -26,37 +27,44 @@ DAY_MS = 24 * HOUR_MS
 
 def decide(snapshot: Snapshot, mandate: Mandate) -> Decision:
     """Turn one view of the world into orders. Pure: same snapshot, same decision."""
-    opinions = forecast(snapshot.market, snapshot.memory, mandate.strategies)
+    opinions = forecast(snapshot.market, snapshot.memory, mandate.strategies, snapshot.quarantined)
     wanted = construct(opinions, snapshot, mandate)
     allowed, findings = review(wanted, opinions, snapshot, mandate)
     orders = plan(allowed, snapshot, mandate.execution)
+    findings = _faults(mandate.strategies, opinions) + findings
     return Decision(snapshot.id, snapshot.time_ms, opinions, wanted, allowed, findings, orders)
 
 
-def forecast(market: Market, memory: Memory, strategies: Sequence[Slot]) -> tuple[Opinion, ...]:
-    """Ask every strategy. Where its data is incomplete its last score stands: missing data never opens or closes."""
+def forecast(
+    market: Market,
+    memory: Memory,
+    strategies: Sequence[Slot],
+    quarantined: Mapping[str, str] | None = None,
+) -> tuple[Opinion, ...]:
+    """Ask every strategy. Where its data is incomplete its last score stands: missing data never opens or closes.
+
+    One that fails, or is `quarantined` (by name, with the reason), has an opinion with a `problem`: it holds.
+    """
     opinions = []
     for k, (slot, table) in enumerate(zip(strategies, market.prepared.tables, strict=True)):
         previous = memory.scores[k]
-        opinion = slot.strategy.forecast(
-            View(table, market.row, market.time_ms, previous, memory.since_ms[k])
-        )
+        previous.flags.writeable = False  # of this view of the memory: a plugin can't rewrite what it said
+        view = View(table, market.row, market.time_ms, previous, memory.since_ms[k])
+        barred = quarantined.get(slot.name, "") if quarantined else ""
+        opinion = answer(slot.strategy, table, view, barred)
         if slot.by_hand:
             opinion = replace(opinion, scores=np.sign(memory.held_lots[k]).astype(np.float64))
-        elif not table.all_ready[market.row]:
-            opinion = replace(opinion, scores=np.where(opinion.ready, opinion.scores, previous))
-        scores = opinion.scores
-        if np.shape(scores) != previous.shape:
-            raise ValueError(
-                f"strategy {slot.name} gave scores of shape {np.shape(scores)}, not {previous.shape}"
-            )
-        if np.count_nonzero(np.abs(scores) <= 1) < len(scores):  # also catches NaN
-            worst = market.prepared.panel.instruments[int(np.argmin(np.abs(scores) <= 1))]
-            raise ValueError(
-                f"strategy {slot.name} gave {worst} a score outside −1 … +1; mend its forecast()"
-            )
         opinions.append(opinion)
     return tuple(opinions)
+
+
+def _faults(strategies: Sequence[Slot], opinions: Sequence[Opinion]) -> tuple[Finding, ...]:
+    """A finding for each strategy that gave no usable answer."""
+    return tuple(
+        Finding(f"strategy {slot.name}", "", f"no usable answer, it holds what it has: {opinion.problem}")
+        for slot, opinion in zip(strategies, opinions, strict=True)
+        if opinion.problem
+    )
 
 
 def remember(memory: Memory, decision: Decision) -> Memory:

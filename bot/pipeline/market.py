@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bot.errors import ConfigError
 from bot.model.decision import BoolArray
 from bot.model.instrument import Instrument
 from bot.model.margin import TierTable
 from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
-from bot.pipeline.mandate import Limits, Mandate, Sizing
-from bot.pipeline.strategy import SignalTable, reach_of
+from bot.pipeline.mandate import Limits, Mandate, Sizing, Slot
+from bot.pipeline.strategy import SignalTable, reach_of, what_failed
 from bot.signals.volatility import realised_volatility
 from bot.signals.windows import moving_mean
 
@@ -93,7 +94,7 @@ class Prepared:
         return cls(
             panel,
             tuple(instruments),
-            tuple(SignalTable.of(slot.strategy, panel) for slot in mandate.strategies),
+            tuple(SignalTable.measured(slot.strategy, panel) for slot in mandate.strategies),
             Conditions.of(panel, mandate.limits, mandate.sizing),
             TierTable.of(instruments),
             lots_per_coin,
@@ -172,7 +173,19 @@ class Market:
 
 
 def rows_needed(mandate: Mandate, interval_ms: int = HOUR_MS) -> int:
-    """How long a live tail must be for one decision to equal the one over the whole history."""
+    """How long a live tail must be for one decision to equal the one over the whole history.
+
+    ConfigError where a strategy's signals fail even over an empty market.
+    """
     empty = Panel(Grid(0, 1, interval_ms), ("NONE",), {"volume_usd": np.full((1, 1), np.nan)})
     conditions = Conditions.of(empty, mandate.limits, mandate.sizing)
-    return max([conditions.reach, *(reach_of(slot.strategy, interval_ms) for slot in mandate.strategies)])
+    return max([conditions.reach, *(_reach(slot, interval_ms) for slot in mandate.strategies)])
+
+
+def _reach(slot: Slot, interval_ms: int) -> int:
+    try:
+        return reach_of(slot.strategy, interval_ms)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"strategy {slot.name} can't say what it measures: {what_failed(error)}; mend its signals()"
+        ) from error

@@ -23,8 +23,8 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
     parts = []
     for k, (opinion, slot) in enumerate(zip(opinions, mandate.strategies, strict=True)):
         held = memory.held_lots[k]
-        if slot.by_hand:
-            parts.append(held)
+        if slot.by_hand or opinion.problem:
+            parts.append(held.copy())  # not a lot more, and none less but by a rule
             continue
         capital = slot.capital * equity
         if not np.count_nonzero(opinion.scores):

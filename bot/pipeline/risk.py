@@ -113,7 +113,10 @@ def trading_state(lots: LotsArray, case: Case) -> Verdict:
 
 
 def data_freshness(lots: LotsArray, case: Case) -> Verdict:
-    """No increase without a price and a funding rate of this moment; none kept when they have been missing long."""
+    """No increase without a price and a funding rate of this moment; none kept when they have been missing long.
+
+    Without a price nothing trades, so what is to be closed waits for one.
+    """
     market, limit = case.snapshot.market, case.mandate.limits.max_data_age_h
     if market.all_fresh:
         return lots, ()
@@ -127,8 +130,10 @@ def data_freshness(lots: LotsArray, case: Case) -> Verdict:
     for column in np.flatnonzero(cut):
         name = market.prepared.panel.instruments[column]
         since = f"for {age_h[column]:.0f} h" if np.isfinite(age_h[column]) else "since the data begins"
-        what = "closed" if lost[column] else "no increase"
-        findings.append(Finding("data_freshness", name, f"{what}: price or funding unknown {since}"))
+        unknown, what = ("funding" if market.priced[column] else "price"), "no increase"
+        if lost[column] and case.held[column]:
+            what = "closed" if market.priced[column] else "closes as soon as there is a price"
+        findings.append(Finding("data_freshness", name, f"{what}: {unknown} unknown {since}"))
     return kept, tuple(findings)
 
 

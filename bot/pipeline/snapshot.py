@@ -16,6 +16,7 @@ class Snapshot:
 
     `guards` are the operator's own protective distances by instrument. `suffix` tells apart what is decided at one
     moment besides the cycle's own decision.
+    `quarantined` are strategies that are not asked any more, by name, and why.
     """
 
     market: Market
@@ -24,6 +25,7 @@ class Snapshot:
     state: TradingState = TradingState.ACTIVE
     guards: Mapping[str, Guard] = field(default_factory=dict)
     suffix: str = ""
+    quarantined: Mapping[str, str] | None = None
 
     @property
     def time_ms(self) -> int:

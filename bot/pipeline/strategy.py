@@ -7,8 +7,9 @@ or look ahead, and it has no memory of its own: what it said last and for how lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -67,10 +68,16 @@ class View:
         return row
 
     def opinion(
-        self, score: FloatArray, because: str, *, edge: FloatArray | None = None, **values: NDArray[Any]
+        self,
+        score: FloatArray,
+        because: str,
+        *,
+        edge: FloatArray | None = None,
+        **values: NDArray[Any] | Callable[[], NDArray[Any]],
     ) -> Opinion:
         """The strategy's answer; `because` may name any signal and any extra array, of numbers or words, given by keyword.
 
+        An array that only the sentence needs may be given as a function, which is called when somebody reads it.
         `edge` is the gain expected over the hold in mind, a fraction of notional before costs; risk compares it with
         the cost of getting in and out.
         """
@@ -83,7 +90,10 @@ class _Values(Mapping[str, NDArray[Any]]):
     __slots__ = ("_extra", "_signals", "_view")
 
     def __init__(
-        self, view: View, signals: Mapping[str, FloatArray], extra: Mapping[str, NDArray[Any]]
+        self,
+        view: View,
+        signals: Mapping[str, FloatArray],
+        extra: Mapping[str, NDArray[Any] | Callable[[], NDArray[Any]]],
     ) -> None:
         self._view = view
         self._signals = signals
@@ -91,7 +101,8 @@ class _Values(Mapping[str, NDArray[Any]]):
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name in self._extra:
-            return self._extra[name]
+            given = self._extra[name]
+            return given() if callable(given) else given
         try:
             value: NDArray[Any] = getattr(self._view, name)
         except AttributeError as error:
@@ -123,16 +134,31 @@ class Strategy:
 
 @dataclass(frozen=True)
 class SignalTable:
-    """A strategy's signals over a panel: name → (rows, instruments), and where all it needs is known."""
+    """A strategy's signals over a panel: name → (rows, instruments), and where all it needs is known.
+
+    `problem` says why there are none; `told` are the because-templates that have been tried.
+    """
 
     instruments: tuple[str, ...]
     values: Mapping[str, FloatArray]
     ready: BoolArray
     reach: int  # rows of history that the deepest signal depends on
     all_ready: Sequence[bool]  # per row
+    problem: str = ""
+    told: set[str] = field(default_factory=set, compare=False)
+
+    @classmethod
+    def measured(cls, strategy: Strategy, panel: Panel) -> SignalTable:
+        """As `of`, but a strategy that can't measure has an empty table that says so."""
+        try:
+            return cls.of(strategy, panel)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin does wrong
+            nowhere = np.zeros((panel.rows, len(panel.instruments)), dtype=np.bool_)
+            return cls(panel.instruments, {}, nowhere, 1, [False] * panel.rows, what_failed(error))
 
     @classmethod
     def of(cls, strategy: Strategy, panel: Panel) -> SignalTable:
+        """Measure; raises whatever is wrong with the strategy's signals."""
         signals = dict(strategy.signals(panel))
         if not signals:
             raise ValueError(f"{type(strategy).__name__}.signals() named no signal")
@@ -140,6 +166,11 @@ class SignalTable:
             if not _is_field(signal) or signal.grid != panel.grid:
                 raise TypeError(
                     f"{type(strategy).__name__}: signal {name!r} must be a field on the panel's clock"
+                )
+            if signal.values.shape != (panel.rows, len(panel.instruments)):
+                raise ValueError(
+                    f"{type(strategy).__name__}: signal {name!r} has shape {signal.values.shape} for "
+                    f"{panel.rows} rows of {len(panel.instruments)} coins"
                 )
             if name in (
                 "previous",
@@ -159,12 +190,30 @@ class SignalTable:
         for values in needed:
             ready &= np.isfinite(values)
         reach = max(signal.reach for signal in signals.values())
-        values_of = {name: signal.values for name, signal in signals.items()}
+        values_of = {name: _read_only(signal.values) for name, signal in signals.items()}
         return cls(panel.instruments, values_of, ready, reach, [bool(row.all()) for row in ready])
+
+
+def _read_only(values: FloatArray) -> FloatArray:
+    """The same numbers, which a plugin can't change: they may be the panel's own."""
+    seen = values.view()
+    seen.flags.writeable = False
+    return seen
 
 
 def _is_field(given: object) -> bool:
     return isinstance(given, Field)  # a plugin may not have looked at the types
+
+
+def what_failed(error: BaseException) -> str:
+    """An error of a plugin, with the last line of its `signals` or `forecast` that it passed through."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.name in {"signals", "forecast"} and frame.filename != __file__
+    ]
+    at = f" (line {own[-1].lineno}, in {own[-1].name})" if own else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{at}"
 
 
 def reach_of(strategy: Strategy, interval_ms: int = HOUR_MS) -> int:

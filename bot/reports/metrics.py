@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,6 +181,7 @@ def _exposure(record: RunRecord) -> dict[str, Number]:
             "exposure_max",
             "net_exposure_mean",
             "leverage_max",
+            "margin_use_max",
             "min_liquidation_distance",
         )
         return dict.fromkeys(names)
@@ -190,6 +192,9 @@ def _exposure(record: RunRecord) -> dict[str, Number]:
         "exposure_max": float(np.max(leverage)),
         "net_exposure_mean": float(np.mean(curves.net[solvent] / curves.equity[solvent])),
         "leverage_max": float(np.max(leverage)),
+        "margin_use_max": None
+        if curves.margin is None
+        else float(np.max(curves.margin[solvent] / curves.equity[solvent])),
         "min_liquidation_distance": float(np.min(near)) if near.size else None,
     }
 
@@ -199,6 +204,7 @@ def _activity(record: RunRecord, trades: Sequence[Trade]) -> dict[str, Number]:
     maker = np.array([fill.is_maker for fill in record.fills], dtype=np.bool_)
     closed = [trade for trade in trades if not trade.is_open]
     net = np.array([float(trade.net_usd) for trade in closed])
+    spread = float(np.std(net, ddof=1)) if len(net) >= 2 else 0.0
     won, lost = float(np.sum(net[net > 0])), float(-np.sum(net[net < 0]))
     days = _days(record.curves)
     mean_equity = float(np.mean(record.curves.equity)) if record.curves.equity.size else 0.0
@@ -212,9 +218,14 @@ def _activity(record: RunRecord, trades: Sequence[Trade]) -> dict[str, Number]:
         "win_rate": float(np.mean(net > 0)) if closed else None,
         "profit_factor": _ratio(won, lost) if closed else None,
         "expectancy_usd": float(np.mean(net)) if closed else None,
+        "best_trade_usd": float(np.max(net)) if closed else None,
+        "worst_trade_usd": float(np.min(net)) if closed else None,
+        "sqn": math.sqrt(len(net)) * float(np.mean(net)) / spread if spread > 1e-9 else None,
         "mean_hold_h": float(np.mean([trade.hours for trade in closed])) if closed else None,
         "maker_share": _ratio(float(np.sum(notional[maker])), traded) if traded else None,
+        "orders_refused": sum(record.refused.values()),
         "liquidations": len(record.liquidations),
+        "forfeited_usd": -float(sum((one.forfeited_usd for one in record.liquidations), Decimal(0))),
     }
 
 
@@ -268,6 +279,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "exposure_mean": ("Gross exposure ÷ equity, mean", "x"),
     "exposure_max": ("Gross exposure ÷ equity, highest", "x"),
     "net_exposure_mean": ("Net exposure ÷ equity, mean", "x"),
+    "margin_use_max": ("Initial margin ÷ equity, highest", "%"),
     "min_liquidation_distance": ("Nearest liquidation", "%"),
     "turnover": ("Turnover, × equity per day", "x"),
     "traded_usd": ("Traded", "usd"),
@@ -277,9 +289,14 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "win_rate": ("Round trips won", "%"),
     "profit_factor": ("Profit factor", ""),
     "expectancy_usd": ("Mean result of a round trip", "usd"),
+    "best_trade_usd": ("Best round trip", "usd"),
+    "worst_trade_usd": ("Worst round trip", "usd"),
+    "sqn": ("System quality number, √n · mean ÷ deviation of round trips", ""),
     "mean_hold_h": ("Mean time held", "h"),
     "maker_share": ("Maker share of volume", "%"),
+    "orders_refused": ("Orders refused by the venue", "n"),
     "liquidations": ("Liquidations", "n"),
+    "forfeited_usd": ("Margin kept by the liquidator, part of price", "usd"),
     "price_usd": ("Result from price", "usd"),
     "funding_usd": ("Result from funding", "usd"),
     "fees_usd": ("Fees", "usd"),

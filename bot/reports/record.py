@@ -67,6 +67,7 @@ class Curves:
     gross: FloatArray
     net: FloatArray
     liquidation_distance: FloatArray  # smallest relative price move that liquidates; inf when flat
+    margin: FloatArray | None = None  # initial margin of what is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +106,6 @@ class RunRecord:
     final_marks: Mapping[str, Decimal]  # of the positions still open
     by_strategy: Sequence[StrategyResult] = ()
     findings: Mapping[str, int] = field(default_factory=dict)  # rule -> times it bound
+    refused: Mapping[str, int] = field(default_factory=dict)  # the venue's reason -> orders it refused
     assumptions: Sequence[str] = ()  # sentences: what stood in for what, what was missing
     wall_seconds: float = 0.0

@@ -21,12 +21,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.errors import HedgerowError
+from bot.errors import ConfigError, HedgerowError
 from bot.model.money import ZERO, usd
 from bot.model.panel import FloatArray
 from bot.reports.metrics import metrics
 from bot.reports.record import RunRecord
 from bot.reports.trades import Trade, round_trips
+from bot.text import cell
 
 #: The headline numbers, which stand at the top level of the JSON object as well as among all metrics.
 _HEADLINES = (
@@ -38,6 +39,17 @@ _HEADLINES = (
     "exposure_mean",
     "trades",
     "liquidations",
+)
+
+
+#: How the numbers are to be read, in words, for whoever has the JSON object alone.
+CONVENTIONS = (
+    "annualised by 365 days; Sharpe, Sortino, Omega, volatility and days are of daily equity at midnight UTC, risk-free 0",
+    "drawdown, exposure, margin use and liquidation distance look at every row",
+    (
+        "fractions, not per cent; amounts are effects on equity in USD: fees paid are negative, and price + funding + fees is "
+        "the change of equity"
+    ),
 )
 
 
@@ -127,13 +139,15 @@ def summary(record: RunRecord, trades: Sequence[Trade] | None = None) -> dict[st
         ],
         "by_coin": _by_coin(record, trips),
         "findings": record.findings,
+        "refused_orders": record.refused,
+        "conventions": CONVENTIONS,
         "assumptions": record.assumptions,
     }
     return {key: plain(value) for key, value in content.items()}
 
 
 def write(record: RunRecord, out: Path) -> list[Path]:
-    """Write report.json, trades.csv, fills.csv, funding.csv, equity.csv and report.html into the folder `out`.
+    """Write report.json, report.html and the tables trades, fills, funding, liquidations and equity into the folder `out`.
 
     Each file appears whole or not at all, replacing an earlier one. Raises HedgerowError if the folder can't be
     written.
@@ -147,6 +161,7 @@ def write(record: RunRecord, out: Path) -> list[Path]:
         "trades.csv": lambda: _csv(_TRADES, _trade_rows(record, trades)),
         "fills.csv": lambda: _csv(_FILLS, _fill_rows(record)),
         "funding.csv": lambda: _csv(_FUNDING, _payment_rows(record)),
+        "liquidations.csv": lambda: _csv(_LIQUIDATIONS, _liquidation_rows(record)),
         "equity.csv": lambda: _csv(_EQUITY, _equity_rows(record)),
         "report.html": lambda: render(record, facts, trades),
     }
@@ -154,9 +169,24 @@ def write(record: RunRecord, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
         return [_replace(out / name, content()) for name, content in contents.items()]
     except OSError as error:
-        raise HedgerowError(
-            f"the report can't be written to {out} ({error.strerror or error}); choose another folder with --out"
-        ) from error
+        raise HedgerowError(_unwritable(out, error)) from error
+
+
+def prepare(out: Path) -> None:
+    """Make the folder `out` and try whether it takes files, before hours are spent on what shall stand there.
+
+    ConfigError if it is a file or does not.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _replace(out / "report.json.try", "").unlink()
+    except OSError as error:
+        raise ConfigError(_unwritable(out, error)) from error
+
+
+def _unwritable(out: Path, error: OSError) -> str:
+    cause = f"{out} is a file" if out.is_file() else error.strerror or str(error)
+    return f"the report can't be written to {out} ({cause}); choose another folder with --out"
 
 
 def _replace(path: Path, text: str) -> Path:
@@ -180,6 +210,7 @@ _FILLS = (
     "trade_id", "order_id", "client_id",
 )  # fmt: skip
 _FUNDING = ("time", "coin", "size", "oracle", "rate_per_hour", "usd")
+_LIQUIDATIONS = ("time", "coin", "side", "size", "price", "kind", "forfeited_usd")
 _EQUITY = ("time", "equity", "price", "funding", "fees", "gross", "net", "liquidation_distance")
 
 
@@ -187,7 +218,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 
@@ -238,6 +269,16 @@ def _payment_rows(record: RunRecord) -> Iterable[Sequence[object]]:
         [p.usd for p in payments],
         strict=True,
     )
+
+
+def _liquidation_rows(record: RunRecord) -> Iterable[Sequence[object]]:
+    """Margin that the liquidator kept is part of the price result, here as what it did to equity."""
+    sizes = _Sizes(record.lots_per_coin)
+    for time, one in zip(
+        iso_times([one.time_ms for one in record.liquidations]), record.liquidations, strict=True
+    ):
+        side, size = ("long" if one.lots > 0 else "short"), sizes[one.instrument, abs(one.lots)]
+        yield time, one.instrument, side, size, one.price, one.kind, usd(-one.forfeited_usd)
 
 
 def _column(values: FloatArray, decimals: int) -> list[float | str]:

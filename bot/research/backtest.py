@@ -15,21 +15,22 @@ from decimal import Decimal
 import numpy as np
 
 from bot.clock import utc
-from bot.errors import DataError
+from bot.errors import DataError, StrategyError
 from bot.model.account import MarginMode
 from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, exact
-from bot.model.order import Fill, FundingPayment, Liquidation
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus
 from bot.model.panel import FloatArray, Panel
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import Prepared
 from bot.reports.record import Curves, Deferred, Note, RunRecord, StrategyResult
 from bot.sim.bar_market import BarMarket
-from bot.sim.bars import Bar, Bars, Frictions
+from bot.sim.bars import UNKNOWN_VOLUME_SHARE, Bar, Bars, Frictions
 from bot.sim.exchange import Rules
 from bot.sim.funding import FundingRound, made_out
 from bot.trader.desk import Desk
+from bot.trader.observer import late_opinions
 
 ACCOUNT = "trader"
 CHUNK_ROWS = 1024
@@ -58,7 +59,11 @@ class Backtest:
 
 
 def run(test: Backtest, progress: Progress | None = None) -> RunRecord:
-    """Run it to the end. Raises DataError where data is missing and the test does not say what to do about it."""
+    """Run it to the end.
+
+    Raises DataError where data is missing and the test does not say what to do about it, and StrategyError where a
+    strategy fails or gives an answer that can't be used.
+    """
     began = time.perf_counter()
     if test.panel.rows - test.first_row < 2:
         raise DataError(
@@ -75,7 +80,10 @@ def run(test: Backtest, progress: Progress | None = None) -> RunRecord:
 
 
 def refuse_gaps(panel: Panel) -> None:
-    """Raise DataError if a price or a funding rate is missing between the first and the last known of its coin."""
+    """Raise DataError if a price or a funding rate is missing from the first known of its coin to the panel's end.
+
+    The newest bar of a recording often comes without the settlement at its end, so the last rate alone may be missing.
+    """
     for name in ("close", "funding_rate"):
         known = np.isfinite(panel.field(name).values)
         for column, coin in enumerate(panel.instruments):
@@ -92,6 +100,27 @@ def refuse_gaps(panel: Panel) -> None:
                     f"{coin} lacks {name} in {holes} hours from {utc(panel.grid.time_ms(first))} on; shorten the "
                     'period, or set data.missing = "settle" to close what is held over long gaps and count the rest'
                 )
+            after = panel.rows - 1 - int(rows[-1])
+            if after > (1 if name == "funding_rate" else 0):
+                raise DataError(
+                    f"{coin} has no {name} after {utc(panel.grid.time_ms(int(rows[-1])))}, {after} hours before the "
+                    "period ends: delisted, or not recorded further; end the period there, leave the coin out, or set "
+                    'data.missing = "settle" to close what is held at its last price'
+                )
+
+
+def modelled(frictions: Frictions) -> tuple[str, ...]:
+    """What the simulated market takes for granted."""
+    return (
+        (
+            f"orders fill whole at the next bar's open, moved by half a spread of {frictions.half_spread_bps:g} bps and by "
+            f"{frictions.impact_bps:g} bps × √(order / bar's volume); nobody reacts to them, no request is lost or late"
+        ),
+        (
+            "inside a bar what happens first is not known and is taken against the account: triggers, then limits traded "
+            "through, then every position at its worst price at once; funding settles last, on what is still held"
+        ),
+    )
 
 
 class _Runner:
@@ -126,6 +155,7 @@ class _Runner:
         self.liquidations: list[Liquidation] = []
         self.told: list[Decision] = []
         self.findings: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
         self.settled = 0
         self.given_up_ms: int | None = None  # when the drawdown rule first closed everything
         rows, width = test.panel.rows - test.first_row, len(test.instruments)
@@ -151,11 +181,20 @@ class _Runner:
         decision = self.desk.decide(self.prepared.at(row), view)
         self.plan = decision.plan
         if decision.findings:
+            self._refuse_faults(decision)
             self.findings.update(finding.rule for finding in decision.findings)
             if self.given_up_ms is None and any(found.rule == "drawdown" for found in decision.findings):
                 self.given_up_ms = decision.time_ms
         if decision.plan.orders:
             self.told.append(decision)
+
+    def _refuse_faults(self, decision: Decision) -> None:
+        """A daemon goes on without a strategy that fails; results without it would be another strategy's."""
+        for slot, opinion in zip(self.test.mandate.strategies, decision.opinions, strict=True):
+            if opinion.problem:
+                raise StrategyError(
+                    f"strategy {slot.name} failed at {utc(decision.time_ms)}: {opinion.problem}; mend it and run again"
+                )
 
     def _protect(self, bar: Bar) -> None:
         """Positions opened at this bar's open get their triggers before the bar is lived through."""
@@ -178,8 +217,10 @@ class _Runner:
                 self.payments.append(event)
             elif type(event) is Fill:
                 self.fills.append(event)
-            elif isinstance(event, Liquidation):
+            elif type(event) is Liquidation:
                 self.liquidations.append(event)
+            elif type(event) is OrderReport and event.status is OrderStatus.REJECTED:
+                self.refused[event.reason] += 1
 
     def _draw(self, row: int, view: AccountView) -> None:
         at, account = row - self.test.first_row, self.market.account
@@ -241,6 +282,7 @@ class _Runner:
             final_marks=marks,
             by_strategy=by_strategy,
             findings=dict(self.findings),
+            refused=dict(self.refused),
             assumptions=[*test.assumptions, *self._assumed()],
             wall_seconds=wall_seconds,
         )
@@ -248,15 +290,16 @@ class _Runner:
     def _curves(self, times_ms: np.ndarray, equity_end: Decimal) -> Curves:
         rows = len(self.equity)
         self.equity[-1] = float(equity_end)
-        gross, net, distance = np.empty(rows), np.empty(rows), np.empty(rows)
+        gross, net, distance, margin = np.empty(rows), np.empty(rows), np.empty(rows), np.empty(rows)
         for start in range(0, rows, CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             offset = self.test.first_row
             value = self.sizes[chunk] * self.bars.mark[start + offset : start + offset + CHUNK_ROWS]
             gross[chunk], net[chunk] = np.abs(value).sum(axis=1), value.sum(axis=1)
+            margin[chunk] = (np.abs(value) / self.market.leverage).sum(axis=1)
             distance[chunk] = self._nearest(value, self.equity[chunk], chunk)
         price = self.equity - float(self.test.equity_usd) - self.funding + self.fees
-        return Curves(times_ms, self.equity, price, self.funding, self.fees, gross, net, distance)
+        return Curves(times_ms, self.equity, price, self.funding, self.fees, gross, net, distance, margin)
 
     def _nearest(self, value: FloatArray, equity: FloatArray, chunk: slice) -> FloatArray:
         """The smallest single price move per row that liquidates something."""
@@ -272,7 +315,22 @@ class _Runner:
         return np.minimum(cross, alone).min(axis=1)  # type: ignore[no-any-return]
 
     def _assumed(self) -> list[str]:
-        sentences = []
+        sentences = [
+            *self.test.mandate.cautions(),
+            *late_opinions(self.prepared, self.test.mandate, self.test.first_row),
+            *modelled(self.test.frictions),
+        ]
+        unknown = np.isfinite(self.bars.mark) & np.isnan(self.bars.volume_usd)
+        if unknown.any():
+            sentences.append(
+                f"where a bar's volume is unknown ({unknown.mean():.1%} of them) an order is taken to be "
+                f"{UNKNOWN_VOLUME_SHARE:.0%} of it"
+            )
+        if self.refused:
+            reasons = "; ".join(f"{times:,} × {reason}" for reason, times in self.refused.most_common(5))
+            sentences.append(
+                f"{self.refused.total():,} orders were refused by the simulated venue: {reasons}"
+            )
         if self.market.unpaid_hours:
             sentences.append(
                 f"{self.market.unpaid_hours} settlements fell on held positions without a known rate; nothing was paid"

@@ -7,20 +7,20 @@ whole history, and must be able to say why. What it earns is not looked at.
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from bot.clock import utc
 from bot.model.decision import Decision, LotsArray, Memory, Opinion, OrderPlan, Targets
 from bot.model.instrument import simple_instrument
 from bot.model.panel import FloatArray, Panel
 from bot.pipeline.decide import forecast, remember
 from bot.pipeline.mandate import Mandate, Slot
 from bot.pipeline.market import Prepared
-from bot.pipeline.strategy import SignalTable, Strategy, View, reach_of
+from bot.pipeline.strategy import SignalTable, Strategy, View, reach_of, what_failed
 from bot.research.markets import synthetic_panel
 from bot.sim.coins import MAJORS
 
@@ -81,7 +81,7 @@ def check(strategy: Strategy, name: str = "", panel: Panel | None = None) -> Rep
         except _Broken as broken:
             checks.append(Check(what, False, str(broken)))
         except Exception as error:  # noqa: BLE001 - whatever a plugin does wrong is what we are here to say
-            checks.append(Check(what, False, _told(error)))
+            checks.append(Check(what, False, what_failed(error)))
         return checks[-1].passed
 
     reach = 0
@@ -147,19 +147,13 @@ def walk(strategy: Strategy, panel: Panel, rows: range, name: str = "strategy") 
         before.append(memory.scores[0].copy())
         since.append(memory.since_ms[0].copy())
         given = forecast(market, memory, slots)
+        if given[0].problem:
+            raise _Broken(f"at {utc(market.time_ms)}: {given[0].problem}")
         opinions.append(given[0])
         decision = Decision("check", market.time_ms, given, nothing, nothing, (), OrderPlan())
         memory = remember(memory, decision)
     scores = np.array([opinion.scores for opinion in opinions])
     return Walk(rows, scores, np.array(before), np.array(since), tuple(opinions))
-
-
-def _told(error: Exception) -> str:
-    """The error and the last line of the strategy's own file that it passed through."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.name in {"signals", "forecast"}]
-    at = f" (line {own[-1].lineno}, in {own[-1].name})" if own else ""
-    return f"{type(error).__name__}: {error}{at}"
 
 
 def _same(left: FloatArray, right: FloatArray) -> bool:
@@ -273,7 +267,7 @@ def _reasons_are_complete(strategy: Strategy, panel: Panel) -> str:
             if not opinion.ready[column]:
                 continue
             try:
-                reason = opinion.reason(column)
+                reason = opinion.filled(column)
             except KeyError as error:
                 known = ", ".join(opinion.values)
                 raise _Broken(f"the because-template names {error}, which is none of {known}") from None

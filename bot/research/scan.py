@@ -21,6 +21,8 @@ from bot.sim.coins import MAJORS
 
 FundingKind = Literal["settled", "indicative"]
 CONTRACTS: Final = "okx_volume_contracts"
+STALE_H: Final = 3
+"""A coin whose latest hour is further back says nothing of how traders stand now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def scan_folder(
             refused.append(error)
             continue
         panel, relative = _with_contracts(query, history.panel)
-        rows = [_marked(row, source, query, relative) for row in board(panel)]
+        rows = [_marked(row, source, query, relative) | _kind(row, history) for row in board(panel)]
         boards.append((source, history, rows))
     if not boards:
         raise refused[0]
@@ -73,6 +75,7 @@ def scan_folder(
     end_ms = at_ms if at_ms is not None else max(history.panel.grid.end_ms for _, history, _ in boards)
     for row in best:
         row["age_h"] = (end_ms - parse_utc(row["time"])) / HOUR_MS
+        row["stale"] = row["age_h"] > STALE_H
     used = {row["source"] for row in best}
     notes = [f"{source}: {note}" for source, history, _ in boards if source in used for note in history.notes]
     wanted = list(coins) or everywhere
@@ -89,7 +92,8 @@ def scan_synthetic(coins: Sequence[str], seed: int, hours: int, end_ms: int | No
             raise ConfigError(f"the synthetic market has no coin {coin!r}; {nearest(coin, list(MAJORS))}")
     start_ms = START_MS if end_ms is None else end_ms // HOUR_MS * HOUR_MS - hours * HOUR_MS
     panel = synthetic_panel([MAJORS[coin] for coin in coins], hours, seed, start_ms)
-    rows = tuple({**row, "source": "synthetic", "basis_against": "oracle"} for row in board(panel))
+    known = {"source": "synthetic", "basis_against": "oracle", "funding_kind": "settled", "stale": False}
+    rows = tuple({**row, **known} for row in board(panel))
     return Scan(panel.grid.end_ms, rows, (f"a synthetic market of seed {seed}, {hours} hours old",))
 
 
@@ -158,6 +162,15 @@ def _marked(row: dict[str, Any], source: str, query: Query, relative: bool) -> d
         reason = "volume usd 24h: OKX's volume is in contracts of unknown size, good for comparing with itself only"
         row |= {"volume_usd_24h": None, "unknown": [*row["unknown"], reason]}
     return row
+
+
+def _kind(row: dict[str, Any], history: History) -> dict[str, str | None]:
+    """Whether the row's funding rate has settled or is the venue's running estimate."""
+    if row["funding_apr"] is None:
+        return {"funding_kind": None}
+    at = history.panel.grid.row(parse_utc(row["time"])), history.panel.instruments.index(row["coin"])
+    estimate = history.is_estimate is not None and bool(history.is_estimate[at])
+    return {"funding_kind": "estimate" if estimate else "settled"}
 
 
 def _best(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

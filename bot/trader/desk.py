@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from bot.pipeline.snapshot import Snapshot
 from bot.sim.funding import FundingRound
 from bot.trader.attribution import Attribution
 
+FAILURES_ALLOWED: Final = 5
+"""After so many failures in a row a strategy is not asked any more until the daemon is started again."""
+
 VENUES_OWN = (Purpose.STOP, Purpose.TAKE_PROFIT, Purpose.LIQUIDATION, Purpose.SETTLEMENT)
 
 
@@ -38,9 +41,9 @@ class Desk:
         self.attribution = Attribution(memory.held_lots, self.instruments)
         self.state = TradingState.ACTIVE
         self.targets: LotsArray | None = None  # each strategy's part of what was last allowed
-        self.guards: dict[
-            str, Guard
-        ] = {}  # the operator's own protective distances, while there is a position
+        self.guards: dict[str, Guard] = {}  # the operator's own distances, while there is a position
+        self.quarantined: dict[str, str] = {}  # strategies that are not asked any more, and why
+        self._failures: dict[str, int] = {}  # in a row
         self._columns = {instrument.name: column for column, instrument in enumerate(instruments)}
 
     def absorb(
@@ -76,7 +79,12 @@ class Desk:
         """One cycle's decision; the memory moves on with it."""
         self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
         self._drop_guards(account)
-        decision = decide(Snapshot(market, account, self.memory, self.state, self.guards), self.mandate)
+        snapshot = Snapshot(
+            market, account, self.memory, self.state, self.guards, quarantined=self.quarantined
+        )
+        decision = decide(snapshot, self.mandate)
+        if decision.findings or self._failures:
+            self._count_failures(decision)
         self.memory = remember(self.memory, decision)
         self._cross(decision, market.mark)
         self.targets = decision.allowed.by_strategy
@@ -117,6 +125,19 @@ class Desk:
             self.guards = {
                 name: guard for name, guard in self.guards.items() if account.lots[self._columns[name]]
             }
+
+    def _count_failures(self, decision: Decision) -> None:
+        for slot, opinion in zip(self.mandate.strategies, decision.opinions, strict=True):
+            if not opinion.problem:
+                self._failures.pop(slot.name, None)
+                continue
+            failures = self._failures[slot.name] = self._failures.get(slot.name, 0) + 1
+            if failures == FAILURES_ALLOWED:
+                # One that comes and goes is no longer trusted to trade; what it holds stays protected.
+                self.quarantined[slot.name] = (
+                    f"not asked any more after {failures} failures in a row, the last of them: {opinion.problem}; "
+                    "mend it and start again"
+                )
 
     def _cross(self, decision: Decision, mark: FloatArray) -> None:
         """Strategies that only disagree with each other change hands among themselves."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bot.clock import HOUR_MS, utc
 from bot.model.instrument import Instrument
 from bot.model.panel import FloatArray, Panel
 from bot.pipeline.mandate import Mandate
@@ -50,7 +51,39 @@ class Observer:
         """Take in a row that nothing was decided on."""
         self.panel = self.panel.append(time_ms, row, self.rows)
 
+    def cautions(self) -> tuple[str, ...]:
+        """What should be known before the first cycle: capital lent twice, strategies that must wait for history."""
+        prepared = Prepared.of(self.panel, self._instruments, self._mandate)
+        return (
+            *self._mandate.cautions(),
+            *late_opinions(prepared, self._mandate, self.panel.rows - 1),
+        )
+
     def see(self, time_ms: int, row: Mapping[str, FloatArray]) -> Market:
         """Take in the market's newest row and return the moment it makes."""
         self.panel = self.panel.append(time_ms, row, self.rows)
         return Prepared.of(self.panel, self._instruments, self._mandate).at(-1)
+
+
+def late_opinions(prepared: Prepared, mandate: Mandate, first_row: int) -> tuple[str, ...]:
+    """A sentence for each strategy that can have no opinion yet at the first row to decide on, and when it can.
+
+    Where the panel ends before, the moment follows from what the strategy needs, and it may come earlier.
+    """
+    grid, sentences = prepared.panel.grid, []
+    hours = grid.interval_ms / HOUR_MS
+    for slot, table in zip(mandate.strategies, prepared.tables, strict=True):
+        known = np.asarray(table.ready[first_row:].any(axis=1))
+        if table.problem or (len(known) and known[0]):
+            continue
+        if known.any():
+            begins = utc(grid.time_ms(first_row + int(np.argmax(known))))
+        elif table.reach > grid.rows:
+            begins = f"{utc(grid.time_ms(table.reach - 1))} at the latest"
+        else:
+            begins = "no hour of this data: what it measures is never known"
+        sentences.append(
+            f"strategy {slot.name} needs up to {table.reach * hours:g} h of history and has {(first_row + 1) * hours:g} h "
+            f"at its first decision; its first opinion comes at {begins}"
+        )
+    return tuple(sentences)

@@ -107,6 +107,8 @@ class Trader:
             strategies=", ".join(self._strategies),
             history_h=len(panel),
         )
+        for caution in observer.cautions():
+            log.warning("caution", found=caution)
 
     async def due(self) -> None:
         """Return when there is a new moment to decide on; may be cancelled."""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.clock import HOUR_MS
+from bot.data.quality import describe
 from bot.data.store import History, Query, load
 from bot.errors import DataError
 from tests.data.tables import at, candle, panel_row, rate, write, write_meta
@@ -346,3 +347,65 @@ def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
     path = folder / "hl_candles_1h.parquet"
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     assert "has no rows" in refusal(Query(folder))
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "BTC\n", "\x1b[31mBTC", "BTC,ETH", "", "x" * 41])
+def test_a_coin_whose_name_is_none_is_refused_with_the_name_written_out(tmp_path: Path, name: str) -> None:
+    said = refusal(Query(folder_of(tmp_path, [candle(0), candle(0, name)], [rate(1)])))
+    assert "hl_candles_1h.parquet has a coin named" in said
+    assert said.isprintable()
+    assert "rename it or remove its rows" in said
+
+
+WEEKS = 400
+
+
+def rates_folder(folder: Path, value: float, coins: tuple[str, ...] = ("BTC",), beyond: int = 0) -> Path:
+    """Hours of a rate that varies around `value` for BTC, and is the usual for others; a few are 5 % an hour."""
+    bars = [candle(hour, coin) for coin in coins for hour in range(WEEKS)]
+    rates = [
+        rate(hour + 1, coin, (value if coin == "BTC" else 1.25e-5) * (1.5 if hour % 2 else 0.5))
+        for coin in coins
+        for hour in range(WEEKS)
+    ]
+    for row in rates[:beyond]:
+        row["funding_rate"] = -0.05
+    return folder_of(folder, bars, rates)
+
+
+@pytest.mark.parametrize(("value", "word"), [(1.25e-3, "large"), (1.25e-7, "small")])
+def test_rates_in_another_unit_are_doubted_first_of_all(tmp_path: Path, value: float, word: str) -> None:
+    folder = rates_folder(tmp_path, value, ("BTC", "ETH"))
+    note = load(Query(folder)).notes[0]
+    assert note.startswith(f"CHECK THE UNIT: funding of BTC is unusually {word}, ")
+    assert describe(folder)["tables"]["hl_funding_1h"]["verdict"].startswith(note)
+
+
+@pytest.mark.parametrize("value", [2e-6, 1.25e-5, 3e-4])
+def test_rates_of_usual_size_are_not_doubted(tmp_path: Path, value: float) -> None:
+    folder = rates_folder(tmp_path, value, beyond=4)  # as many as an extreme listing may have
+    assert not any("CHECK" in note for note in load(Query(folder)).notes)
+    assert describe(folder)["tables"]["hl_funding_1h"]["doubts"] == []
+
+
+def test_many_rates_beyond_the_cap_are_doubted(tmp_path: Path) -> None:
+    note = load(Query(rates_folder(tmp_path, 1.25e-5, beyond=8))).notes[0]
+    assert note.startswith(
+        "CHECK THE UNIT: funding of BTC goes beyond the venue's cap of 4% an hour, that of BTC in 2%"
+    )
+
+
+def test_a_rate_of_more_than_the_whole_position_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, [candle(0), candle(1)], [rate(1, value=-1.25), rate(2)])
+    assert "says -1.25 for BTC in the row known at 2024-03-01 01:00, which cannot be" in refusal(
+        Query(folder)
+    )
+    assert describe(folder)["tables"]["hl_funding_1h"]["verdict"].startswith(
+        "1 funding rates are above 100 % an hour"
+    )
+
+
+def test_a_coin_whose_prices_end_early_is_noted_with_its_last_hour(tmp_path: Path) -> None:
+    bars = [candle(0), candle(1), candle(2), candle(0, "ETH")]
+    history = load(Query(folder_of(tmp_path, bars, [rate(1), rate(1, "ETH")])))
+    assert "prices end before the data does for ETH (2024-03-01 01:00)" in history.notes

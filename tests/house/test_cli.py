@@ -192,7 +192,10 @@ def test_the_version_is_the_packages() -> None:
 
 def test_config_check_says_what_it_read(config: Path) -> None:
     done = CliRunner().invoke(cli, ["config", "check", str(config)])
-    assert (done.exit_code, done.output) == (0, f"{config} is right: paper, paper, funding_carry\n")
+    assert (done.exit_code, done.output) == (
+        0,
+        f"{config} is right: paper, paper, funding_carry; needs 192 h of history\n",
+    )
     facts = json.loads(CliRunner().invoke(cli, ["config", "check", str(config), "--json"]).output)
     assert (facts["ok"], facts["mode"], facts["strategies"]) == (True, "paper", ["funding_carry"])
 
@@ -205,6 +208,145 @@ def test_config_check_of_a_wrong_config_leaves_with_2(
         capsys.readouterr().err
         == "error: --set: account.leverage is 90, but must be a whole number from 1 to 50\n"
     )
+
+
+WRONG = {
+    "a parameter of another type": (
+        ["strategies.0.parameters.hold_h=soon"],
+        'strategy funding_carry: hold_h is \'soon\', but must be a whole number',
+    ),
+    "a parameter misspelt": (
+        ["strategies.0.parameters.hurdel=0.1"],
+        "strategy funding_carry: hurdel is not a parameter; did you mean hurdle?",
+    ),
+    "parameters that contradict each other": (
+        ["strategies.0.parameters.exit_apr=0.9"],
+        "strategy funding_carry: exit_apr must be at least 0 and below full_apr, found 0.9 and 0.6",
+    ),
+    "a plugin misspelt": (["strategies.0.plugin=funding_cary"], "there is no strategy 'funding_cary'; did you mean"),
+    "a coin that the market has not": (["market.coins=['BTC', 'SOLL']"], "the synthetic market has no coin 'SOLL'"),
+    "per cent for a fraction": (["limits.max_drawdown=25"], "limits.max_drawdown is 25, but must be a number above 0 up to 1"),
+    "a key of another section": (["sizing.max_gross_leverage=2"], "did you mean limits.max_gross_leverage?"),
+    "a number in quotes": (["account.leverage='3'"], 'account.leverage is "3", but must be a whole number from 1 to 50'),
+    "a mode without its market": (["mode=backtest"], 'mode = "backtest" needs a [data] section; add one'),
+    "a recording without its folder": (["market.source=replay", "data.table=candles"], "the config names no data folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_mistake_that_people_make_is_one_sentence_from_check_and_from_run(
+    mistake: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides, told = WRONG[mistake]
+    options = [part for override in overrides for part in ("--set", override)]
+    said = []
+    for command in (["config", "check"], ["run"]):
+        journal = ["--set", f"journal.path={tmp_path / 'journal.sqlite'}"]
+        assert leave(*command, str(config), *options, *journal) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert len(captured.err.splitlines()) == 1
+        said.append(captured.err)
+    assert told in said[0]
+    assert said[1] == (said[0] if mistake != "a mode without its market" else said[1])
+    assert not (tmp_path / "journal.sqlite").exists()
+
+
+def test_config_check_reads_the_recording_that_is_named(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--set", "mode=backtest", "--set", "data.table=candles"]
+    assert leave("config", "check", str(config), *options, "--data", str(tmp_path / "none")) == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_capital_that_is_lent_twice_is_said_by_check(config: Path) -> None:
+    config.write_text(PAPER + 'capital = 0.7\n[[strategies]]\nplugin = "positioning"\ncapital = 0.8\n')
+    done = CliRunner().invoke(cli, ["config", "check", str(config)])
+    assert done.exit_code == 0, done.output
+    assert (
+        "caution: the strategies' capital adds up to 1.5 × equity (funding_carry 0.7 + positioning 0.8)"
+        in done.output
+    )
+    facts = json.loads(CliRunner().invoke(cli, ["config", "check", str(config), "--json"]).output)
+    assert len(facts["cautions"]) == 1
+
+
+SECRETIVE = """
+from collections.abc import Mapping
+from dataclasses import dataclass
+from bot.strategy import Field, Opinion, Panel, Strategy, View
+
+@dataclass(frozen=True)
+class Secretive(Strategy):
+    api_key: str = ""
+    password: str = ""
+    token: str = ""
+    size: float = 0.0
+
+    def signals(self, panel: Panel) -> Mapping[str, Field]:
+        return {"price": panel.mark}
+
+    def forecast(self, view: View) -> Opinion:
+        return view.opinion(self.size + 0.0 * view.price, "so")
+"""
+
+
+@pytest.fixture
+def secretive(tmp_path: Path) -> Path:
+    (tmp_path / "secretive.py").write_text(SECRETIVE)
+    path = tmp_path / "secretive.toml"
+    path.write_text(
+        PAPER.replace("funding_carry", "secretive.py")
+        + '[strategies.parameters]\napi_key = "hunter-1"\npassword = "hunter-2"\ntoken = "hunter-3"\nsize = 0.5\n'
+        + f'[data]\nfolder = "{tmp_path / "market"}"\n[journal]\npath = "{tmp_path / "journal.sqlite"}"\n'
+    )
+    return path
+
+
+def test_a_parameter_that_is_a_secret_reaches_neither_report_nor_journal_nor_screen(
+    secretive: Path, tmp_path: Path
+) -> None:
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(cli, list(arguments))
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    run("data", "generate", str(tmp_path / "market"), "--days", "2", "--coins", "BTC")
+    said = run("backtest", str(secretive), "--json", "--out", str(tmp_path / "out"))
+    said += run("config", "show", str(secretive)) + run("config", "show", str(secretive), "--json")
+    run("run", str(secretive), "--cycles", "2", "--set", "market.speed=1e8")
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("secretive")]
+    assert {"report.html", "report.json", "journal.sqlite"} <= {path.name for path in files}
+    kept = {path.name: path.read_bytes() for path in files}
+    assert [name for name, content in kept.items() if b"hunter" in content] == []
+    assert "hunter" not in said
+    assert json.loads(kept["report.json"])["config"]["strategies"][0]["parameters"] == {
+        "api_key": "[masked]", "password": "[masked]", "token": "[masked]", "size": 0.5,
+    }  # fmt: skip
+
+
+def test_a_secret_of_the_wrong_type_is_not_shown_either(
+    secretive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("config", "check", str(secretive), "--set", "strategies.0.parameters.api_key=31337") == 2
+    assert "api_key is [masked], but must be a text" in capsys.readouterr().err
+
+
+def test_a_band_without_end_can_be_written_into_a_journal(config: Path, tmp_path: Path) -> None:
+    options = ["--set", "sizing.no_trade_band=inf", "--set", f"journal.path={tmp_path / 'journal.sqlite'}"]
+    done = CliRunner().invoke(
+        cli, ["run", str(config), "--cycles", "1", *options, "--set", "market.speed=1e8"]
+    )
+    assert done.exit_code == 0, done.output
+
+
+def test_an_error_that_quotes_control_characters_writes_them_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, ConfigError("no coin '\x1b[2J\u202eCTB'"))
+    assert leave("data") == 2
+    assert capsys.readouterr().err == "error: no coin '\\x1b[2J\\u202eCTB'\n"
 
 
 def test_config_show_prints_a_config_that_reads_back_the_same(config: Path, tmp_path: Path) -> None:

@@ -100,18 +100,6 @@ def test_silence_is_flat_where_the_data_was_there() -> None:
     assert [(o.signed_lots, o.reduce_only) for o in decision.plan.orders] == [(1000, True)]
 
 
-@pytest.mark.parametrize("size", [1.01, -2.0, nan, math.inf])
-def test_a_score_outside_one_is_refused_with_the_strategys_and_the_coins_name(size: float) -> None:
-    @dataclass(frozen=True)
-    class Loud(Payee):
-        def forecast(self, view: View) -> Opinion:
-            return view.opinion(np.array([0.0, self.size, 1.0]), "loud")
-
-    mandate = told(Loud(size))
-    with pytest.raises(ValueError, match=r"strategy payee gave BBB a score outside −1 … \+1"):
-        decide(moment(mandate), mandate)
-
-
 def frozen(value: Any) -> Any:
     """A deep copy that compares: arrays as bytes."""
     if isinstance(value, np.ndarray):

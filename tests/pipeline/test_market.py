@@ -177,7 +177,7 @@ def test_a_because_may_name_signals_extras_and_what_the_view_remembers() -> None
     assert list(said.values) == ["z", "price", "premium", "previous", "hours_held", "hours_flat"]
     assert len(said.values) == 6
     with pytest.raises(KeyError, match="nothing"):
-        view.opinion(np.zeros(2), "{nothing}").reason(0)
+        view.opinion(np.zeros(2), "{nothing}").filled(0)
 
 
 def test_an_extra_of_a_because_goes_before_a_signal_of_the_same_name() -> None:

@@ -99,7 +99,7 @@ def test_without_funding_of_this_hour_nothing_is_opened_and_what_is_held_stays()
     snapshot = moment(told, FLAT, lots=(1000, 0), funding_rate=unknown_for(1, 1e-5))
     lots, findings = reviewed(told, snapshot, (2000, 2000))
     assert lots == [1000, 2000]
-    assert only(findings) == ("data_freshness", "AAA", "no increase: price or funding unknown for 1 h")
+    assert only(findings) == ("data_freshness", "AAA", "no increase: funding unknown for 1 h")
 
 
 @pytest.mark.parametrize(("hours", "left"), [(3, 1000), (4, 0)])
@@ -108,8 +108,20 @@ def test_what_has_been_unknown_for_longer_than_the_limit_is_closed(hours: int, l
     snapshot = moment(told, FLAT, lots=(1000, 0), funding_rate=unknown_for(hours, 1e-5))
     lots, findings = reviewed(told, snapshot, (1000, 0))
     assert lots == [left, 0]
-    closed = [Finding("data_freshness", "AAA", "closed: price or funding unknown for 4 h")]
+    closed = [Finding("data_freshness", "AAA", "closed: funding unknown for 4 h")]
     assert findings == ([] if left else closed)
+
+
+def test_what_has_no_price_is_said_to_close_when_there_is_one() -> None:
+    told = mandate(max_data_age_h=3)
+    snapshot = moment(told, unknown_for(4, 100.0), lots=(1000, 0), entry=(100.0, 0.0))
+    lots, findings = reviewed(told, snapshot, (1000, 0))
+    assert lots == [0, 0]
+    assert only(findings) == (
+        "data_freshness",
+        "AAA",
+        "closes as soon as there is a price: price unknown for 4 h",
+    )
 
 
 def test_a_coin_that_was_never_known_is_not_opened() -> None:
@@ -119,7 +131,7 @@ def test_a_coin_that_was_never_known_is_not_opened() -> None:
     assert only(findings) == (
         "data_freshness",
         "AAA",
-        "closed: price or funding unknown since the data begins",
+        "no increase: price unknown since the data begins",
     )
 
 

@@ -157,3 +157,22 @@ def test_every_metric_has_a_name_for_people() -> None:
     assert set(metrics(curve_record([1.0, 2.0]))) - set(LABELS) == {
         "leverage_max"
     }  # the same as exposure_max
+
+
+def test_margin_use_is_the_highest_share_of_equity_that_margin_took() -> None:
+    record = curve_record([100.0, 200.0, 50.0])
+    curves = replace(record.curves, margin=np.array([10.0, 50.0, 15.0]))
+    assert metrics(replace(record, curves=curves))["margin_use_max"] == pytest.approx(0.3)
+    assert metrics(record)["margin_use_max"] is None
+
+
+def test_the_quality_number_is_of_the_closed_round_trips() -> None:
+    # Won 1, lost 2, won 4: mean 1, deviation √9 = 3.
+    prices = [("100", "101"), ("100", "98"), ("100", "104")]
+    fills = []
+    for k, (bought, sold) in enumerate(prices):
+        fills += [fill(10 * k, 1000, bought, fee_bps="0"), fill(10 * k + 5, -1000, sold, fee_bps="0")]
+    m = metrics(books(fills))
+    assert m["sqn"] == pytest.approx(math.sqrt(3) / 3)
+    assert (m["best_trade_usd"], m["worst_trade_usd"], m["expectancy_usd"]) == (4.0, -2.0, 1.0)
+    assert metrics(books(fills[:2]))["sqn"] is None

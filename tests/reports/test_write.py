@@ -12,14 +12,23 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from bot.errors import HedgerowError
+from bot.errors import ConfigError, HedgerowError
 from bot.model.money import ZERO
+from bot.model.order import Liquidation, Purpose
 from bot.reports.figures import MOST_COINS, MOST_POINTS, figures, monthly_returns, thin
 from bot.reports.page import percent, price, usd
-from bot.reports.write import plain, summary, write
+from bot.reports.write import plain, prepare, summary, write
 from tests.reports.books import START_MS, books, curve_record, fill, flat_curves, lively_record, payment
 
-FILES = ["report.json", "trades.csv", "fills.csv", "funding.csv", "equity.csv", "report.html"]
+FILES = [
+    "report.json",
+    "trades.csv",
+    "fills.csv",
+    "funding.csv",
+    "liquidations.csv",
+    "equity.csv",
+    "report.html",
+]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -36,11 +45,20 @@ def test_the_json_object_holds_the_contract_and_adds_up() -> None:
     facts = json.loads(json.dumps(summary(record), allow_nan=False))
     contract = "config from to bars instruments equity_start equity_end pnl sharpe sortino calmar max_drawdown turnover"
     contract += (
-        " exposure_mean trades liquidations wall_seconds by_strategy by_coin findings assumptions metrics"
+        " exposure_mean trades liquidations wall_seconds by_strategy by_coin findings assumptions metrics refused_orders"
+        " conventions"
     )
     assert set(contract.split()) <= set(facts)
     assert (facts["from"], facts["to"]) == ("2025-01-01T00:00:00Z", "2025-01-31T00:00:00Z")
     assert facts["bars"] == 721
+    wished = "cagr omega profit_factor expectancy_usd worst_day worst_hour expected_shortfall_1pct time_under_water"
+    wished += (
+        " max_drawdown_usd max_drawdown_hours funding_yield_on_capital funding_yield_on_notional mean_hold_h maker_share"
+        " min_liquidation_distance margin_use_max hours_funding_positive sharpe_low_95 sharpe_high_95 skew kurtosis sqn"
+        " exposure_max net_exposure_mean win_rate orders_refused forfeited_usd best_trade_usd worst_trade_usd"
+    )
+    assert set(wished.split()) <= set(facts["metrics"])
+    assert "365 days" in facts["conventions"][0]
     pnl = {name: Decimal(str(part)) for name, part in facts["pnl"].items()}
     assert pnl["fees"] < 0
     assert pnl["price"] + pnl["funding"] + pnl["fees"] == pnl["total"]
@@ -73,6 +91,43 @@ def test_tables_add_up_to_the_record(tmp_path: Path) -> None:
     assert (funding[0]["coin"], Decimal(funding[0]["size"])) == (first.instrument, size)
     assert Decimal(funding[0]["rate_per_hour"]) == first.rate_per_hour
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+
+
+def test_margin_that_the_liquidator_kept_has_a_row_and_is_part_of_the_price_result(tmp_path: Path) -> None:
+    closing = fill(3, -1000, "93", purpose=Purpose.LIQUIDATION)
+    taken = Liquidation(closing.time_ms, "BTC", 1000, Decimal(93), "backstop", Decimal("1.5"))
+    record = books([fill(0, 1000, "100"), closing], liquidations=[taken])
+    write(record, tmp_path)
+    (row,) = rows(tmp_path / "liquidations.csv")
+    assert row == {
+        "time": "2025-01-01T03:00:00Z", "coin": "BTC", "side": "long", "size": "1", "price": "93", "kind": "backstop",
+        "forfeited_usd": "-1.500000",
+    }  # fmt: skip
+    facts = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert facts["pnl"]["price"] == -8.5  # 7 of them by the fall
+    assert facts["metrics"]["forfeited_usd"] == -1.5
+
+
+def test_text_from_elsewhere_is_no_formula_and_no_second_row(tmp_path: Path) -> None:
+    record = lively_record(days=3)
+    said = "=HYPERLINK(1)\nBTC,long"
+    record = replace(record, notes=[replace(note, because=said, source="s") for note in record.notes])
+    write(record, tmp_path)
+    table = rows(tmp_path / "trades.csv")
+    told = {row["because"] for row in table} - {""}
+    assert told
+    assert not any(text.startswith(("=", "+", "-", "@")) or "\n" in text for text in told)
+    assert any("HYPERLINK" in text for text in told)
+    assert len((tmp_path / "trades.csv").read_text(encoding="utf-8").splitlines()) == len(table) + 1
+
+
+def test_a_place_that_takes_no_report_is_found_out_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    for wrong in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        with pytest.raises(ConfigError, match=r"can't be written to .*; choose another folder with --out"):
+            prepare(wrong)
+    prepare(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
 
 
 def test_a_flat_book_has_no_liquidation_distance_in_the_table(tmp_path: Path) -> None:

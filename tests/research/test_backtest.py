@@ -1,13 +1,15 @@
 """The backtest's own duties: refusing gaps, warming up, settling what is delisted, and curves that add up."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from math import nan
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bot.errors import DataError
+from bot.errors import DataError, StrategyError
 from bot.model.account import MarginMode
 from bot.model.order import Purpose, Side
 from bot.model.panel import HOUR_MS, Panel
@@ -18,10 +20,10 @@ from bot.research.markets import synthetic_panel
 from bot.sim.bars import Frictions
 from bot.sim.coins import MAJORS
 from bot.sim.exchange import FeeSchedule, Rules
-from bot.strategy import Strategy
+from bot.strategy import Field, Opinion, Strategy, View
 from strategies.extreme_funding_fade import ExtremeFundingFade
 from strategies.funding_carry import FundingCarry
-from tests.research.scripted import START_MS, panel_of, scripted
+from tests.research.scripted import START_MS, Scripted, panel_of, scripted
 
 D = Decimal
 FREE = Rules(fees=FeeSchedule.flat(D(0), D(0)))
@@ -29,6 +31,28 @@ FREE = Rules(fees=FeeSchedule.flat(D(0), D(0)))
 
 def end_of(row: int) -> int:
     return START_MS + (row + 1) * HOUR_MS
+
+
+# Strategies that fail
+
+
+@pytest.mark.parametrize(
+    ("fails", "problem"),
+    [
+        ({"script": ((3, (2.0,)),)}, r"gave AAA a score of 2, which is outside −1 … \+1"),
+        ({"script": ((3, (1.0, 1.0)),)}, r"gave scores of shape \(2,\) for 1 coins"),
+        ({"script": ((3, (None,)),)}, "gave AAA a score of nan, which is outside −1 … \\+1"),
+    ],
+)
+def test_a_strategy_that_fails_ends_a_backtest_with_its_name_and_the_hour(
+    fails: dict[str, Any], problem: str
+) -> None:
+    panel = panel_of(10, close=[100.0] * 10)
+    test = scripted(panel, strategies=[Scripted(**fails)])
+    with pytest.raises(
+        StrategyError, match=rf"^strategy s0 failed at 2025-01-01T04:00:00Z: forecast\(\) {problem}; mend it"
+    ):
+        run(test)
 
 
 # Gaps
@@ -58,8 +82,31 @@ def test_a_hole_in_the_funding_is_refused_like_one_in_the_prices() -> None:
         run(scripted(two_coins(funding_rate_AAA=[5]), {0: (1.0, 0.0)}))
 
 
-def test_a_coin_that_comes_late_or_leaves_early_has_no_hole() -> None:
-    refuse_gaps(two_coins(close_BBB=[0, 1, 9], funding_rate_AAA=[0, 8, 9]))
+def test_a_coin_that_comes_late_has_no_hole_nor_has_a_last_bar_without_its_settlement() -> None:
+    refuse_gaps(two_coins(close_BBB=[0, 1], funding_rate_AAA=[0, 9]))
+
+
+@pytest.mark.parametrize(
+    ("gap", "said"),
+    [
+        ({"close_BBB": [9]}, "BBB has no close after 2025-01-01T09:00:00Z, 1 hours before the period ends"),
+        (
+            {"close_AAA": [7, 8, 9]},
+            "AAA has no close after 2025-01-01T07:00:00Z, 3 hours before the period ends",
+        ),
+        ({"funding_rate_AAA": [8, 9]}, "AAA has no funding_rate after 2025-01-01T08:00:00Z, 2 hours before"),
+    ],
+)
+def test_a_coin_that_ends_early_is_refused_with_its_last_hour_and_what_to_do(
+    gap: dict[str, list[int]], said: str
+) -> None:
+    with pytest.raises(DataError) as error:
+        run(scripted(two_coins(**gap), {0: (1.0, 1.0)}))
+    assert str(error.value).startswith(said)
+    assert str(error.value).endswith(
+        "delisted, or not recorded further; end the period there, leave the coin out, or set "
+        'data.missing = "settle" to close what is held at its last price'
+    )
 
 
 def test_a_coin_with_nothing_at_all_is_refused_by_name() -> None:
@@ -80,8 +127,74 @@ def test_unpaid_hours_are_counted_and_told() -> None:
     assert len(paid) == 2 * 9 - 2
     assert (end_of(3), "AAA") not in paid
     assert (end_of(3), "BBB") in paid
-    (sentence,) = record.assumptions
-    assert sentence == "2 settlements fell on held positions without a known rate; nothing was paid"
+    assert "2 settlements fell on held positions without a known rate; nothing was paid" in record.assumptions
+
+
+# What a run rests on, said in its report
+
+
+def test_a_run_says_how_orders_fill_and_what_stands_for_an_unknown_volume() -> None:
+    record = run(scripted(two_coins(), {0: (1.0, 0.0)}, frictions=Frictions(2, 15)))
+    fills, inside, volume = record.assumptions
+    assert "half a spread of 2 bps and by 15 bps × √(order / bar's volume)" in fills
+    assert "every position at its worst price at once" in inside
+    assert volume == "where a bar's volume is unknown (100.0% of them) an order is taken to be 1% of it"
+    known = panel_of(4, close=[100.0] * 4, volume_usd=np.full((4, 1), 1e6))
+    assert len(run(scripted(known, {0: (1.0,)})).assumptions) == 2
+
+
+def test_capital_lent_twice_is_said() -> None:
+    record = run(scripted(two_coins(), {0: (0.1, 0.0)}, {0: (0.0, 0.1)}, capital=[1.0, 0.5]))
+    assert record.assumptions[0].startswith("the strategies' capital adds up to 1.5 × equity (s0 1 + s1 0.5)")
+    assert (
+        not run(scripted(two_coins(), {0: (0.1, 0.0)}, {}, capital=[0.5, 0.5]))
+        .assumptions[0]
+        .startswith("the str")
+    )
+
+
+@dataclass(frozen=True)
+class Patient(Strategy):
+    """Measures four hours back."""
+
+    def signals(self, panel: Panel) -> Mapping[str, Field]:
+        return {"before": panel.mark.lag(4)}
+
+    def forecast(self, view: View) -> Opinion:
+        return view.opinion(0.0 * view.before, "so")
+
+
+@pytest.mark.parametrize(
+    ("first_row", "said"),
+    [
+        (0, ("strategy s0 needs up to 5 h of history and has 1 h at its first decision; its first opinion comes at "
+            "2025-01-01T05:00:00Z")),
+        (3, ("strategy s0 needs up to 5 h of history and has 4 h at its first decision; its first opinion comes at "
+            "2025-01-01T05:00:00Z")),
+        (4, ""),
+    ],
+)  # fmt: skip
+def test_a_strategy_that_must_wait_for_history_says_until_when(first_row: int, said: str) -> None:
+    test = scripted(two_coins(), strategies=[Patient()], first_row=first_row)
+    told = [sentence for sentence in run(test).assumptions if sentence.startswith("strategy")]
+    assert told == ([said] if said else [])
+
+
+def test_a_strategy_that_will_never_have_its_data_says_so() -> None:
+    panel = two_coins(close_AAA=list(range(10)), close_BBB=list(range(6)))
+    told = run(scripted(panel, strategies=[Patient()], settle_gaps=True)).assumptions[0]
+    assert told.endswith("comes at no hour of this data: what it measures is never known")
+
+
+def test_refused_orders_are_counted_by_the_venues_reason() -> None:
+    # An order may go no further than the mark, and half a spread lies between: the venue has nothing at that price.
+    panel = panel_of(5, close=[100.0] * 5, volume_usd=np.full((5, 1), 1e6))
+    record = run(
+        scripted(panel, {0: (1.0,)}, execution=Execution(slippage_bps=0.0), frictions=Frictions(10, 0))
+    )
+    reason = "Order could not immediately match against any resting orders."
+    assert (record.refused, len(record.fills)) == ({reason: 4}, 0)
+    assert record.assumptions[-1] == f"4 orders were refused by the simulated venue: 4 × {reason}"
 
 
 # Delisting

@@ -94,11 +94,22 @@ def test_it_says_what_it_is_paid_what_it_expects_and_what_blows_against_it() -> 
     opinion = asked(CARRY, carry=0.30, drift=0.5)
     # 30 % a year × 83.26 h = 0.285 %
     assert (
-        opinion.reason(0) == "paid 30.0% a year, +0.29% expected over the hold; +0.5 usual moves of headwind"
+        opinion.reason(0)
+        == "short: paid +30.0% a year, +0.29% expected over the hold; +0.5 usual moves of headwind"
     )
-    assert asked(CARRY, carry=-0.30, drift=0.5).reason(0).endswith("-0.5 usual moves of headwind")
+    other = asked(CARRY, carry=-0.30, drift=0.5).reason(0)
+    assert other.startswith("long: paid +30.0% a year, ")
+    assert other.endswith("-0.5 usual moves of headwind")
     assert opinion.edge is not None
     assert opinion.edge[0] == pytest.approx(0.30 / 8760 * 83.26, rel=1e-3)
+
+
+def test_it_says_which_side_it_leaves_alone_and_when_it_is_the_one_who_pays() -> None:
+    assert asked(CARRY, carry=0.01, drift=0.0).reason(0).startswith("no short: paid +1.0% a year, ")
+    assert asked(CARRY, carry=-0.01, drift=0.0).reason(0).startswith("no long: paid +1.0% a year, ")
+    young = asked(CARRY, carry=-0.02, drift=0.0, previous=-0.5, held_h=1.0)
+    assert young.scores[0] == -0.5
+    assert young.reason(0).startswith("short: paid -2.0% a year, ")
 
 
 def test_unknown_carry_is_no_reason() -> None:

@@ -93,6 +93,43 @@ def test_a_fill_nobody_wanted_goes_to_the_first() -> None:
     assert held(books) == [50, 0]
 
 
+def test_what_nobody_asked_for_where_holdings_net_to_nothing_goes_to_the_first() -> None:
+    books = shares(100, -100)
+    books.fill(fill(50, "100", fee="0.02", purpose=Purpose.STOP), 0, books.held_lots)
+    assert held(books) == [150, -100]
+    assert books.cash_usd == [D(-50), D(0)]
+    assert books.fees_usd == [D("0.02"), D(0)]
+
+
+@pytest.mark.parametrize("want", [(400, 0), (350, 150)])
+def test_a_fill_against_or_beside_all_wishes_goes_by_what_each_holds(want: tuple[int, int]) -> None:
+    """Wishes that cancel out, and wishes to buy where something was sold, say nothing of whose the fill is."""
+    books = shares(300, 100)
+    books.fill(fill(-40, "100"), 0, wanted(*want))
+    assert held(books) == [270, 90]
+
+
+def test_funding_of_holdings_that_net_to_nothing_goes_to_the_first_whole() -> None:
+    for books in (shares(100, -100), shares(0, 0)):
+        books.payment(payment(0, "0.000007"), 0)
+        assert books.funding_usd == [D("0.000007"), D(0)]
+
+
+def test_margin_kept_by_the_liquidator_goes_by_the_size_of_each_part_whichever_its_sign() -> None:
+    books = shares(300, -100)
+    books.fill(fill(-200, "90", purpose=Purpose.LIQUIDATION), 0, books.held_lots)
+    before = list(books.cash_usd)
+    books.forfeit(Liquidation(0, "AAA", 200, D(90), "backstop", D("8")), 0)
+    assert [was - now for was, now in zip(before, books.cash_usd, strict=True)] == [D(6), D(2)]
+
+
+@pytest.mark.parametrize("strategies", [1, 2])
+def test_margin_kept_of_a_position_nobody_saw_close_is_the_firsts(strategies: int) -> None:
+    books = shares(*[0] * strategies)
+    books.forfeit(Liquidation(0, "AAA", 400, D(90), "backstop", D("8")), 0)
+    assert books.cash_usd == [D(-8), D(0)][:strategies]
+
+
 def test_strategies_cross_at_mark_without_fees_and_the_account_sees_nothing() -> None:
     books = shares(300, -100)
     books.cross(0, wanted(100, 100), 110.0)

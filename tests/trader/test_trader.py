@@ -1,6 +1,8 @@
 import asyncio
+import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,19 @@ import pytest
 
 from bot.errors import StateError
 from bot.journal.journal import Journal
-from bot.model.decision import OrderPlan
+from bot.model.decision import Opinion, OrderPlan
 from bot.model.money import usd
 from bot.model.order import OrderReport
+from bot.model.panel import HOUR_MS
+from bot.pipeline.mandate import Mandate
+from bot.pipeline.strategy import View
 from bot.research.backtest import Backtest
 from bot.research.backtest import run as backtest
 from bot.research.markets import synthetic_panel
 from bot.sim.coins import MAJORS
 from bot.venues.simulated import SimulatedVenue
 from bot.venues.sources import ReplaySource, SyntheticSource
+from strategies.funding_carry import FundingCarry
 from tests.trader.paper import MANDATE, TERMS, everything, run, trader
 
 COINS = [MAJORS[name] for name in ("BTC", "SOL", "DOGE", "WIF")]
@@ -73,6 +79,76 @@ def test_a_run_broken_into_pieces_writes_the_same_journal(tmp_path: Path, source
         assert pieces[table] == whole[table], table
     # The first decision after a start is told in full; no other difference is allowed.
     assert [row[:-1] for row in pieces["decision"]] == [row[:-1] for row in whole["decision"]]
+
+
+@dataclass(frozen=True)
+class Moody(FundingCarry):
+    """A carry that gives no answer between two moments."""
+
+    from_ms: int = 0
+    to_ms: int = 0
+
+    def forecast(self, view: View) -> Opinion:
+        if self.from_ms <= view.time_ms < self.to_ms:
+            raise RuntimeError("not now")
+        return super().forecast(view)
+
+
+def moody(from_ms: int, hours: int) -> Mandate:
+    carry, fade = MANDATE.strategies
+    broken = Moody(12, hurdle=0.0, min_hold_h=6, from_ms=from_ms, to_ms=from_ms + hours * HOUR_MS)
+    return replace(MANDATE, strategies=(replace(carry, strategy=broken), fade))
+
+
+def asked(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+CARRY_HOLDS = """
+SELECT time_ms, instrument, allowed_lots FROM forecast JOIN decision ON id = decision_id
+WHERE strategy = 'carry' AND allowed_lots != 0 ORDER BY time_ms LIMIT 1"""
+CARRY_WANTS = """
+SELECT time_ms, instrument, wanted_lots FROM forecast JOIN decision ON id = decision_id WHERE strategy = 'carry'"""
+OUT = """
+SELECT time_ms, detail FROM finding JOIN decision ON id = decision_id WHERE rule = 'strategy carry' ORDER BY time_ms"""
+
+
+@pytest.mark.parametrize(("hours", "silent"), [(3, 3), (7, 1000)])
+def test_a_strategy_that_fails_holds_while_the_others_trade_and_after_five_times_stays_out(
+    tmp_path: Path, hours: int, silent: int
+) -> None:
+    run(synthetic(), tmp_path / "well.sqlite", 100)
+    opened_ms, coin, lots = asked(tmp_path / "well.sqlite", CARRY_HOLDS)[0]
+    from_ms = opened_ms + 2 * HOUR_MS
+    path = tmp_path / "journal.sqlite"
+    run(synthetic(), path, 100, moody(from_ms, hours))
+
+    assert asked(path, "SELECT count(*) FROM equity") == [(100,)]
+    told = asked(path, OUT)
+    assert told[0][0] == from_ms
+    assert all(time_ms < from_ms + silent * HOUR_MS for time_ms, _ in told)
+    out = "not asked any more after 5 failures in a row, the last of them: RuntimeError: not now"
+    assert (out in told[-1][1]) == (silent > hours)
+    failed = [
+        (time_ms, of, wanted)
+        for time_ms, of, wanted in asked(path, CARRY_WANTS)
+        if from_ms <= time_ms < from_ms + hours * HOUR_MS
+    ]
+    # Until the venue closes it by a stop it is what it was, lot for lot, and nothing comes to it.
+    assert (from_ms, coin, lots) in failed
+    assert {wanted for _, of, wanted in failed if of == coin} <= {lots, 0}
+    assert {of for _, of, wanted in failed if wanted} == {coin}
+
+
+def test_a_strategy_that_has_been_mended_is_asked_again_after_a_start(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    from_ms = START_MS + (WARMUP + 20) * HOUR_MS
+    run(synthetic(), path, 40, moody(from_ms, 1000))
+    broken = asked(path, OUT)
+    assert broken
+    run(synthetic(), path, 20, MANDATE)
+    assert asked(path, OUT) == broken
 
 
 def test_a_checkpoint_stays_small_however_long_the_run(tmp_path: Path) -> None:
