@@ -93,6 +93,7 @@ class SimulatedVenue:
             exchange = Exchange.restore(self.instruments, self._terms.rules, checkpoint["exchange"])
             self._market = BarMarket(exchange, ACCOUNT, self.instruments, self._terms.frictions)
             self._market.mark = np.array(checkpoint["mark"], np.float64)
+            self._market.liquidity.taken = dict(checkpoint.get("taken", ()))
             self._silent_h = np.array(checkpoint["silent_h"], np.int64)
         self._begin_bar(panel.grid.end_ms)
         return panel
@@ -141,6 +142,7 @@ class SimulatedVenue:
             "source": self._source_state,
             "exchange": market.exchange.state(),
             "mark": market.mark.tolist(),
+            "taken": list(market.liquidity.taken.items()),
             "silent_h": self._silent_h.tolist(),
         }
 
