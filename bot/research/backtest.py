@@ -17,7 +17,7 @@ import numpy as np
 from bot.clock import utc
 from bot.errors import DataError
 from bot.model.account import MarginMode
-from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory
+from bot.model.decision import NO_ORDERS, AccountView, BoolArray, Decision, Memory
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, exact
 from bot.model.order import Fill, FundingPayment, Liquidation
@@ -92,6 +92,39 @@ def refuse_gaps(panel: Panel) -> None:
                     f"{coin} lacks {name} in {holes} hours from {utc(panel.grid.time_ms(first))} on; shorten the "
                     'period, or set data.missing = "settle" to close what is held over long gaps and count the rest'
                 )
+
+
+def faults(panel: Panel, funding_cap_per_h: float) -> list[str]:
+    """A sentence for each kind of value in the data that can't be true, or that the venue would not have paid."""
+    fields = panel.fields
+    sentences = []
+    if {"low", "high"} <= fields.keys():
+        low, high = fields["low"], fields["high"]
+        false = low > high
+        for name in ("open", "close"):
+            if name in fields:
+                false |= (fields[name] < low) | (fields[name] > high)
+        if false.any():
+            sentences.append(
+                f"{_counted(false, panel)} have a low above their high, or open or close outside of them; they are "
+                "used as they are"
+            )
+    if "funding_rate" in fields:
+        beyond = np.abs(fields["funding_rate"]) > funding_cap_per_h
+        if beyond.any():
+            sentences.append(
+                f"{_counted(beyond, panel, 'funding rates')} are beyond the cap of {funding_cap_per_h:.2%} an hour; "
+                "what was held paid the cap"
+            )
+    if "volume_usd" not in fields:
+        sentences.append("no volume is known, so nothing bounded what was traded in a bar")
+    return sentences
+
+
+def _counted(where: BoolArray, panel: Panel, what: str = "candles") -> str:
+    row, column = (int(index[0]) for index in np.nonzero(where))
+    first = f"{panel.instruments[column]} at {utc(panel.grid.time_ms(row))}"
+    return f"{np.count_nonzero(where)} {what}, the first of {first},"
 
 
 class _Runner:
@@ -272,20 +305,27 @@ class _Runner:
         return np.minimum(cross, alone).min(axis=1)  # type: ignore[no-any-return]
 
     def _assumed(self) -> list[str]:
-        sentences = []
-        if self.market.unpaid_hours:
+        test, market = self.test, self.market
+        cap = float(test.rules.funding_cap_per_hour)
+        sentences = faults(test.panel.slice(test.first_row, test.panel.rows), cap)
+        if market.unpaid_hours:
             sentences.append(
-                f"{self.market.unpaid_hours} settlements fell on held positions without a known rate; nothing was paid"
+                f"{market.unpaid_hours} settlements fell on held positions without a known rate; nothing was paid"
+            )
+        if market.short_of_volume:
+            sentences.append(
+                f"{market.short_of_volume} times an order found less volume in its bar than it asked for; the rest "
+                "was left to the next decision"
             )
         if self.settled:
             sentences.append(
-                f"{self.settled} positions were settled at their last price after {self.test.max_gap_h} h without one"
+                f"{self.settled} positions were settled at their last price after {test.max_gap_h} h without one"
             )
         if self.given_up_ms is not None:
             sentences.append(
                 f"the drawdown rule closed everything at {utc(self.given_up_ms)}, and keeps it closed for good"
             )
-        forfeited = self.market.account.forfeited_usd
+        forfeited = market.account.forfeited_usd
         if forfeited != ZERO:
             sentences.append(
                 f"{forfeited:,.2f} USD of margin went to the liquidator; it is part of the price result"

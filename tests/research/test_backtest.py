@@ -80,8 +80,74 @@ def test_unpaid_hours_are_counted_and_told() -> None:
     assert len(paid) == 2 * 9 - 2
     assert (end_of(3), "AAA") not in paid
     assert (end_of(3), "BBB") in paid
-    (sentence,) = record.assumptions
-    assert sentence == "2 settlements fell on held positions without a known rate; nothing was paid"
+    assert record.assumptions == [
+        "no volume is known, so nothing bounded what was traded in a bar",
+        "2 settlements fell on held positions without a known rate; nothing was paid",
+    ]
+
+
+# What the data says that can't be true
+
+
+def test_candles_that_contradict_themselves_are_counted_and_told() -> None:
+    shape = (6, 2)
+    fields = {name: np.full(shape, 100.0) for name in ("open", "high", "low", "close")}
+    fields["low"][2, 1] = 101  # above its high; open and close lie below it
+    fields["open"][3, 0] = 99.99
+    fields["close"][4, 0] = 100.01
+    fields["high"][5, 0] = nan  # unknown is no contradiction
+    record = run(scripted(panel_of(6, ("AAA", "BBB"), volume_usd=1e9, **fields), {0: (0.5, 0.5)}))
+    assert record.assumptions == [
+        "3 candles, the first of BBB at 2025-01-01T03:00:00Z, have a low above their high, or open or close outside "
+        "of them; they are used as they are"
+    ]
+
+
+def test_funding_beyond_the_cap_is_counted_and_told() -> None:
+    rate = np.full((6, 2), 0.04)  # at the cap itself there is nothing to tell
+    rate[1, 1], rate[3, 0] = 0.05, -0.5
+    panel = panel_of(6, ("AAA", "BBB"), close=np.full((6, 2), 100.0), funding_rate=rate, volume_usd=1e9)
+    record = run(scripted(panel, {0: (-0.5, 0.0)}, rules=FREE))
+    assert [one.usd for one in record.payments] == [D(2_000), D(2_000), D(-2_000), D(2_000), D(2_000)]
+    assert record.assumptions == [
+        "2 funding rates, the first of BBB at 2025-01-01T02:00:00Z, are beyond the cap of 4.00% an hour; what was held "
+        "paid the cap"
+    ]
+
+
+# Volume
+
+
+def test_what_a_bar_could_not_trade_is_wanted_again_in_the_next_and_told() -> None:
+    volume = np.array([9e9, 20_000, 30_000, 9e9, 9e9, 10_000, 9e9, 9e9])[:, None]
+    panel = panel_of(8, close=np.full(8, 100.0), volume_usd=volume)
+    sizing = Sizing(1.0, no_trade_band=0.0, cooldown_h=0)
+    record = run(scripted(panel, {0: (1.0,), 4: (0.0,)}, rules=FREE, sizing=sizing))
+    # Of 1,000 coins 200, 300 and 500 are bought; of the 1,000 that are sold again 100 and 900.
+    assert [fill.signed_lots for fill in record.fills] == [20_000, 30_000, 50_000, -10_000, -90_000]
+    assert [fill.time_ms for fill in record.fills] == [end_of(row) for row in (0, 1, 2, 4, 5)]
+    assert record.assumptions == [
+        "3 times an order found less volume in its bar than it asked for; the rest was left to the next decision"
+    ]
+
+
+def test_what_a_stop_could_not_trade_is_closed_in_the_next_bar_and_not_bought_back() -> None:
+    close = np.array([100.0, 100.0, 90.0, 97.0, 97.0, 97.0, 97.0, 97.0])
+    volume = np.where(np.arange(8) == 2, 9_500.0, 9e9)
+    test = scripted(
+        panel_of(8, close=close, volume_usd=volume),
+        {0: (1.0,)},
+        sizing=Sizing(1.0, no_trade_band=0.0, cooldown_h=3),
+        execution=Execution(slippage_bps=float("inf"), stop_loss=0.05),
+        rules=FREE,
+    )
+    told = [(fill.time_ms, fill.purpose.value, fill.signed_lots, fill.price) for fill in run(test).fills]
+    assert told[:3] == [
+        (end_of(0), "entry", 100_000, D(100)),
+        (end_of(2), "stop", -10_000, D(95)),  # 9,500 USD at its level
+        (end_of(2), "exit", -90_000, D(90)),  # at the open of the next bar
+    ]
+    assert all(time_ms >= end_of(2 + 3) for time_ms, *_ in told[3:])
 
 
 # Delisting
