@@ -44,7 +44,7 @@ def workload(
     """The run over a panel.
 
     What the plain rules do not know is switched off: resizing of what is held, rests after a liquidation,
-    liquidation by parts, the backstop, spread and impact.
+    liquidation by parts, the backstop, spread, impact, and the bound that a bar's volume sets to what is traded in it.
     """
     mandate = Mandate(
         strategies=(Slot("fade", WorkloadFade(max_positions=max_positions), capital=1.0),),
@@ -63,7 +63,7 @@ def workload(
         instruments=tuple(instruments),
         mandate=mandate,
         rules=rules,
-        frictions=Frictions(0, 0),
+        frictions=Frictions(0, 0, INFINITE),
         leverage=40,
     )
 

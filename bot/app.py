@@ -74,8 +74,9 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def frictions_of(settings: Settings) -> Frictions:
-    """What trading at a bar's open costs besides fees."""
-    return Frictions(settings.exchange.half_spread_bps, settings.exchange.impact_bps)
+    """What trading costs besides fees, and how much of a bar's volume it may be."""
+    exchange = settings.exchange
+    return Frictions(exchange.half_spread_bps, exchange.impact_bps, exchange.bar_volume_share)
 
 
 def backtest_of(settings: Settings, folder: Path | None = None) -> Backtest:

@@ -184,6 +184,9 @@ class ExchangeSettings(Section):
     impact_bps: float = Field(
         10.0, ge=0, le=10_000, description="bps paid per square root of the share of the bar's volume"
     )
+    bar_volume_share: Share = Field(
+        1.0, description="largest share of a bar's volume that the orders of that bar trade together"
+    )
     backstop_ratio: float = Field(
         0.6667,
         gt=0,

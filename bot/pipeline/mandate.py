@@ -102,10 +102,10 @@ class Mandate:
 
     def cautions(self) -> tuple[str, ...]:
         """What is allowed but should be known before it runs, a sentence each."""
-        total = sum(slot.capital for slot in self.strategies)
+        total = sum(slot.capital for slot in self.strategies if slot.capital)
         if total <= 1 + 1e-9:
             return ()
-        parts = " + ".join(f"{slot.name} {slot.capital:g}" for slot in self.strategies)
+        parts = " + ".join(f"{slot.name} {slot.capital:g}" for slot in self.strategies if slot.capital)
         sentence = (
             f"the strategies' capital adds up to {total:g} × equity ({parts}), so the same money backs more than one "
             f"opinion; only the limits hold the book, gross leverage at {self.limits.max_gross_leverage:g}"

@@ -17,7 +17,7 @@ import numpy as np
 from bot.clock import utc
 from bot.errors import DataError, StrategyError
 from bot.model.account import MarginMode
-from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory
+from bot.model.decision import NO_ORDERS, AccountView, BoolArray, Decision, Memory
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, exact
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus
@@ -113,7 +113,7 @@ def modelled(frictions: Frictions) -> tuple[str, ...]:
     """What the simulated market takes for granted."""
     return (
         (
-            f"orders fill whole at the next bar's open, moved by half a spread of {frictions.half_spread_bps:g} bps and by "
+            f"orders fill at the next bar's open, within {frictions.volume_share:g} × the bar's volume, moved by half a spread of {frictions.half_spread_bps:g} bps and by "
             f"{frictions.impact_bps:g} bps × √(order / bar's volume); nobody reacts to them, no request is lost or late"
         ),
         (
@@ -121,6 +121,50 @@ def modelled(frictions: Frictions) -> tuple[str, ...]:
             "through, then every position at its worst price at once; funding settles last, on what is still held"
         ),
     )
+
+
+def faults(panel: Panel, funding_cap_per_h: float) -> list[str]:
+    """A sentence for each kind of value in the data that can't be true, or that the venue would not have paid."""
+    fields = panel.fields
+    sentences = []
+    if {"low", "high"} <= fields.keys():
+        low, high = fields["low"], fields["high"]
+        false = low > high
+        for name in ("open", "close"):
+            if name in fields:
+                false |= (fields[name] < low) | (fields[name] > high)
+        if false.any():
+            sentences.append(
+                f"{_counted(false, panel)} have a low above their high, or open or close outside of them; they are "
+                "used as they are"
+            )
+    if "funding_rate" in fields:
+        beyond = np.abs(fields["funding_rate"]) > funding_cap_per_h
+        if beyond.any():
+            sentences.append(
+                f"{_counted(beyond, panel, 'funding rates')} are beyond the cap of {funding_cap_per_h:.2%} an hour; "
+                "what was held paid the cap"
+            )
+    return sentences
+
+
+def volumes(bars: Bars) -> tuple[str, ...]:
+    """What is assumed where it is not known how much was traded."""
+    share = f"an order is taken to be {UNKNOWN_VOLUME_SHARE:.0%} of its bar"
+    if bars.volume_usd is None:
+        return (f"no volume is known: {share}, and nothing bounds what is traded in it",)
+    unknown = np.isfinite(bars.mark) & np.isnan(bars.volume_usd)
+    if not unknown.any():
+        return ()
+    return (
+        f"where a bar's volume is unknown ({unknown.mean():.1%} of them) nothing is opened; for what closes {share}",
+    )
+
+
+def _counted(where: BoolArray, panel: Panel, what: str = "candles") -> str:
+    row, column = (int(index[0]) for index in np.nonzero(where))
+    first = f"{panel.instruments[column]} at {utc(panel.grid.time_ms(row))}"
+    return f"{np.count_nonzero(where)} {what}, the first of {first},"
 
 
 class _Runner:
@@ -315,35 +359,39 @@ class _Runner:
         return np.minimum(cross, alone).min(axis=1)  # type: ignore[no-any-return]
 
     def _assumed(self) -> list[str]:
+        test, market = self.test, self.market
         sentences = [
-            *self.test.mandate.cautions(),
-            *late_opinions(self.prepared, self.test.mandate, self.test.first_row),
-            *modelled(self.test.frictions),
+            *test.mandate.cautions(),
+            *late_opinions(self.prepared, test.mandate, test.first_row),
+            *modelled(test.frictions),
+            *volumes(self.bars),
+            *faults(
+                test.panel.slice(test.first_row, test.panel.rows), float(test.rules.funding_cap_per_hour)
+            ),
         ]
-        unknown = np.isfinite(self.bars.mark) & np.isnan(self.bars.volume_usd)
-        if unknown.any():
-            sentences.append(
-                f"where a bar's volume is unknown ({unknown.mean():.1%} of them) an order is taken to be "
-                f"{UNKNOWN_VOLUME_SHARE:.0%} of it"
-            )
         if self.refused:
             reasons = "; ".join(f"{times:,} × {reason}" for reason, times in self.refused.most_common(5))
             sentences.append(
                 f"{self.refused.total():,} orders were refused by the simulated venue: {reasons}"
             )
-        if self.market.unpaid_hours:
+        if market.unpaid_hours:
             sentences.append(
-                f"{self.market.unpaid_hours} settlements fell on held positions without a known rate; nothing was paid"
+                f"{market.unpaid_hours} settlements fell on held positions without a known rate; nothing was paid"
+            )
+        if market.short_of_volume:
+            sentences.append(
+                f"{market.short_of_volume} times an order found less volume in its bar than it asked for; the rest "
+                "was left to the next decision"
             )
         if self.settled:
             sentences.append(
-                f"{self.settled} positions were settled at their last price after {self.test.max_gap_h} h without one"
+                f"{self.settled} positions were settled at their last price after {test.max_gap_h} h without one"
             )
         if self.given_up_ms is not None:
             sentences.append(
                 f"the drawdown rule closed everything at {utc(self.given_up_ms)}, and keeps it closed for good"
             )
-        forfeited = self.market.account.forfeited_usd
+        forfeited = market.account.forfeited_usd
         if forfeited != ZERO:
             sentences.append(
                 f"{forfeited:,.2f} USD of margin went to the liquidator; it is part of the price result"

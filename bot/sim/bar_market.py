@@ -1,10 +1,12 @@
 """Time passes in bars: the simulated exchange driven by open, high, low and close instead of a live order flow.
 
-Orders decided at a bar's end are filled at the next bar's open, moved by half the spread and by the impact of their
-size on the bar's volume. Within the bar the order of events is not known, so it is taken against the account:
-triggers fire first (at their level, or at the open if it lies beyond), then resting orders that were traded through
-fill at their limit, then every position is marked at its worst price at once and liquidated if that is too much.
-Funding settles at the bar's end on what is still held.
+At a bar's open everything is marked there and margin is called first; then resting orders that it reaches fill, the
+triggers that it lies beyond fire, and what was decided at the last bar's end is filled, moved by half the spread and by the impact of its size on
+the bar's volume. Within the bar the order of events is not known, so it is taken against the account: triggers fire
+first, at their level, but not where the account would have been short of margin before; then resting orders that were
+traded through fill at their limit; then every position is marked at its worst price at once and liquidated if that is
+too much. Funding settles at the bar's end on what is still held. What orders trade is bounded by the bar's volume, what
+the venue closes is not.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 from bot.model.account import Account, MarginMode
 from bot.model.decision import AccountView, LotsArray, OrderPlan
 from bot.model.instrument import Instrument
+from bot.model.margin import maintenance_margin
 from bot.model.money import exact
 from bot.model.order import (
     Fill,
@@ -28,6 +31,7 @@ from bot.model.order import (
     OrderStatus,
     Purpose,
     Side,
+    TimeInForce,
     TriggerKind,
 )
 from bot.model.panel import FloatArray
@@ -35,6 +39,9 @@ from bot.sim.bars import Bar, Frictions
 from bot.sim.exchange import Exchange, Rules
 from bot.sim.funding import FundingRound
 from bot.sim.levels import Levels
+from bot.sim.liquidity import Liquidity
+
+VENUES_OWN = (Purpose.LIQUIDATION, Purpose.SETTLEMENT)
 
 TapeEvent = OrderReport | Fill | FundingPayment | FundingRound | Liquidation
 
@@ -64,10 +71,12 @@ class BarMarket:
         on_cross = np.array([exchange.leverage(account, i.name)[1] is MarginMode.CROSS for i in instruments])
         self._on_cross = None if on_cross.all() else on_cross
         self.unpaid_hours = 0  # settlements of held positions whose rate is unknown
+        self.short_of_volume = 0  # times that an order found less volume than it asked for
         self._events: list[TapeEvent] = []
         self._marks_are_behind = False
         self._cap = float(exchange.rules.funding_cap_per_hour)
         self._lot = np.array([float(instrument.lot) for instrument in instruments])
+        self.liquidity = Liquidity(frictions.volume_share, self._lot)
         self._rate = np.array(
             [max(float(rate) for _, rate, _ in i.maintenance) + self._cap for i in instruments]
         )
@@ -149,35 +158,39 @@ class BarMarket:
                 self.exchange.cancel(self.name, cancel.order_id, time_ms)
         if plan.cancels:
             self._absorb()
-        quoted = self._quote_open_orders(bar, bar.open, time_ms)
-        if not plan.orders and not quoted:
+        danger = self._in_danger(bar.open, bar.open)
+        if not (plan.orders or danger or self._reached(bar.open)):
             return []
-        ordered = (order.instrument for order in plan.orders)
         if self._marks_are_behind and not (bar.open[self.lots != 0] > 0).all():
             self.sync_marks()  # what has no price in this bar keeps its last one
         self._marks_are_behind = False
-        solvent = not quoted and not self._in_danger(bar.open, bar.open)
-        self._set_marks((*self.account.positions, *quoted, *ordered), bar.open, time_ms, solvent)
-        self._withdraw_quotes(quoted, time_ms)
+        if danger:
+            self._call_margin(bar, bar.open, time_ms)
+        met = self._meet_open_orders(bar, bar.open, time_ms)
+        names = (*self.account.positions, *met, *(order.instrument for order in plan.orders))
+        self._set_marks(names, bar.open, time_ms, solvent=not met and not danger)
+        self._withdraw_quotes(met, time_ms)
         reports = [self._submit(order, bar, time_ms) for order in plan.orders]
         self._absorb()
         return reports
 
     def close(self, bar: Bar) -> None:
         """Live through the rest of the bar: triggers, resting orders, liquidation, then funding at its end."""
+        danger = self._in_danger(bar.low, bar.high)
+        if danger and self._in_danger(bar.open, bar.open):
+            self.sync_marks()
+            self._call_margin(bar, bar.open, bar.start_ms)
         if self.open_orders and self._levels.reached(bar.low, bar.high):
             self.sync_marks()
             self._fire_triggers(bar)
             self._trade_through(bar)
-            self._absorb()
-        solvent = True
-        if self.account.positions and self._in_danger(bar.low, bar.high):
-            solvent = False
-            self._mark_at_worst(bar)
-            self._absorb()
+            danger = self._in_danger(bar.low, bar.high)
+        if danger:
+            self._call_margin(bar, np.where(self.size > 0, bar.low, bar.high), bar.end_ms)
         self.mark = bar.mark
         if self.account.positions:
-            self._settle(bar, solvent)
+            self._settle(bar, solvent=not danger)
+        self.liquidity.taken.clear()
 
     def sync_marks(self) -> None:
         """Tell the exchange the marks of what is held, where nobody has needed them since the last bar."""
@@ -197,7 +210,6 @@ class BarMarket:
         self.exchange.quote(name, mark, mark, time_ms)
         report = self.exchange.submit(self.name, order, time_ms)
         self._withdraw_quotes([name], time_ms)
-        self._absorb()
         return report
 
     # The parts of a bar
@@ -210,7 +222,8 @@ class BarMarket:
             return OrderReport(time_ms, 0, order, OrderStatus.REJECTED, reason=reason)
         if order.trigger is not None:
             return self.exchange.submit(self.name, order, time_ms)
-        self._quote(column, price, order.lots, bar, time_ms)
+        posted = order.time_in_force is TimeInForce.ALO  # it only has to see whether it would take
+        self._offer(column, price, order.lots, bar, time_ms, order.reduce_only, in_full=posted)
         report = self.exchange.submit(self.name, order, time_ms)
         self._withdraw_quotes([order.instrument], time_ms)
         return report
@@ -228,16 +241,31 @@ class BarMarket:
             rising = (order.side is Side.BUY) == (order.trigger.kind is TriggerKind.STOP)
             if (bar.high[column] < level) if rising else (bar.low[column] > level):
                 continue
-            self._quote(column, level, order.lots, bar, bar.end_ms)
+            if self._is_short(order.instrument, order.trigger.price):
+                continue  # liquidation was there before
+            self._offer(column, level, order.lots, bar, bar.end_ms, order.reduce_only)
             self.exchange.set_marks({order.instrument: order.trigger.price}, bar.end_ms)
             self._withdraw_quotes([order.instrument], bar.end_ms)
 
+    def _is_short(self, name: str, mark: Decimal) -> bool:
+        """Whether what backs a position falls short of its maintenance margin at a mark of its own."""
+        account, position = self.account, self.account.positions.get(name)
+        if position is not None and position.margin_mode is MarginMode.ISOLATED:
+            notional = position.notional_usd(mark)
+            return position.cash_usd + notional < maintenance_margin(position.instrument, notional)
+        marks = {**self.exchange.marks, name: mark}
+        return account.cross_value_usd(marks) < account.maintenance_usd(marks)
+
     def _trade_through(self, bar: Bar) -> None:
-        for report in self.exchange.open_orders(self.name):
-            column = self.columns[report.order.instrument]
-            if report.status is OrderStatus.RESTING and bar.open[column] > 0:
+        resting = (each.order.instrument for each in self.open_orders if each.status is OrderStatus.RESTING)
+        for name in dict.fromkeys(resting):
+            column = self.columns[name]
+            opened = float(bar.open[column])
+            if opened > 0:
+                left = self.liquidity.left(column, opened, bar, reducing=False)
                 low, high = exact(bar.low[column]), exact(bar.high[column])
-                self.exchange.trade_through(report.order.instrument, low, high, bar.end_ms)
+                self.exchange.trade_through(name, low, high, bar.end_ms, lots=left)
+        self._absorb()
 
     def _in_danger(self, low: FloatArray, high: FloatArray) -> bool:
         """Whether prices between these and a settlement could liquidate anything; never False when they could.
@@ -245,6 +273,8 @@ class BarMarket:
         The bound takes every position in its highest margin tier and its funding at the cap, all at worst prices.
         An unknown price is a danger.
         """
+        if not self.account.positions:
+            return False
         longs, shorts = self._longs_after_margin, self._shorts_after_margin
         spare = float(self.account.cash_usd) + float(np.dot(longs, low) + np.dot(shorts, high))
         if self._isolated:
@@ -256,28 +286,26 @@ class BarMarket:
                 spare -= backed
         return not spare > 0
 
-    def _mark_at_worst(self, bar: Bar) -> None:
-        """Mark every position at its worst price of the bar, with a market there to be liquidated into."""
-        worst = np.where(self.size > 0, bar.low, bar.high)
-        held = list(self.account.positions)
+    def _call_margin(self, bar: Bar, prices: FloatArray, time_ms: int) -> None:
+        """Mark every position at `prices`, with a market there to be liquidated into, until nothing falls due."""
+        held = [name for name in self.account.positions if prices[self.columns[name]] > 0]
         for name in held:
-            self._quote(
-                self.columns[name], float(worst[self.columns[name]]), self.account.lots(name), bar, bar.end_ms
-            )
+            column = self.columns[name]
+            self._offer(column, float(prices[column]), self.account.lots(name), bar, time_ms, in_full=True)
+        marks = {name: exact(prices[self.columns[name]]) for name in held}
         before: dict[str, int] = {}
         while (lots := {name: position.lots for name, position in self.account.positions.items()}) != before:
             before = lots  # what a partial liquidation left falls due again within the same bar
-            self._set_marks(held, worst, bar.end_ms)
-        self._withdraw_quotes(held, bar.end_ms)
+            self.exchange.call_margin(marks, time_ms)
+        self._withdraw_quotes(held, time_ms)
 
     def _settle(self, bar: Bar, solvent: bool) -> None:
         """Mark at the bar's end and settle funding, at once for the whole book where nothing can be liquidated."""
-        quoted = self._quote_open_orders(bar, bar.mark, bar.end_ms)
-        if quoted or not solvent:
+        met = self._meet_open_orders(bar, bar.mark, bar.end_ms)
+        if met or not solvent:
             before = self.lots
-            self._set_marks((*self.account.positions, *quoted), bar.mark, bar.end_ms)
-            self._withdraw_quotes(quoted, bar.end_ms)
-            self._absorb()
+            self._set_marks((*self.account.positions, *met), bar.mark, bar.end_ms)
+            self._withdraw_quotes(met, bar.end_ms)
             solvent = solvent and self.lots is before
         else:
             self._marks_are_behind = True
@@ -313,30 +341,69 @@ class BarMarket:
 
     # Quotes, marks and mirrors
 
-    def _quote(self, column: int, price: float, lots: int, bar: Bar, time_ms: int) -> None:
-        """Let the outside market bid and offer around `price`, as far from it as an order of `lots` would move it."""
-        cost = self.frictions.cost(abs(lots) * self._lot[column] * price, float(bar.volume_usd[column]))
-        bid, ask = (
-            (exact(price),) * 2 if cost == 0 else (exact(price * (1 - cost)), exact(price * (1 + cost)))
-        )
-        self.exchange.quote(self.instruments[column].name, bid, ask, time_ms)
+    def _offer(
+        self,
+        column: int,
+        price: float,
+        lots: int,
+        bar: Bar,
+        time_ms: int,
+        reducing: bool = False,
+        in_full: bool = False,
+    ) -> None:
+        """Let the outside market trade around `price`, as far from it as an order of `lots` moves it.
 
-    def _quote_open_orders(self, bar: Bar, prices: FloatArray, time_ms: int) -> list[str]:
-        """A market at `prices` for every instrument with open orders, if it reaches any, so that they can trade."""
-        sizes: dict[str, int] = {}
+        It has what the bar's volume has left, unless it must be good for `lots` in full.
+        """
+        left = None if in_full else self.liquidity.left(column, price, bar, reducing)
+        traded = abs(lots)
+        if left is not None and left < traded:
+            self.short_of_volume += 1
+            traded = left
+        bid, ask = self._around(column, price, traded, bar)
+        self.exchange.offer(self.instruments[column].name, bid, ask, left, time_ms)
+
+    def _around(self, column: int, price: float, lots: int, bar: Bar) -> tuple[Decimal, Decimal]:
+        """Where an order of `lots` sells and where it buys."""
+        volume_usd = np.nan if bar.volume_usd is None else float(bar.volume_usd[column])
+        cost = self.frictions.cost(lots * self._lot[column] * price, volume_usd)
+        if cost == 0:
+            return (exact(price),) * 2
+        return exact(price * (1 - cost)), exact(price * (1 + cost))
+
+    def _reached(self, prices: FloatArray) -> list[Order]:
+        """The open orders of coins with a price, if prices reach any at all."""
         reports = self.open_orders
         if not self._levels.reached(prices, prices):
             return []
-        for report in reports:
-            sizes[report.order.instrument] = max(sizes.get(report.order.instrument, 0), report.order.lots)
-        quoted = [name for name in sizes if prices[self.columns[name]] > 0]
-        for name in quoted:
-            self._quote(self.columns[name], float(prices[self.columns[name]]), sizes[name], bar, time_ms)
-        return quoted
+        return [report.order for report in reports if prices[self.columns[report.order.instrument]] > 0]
+
+    def _meet_open_orders(self, bar: Bar, prices: FloatArray, time_ms: int) -> list[str]:
+        """Fill the resting orders that `prices` reach and offer triggers a market; the instruments looked at."""
+        resting: dict[str, int] = {}
+        waiting: dict[str, list[Order]] = {}
+        for order in self._reached(prices):
+            if order.trigger is None:
+                resting[order.instrument] = max(resting.get(order.instrument, 0), order.lots)
+            else:
+                waiting.setdefault(order.instrument, []).append(order)
+        for name, lots in resting.items():
+            column = self.columns[name]
+            price = float(prices[column])
+            left = self.liquidity.left(column, price, bar, reducing=False)
+            bid, ask = self._around(column, price, lots if left is None else min(lots, left), bar)
+            self.exchange.trade_through(name, ask, bid, time_ms, lots=left, touching=True)
+        self._absorb()
+        for name, orders in waiting.items():
+            column, largest = self.columns[name], max(order.lots for order in orders)
+            reducing = all(order.reduce_only for order in orders)
+            self._offer(column, float(prices[column]), largest, bar, time_ms, reducing)
+        return [*resting, *waiting]
 
     def _withdraw_quotes(self, names: Iterable[str], time_ms: int) -> None:
         for name in names:
             self.exchange.quote(name, None, None, time_ms)
+        self._absorb()
 
     def _set_marks(
         self, names: Iterable[str], prices: FloatArray, time_ms: int, solvent: bool = False
@@ -354,6 +421,8 @@ class BarMarket:
                 self._open_orders = None
                 if type(event) is Fill:
                     self._mirror(event.instrument)
+                    if event.purpose not in VENUES_OWN:
+                        self.liquidity.take(self.columns[event.instrument], event.lots)
 
     def _mirror(self, name: str) -> None:
         column, position = self.columns[name], self.account.positions.get(name)

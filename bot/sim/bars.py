@@ -19,10 +19,14 @@ UNKNOWN_VOLUME_SHARE = 0.01  # of the bar's volume that an order is taken to be 
 
 @dataclass(frozen=True, slots=True)
 class Frictions:
-    """What trading at the open costs besides fees: half the spread, plus `impact_bps × √(order / bar volume)`."""
+    """What trading costs besides fees, half the spread plus `impact_bps × √(order / bar volume)`, and where it ends.
+
+    All orders of a bar together trade no more than `volume_share` of what was traded in it; inf does away with that.
+    """
 
     half_spread_bps: float = 1.0
     impact_bps: float = 10.0
+    volume_share: float = 1.0
 
     def cost(self, order_usd: float, volume_usd: float) -> float:
         """Relative distance from the open at which an order of this size fills."""
@@ -36,7 +40,8 @@ class Frictions:
 class Bar:
     """One bar for all instruments, arrays of shape (instruments,); made anew for every bar, so not frozen.
 
-    `open`, `funding_rate` and `volume_usd` are NaN where unknown. `low`, `high`, `mark` and `oracle` carry the last
+    `open`, `funding_rate` and `volume_usd` are NaN where unknown, and `volume_usd` is None where the source knows no
+    volumes at all. `low`, `high`, `mark` and `oracle` carry the last
     known mark over bars that are missing, and are 0 before an instrument's first.
     """
 
@@ -48,7 +53,7 @@ class Bar:
     mark: FloatArray
     oracle: FloatArray
     funding_rate: FloatArray  # per hour, settled at end_ms
-    volume_usd: FloatArray
+    volume_usd: FloatArray | None
     all_paid: bool = False  # every coin's rate is known, and within the venue's cap
 
 
@@ -75,7 +80,7 @@ class Bars:
         own_oracle = "oracle" in panel.fields and panel.fields["oracle"] is not panel.fields["mark"]
         self.oracle = _or_else(panel.oracle.values, carried) if own_oracle else carried
         self.funding_rate = panel.funding_rate.values
-        self.volume_usd = panel.volume_usd.values
+        self.volume_usd = panel.fields.get("volume_usd")
         self.all_paid: list[bool] = (np.abs(self.funding_rate).max(axis=1) <= funding_cap_per_h).tolist()
 
     def at(self, row: int) -> Bar:
@@ -89,7 +94,7 @@ class Bars:
             mark,
             mark if self.oracle is self.mark else self.oracle[row],
             self.funding_rate[row],
-            self.volume_usd[row],
+            None if self.volume_usd is None else self.volume_usd[row],
             self.all_paid[row],
         )
 
@@ -114,7 +119,7 @@ def bar_of(
         mark,
         _or_else(row.get("oracle", unknown), mark),
         rate,
-        row.get("volume_usd", unknown),
+        row.get("volume_usd"),
         bool(np.abs(rate).max() <= funding_cap_per_h),
     )
 

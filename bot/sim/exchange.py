@@ -169,6 +169,17 @@ class Exchange:
         book.bid, book.ask = bid, ask
         self._meet_outside(instrument, time_ms)
 
+    def offer(self, instrument: str, bid: Decimal, ask: Decimal, lots: int | None, time_ms: int) -> None:
+        """As `quote`, for incoming orders alone: `lots` at each price (None: any number), and nothing that rests fills."""
+        self._advance(time_ms)
+        self._clearing.instrument(instrument)
+        book = self.books[instrument]
+        if lots is None:
+            book.deepen((), ())
+            book.bid, book.ask = bid, ask
+        else:
+            book.deepen(((bid, lots),) if lots else (), ((ask, lots),) if lots else ())
+
     def quote_depth(
         self, instrument: str, bids: Sequence[Level], asks: Sequence[Level], time_ms: int
     ) -> None:
@@ -186,12 +197,24 @@ class Exchange:
         if bid is not None and book.best(-1) is not None:
             self._matching.sweep(instrument, -1, bid, time_ms, touching=True)
 
-    def trade_through(self, instrument: str, low: Decimal, high: Decimal, time_ms: int) -> None:
-        """The outside market traded from `low` to `high`: resting orders strictly inside fill at their own limit."""
+    def trade_through(
+        self,
+        instrument: str,
+        low: Decimal,
+        high: Decimal,
+        time_ms: int,
+        *,
+        lots: int | None = None,
+        touching: bool = False,
+    ) -> None:
+        """The outside market traded from `low` to `high`: resting orders strictly inside fill at their own limit.
+
+        With `touching` those at the very ends do too. `lots` is the most that is traded, None any number.
+        """
         self._advance(time_ms)
         self._clearing.instrument(instrument)
-        self._matching.sweep(instrument, 1, low, time_ms, touching=False)
-        self._matching.sweep(instrument, -1, high, time_ms, touching=False)
+        left = self._matching.sweep(instrument, 1, low, time_ms, touching=touching, most=lots)
+        self._matching.sweep(instrument, -1, high, time_ms, touching=touching, most=left)
 
     def set_marks(self, marks: Mapping[str, Decimal], time_ms: int, *, solvent: bool = False) -> None:
         """Set mark prices, fire the triggers they reach, then liquidate what they leave short of margin.
@@ -199,10 +222,7 @@ class Exchange:
         `solvent` spares the last step where the caller has shown already that no account can fall short.
         """
         self._advance(time_ms)
-        for name, mark in marks.items():
-            if name not in self._instruments or not mark > 0:
-                raise Refused(f"a mark must be above 0 and of a listed instrument, found {name!r} at {mark}")
-        self.marks.update(marks)
+        self._take_marks(marks)
         if self._matching.waiting:
             for name, mark in marks.items():
                 self._fire_triggers(name, mark, time_ms)
@@ -210,6 +230,18 @@ class Exchange:
             self._clearing.forget_floors()
         else:
             liquidate(self._matching, time_ms, marks_moved=True)
+
+    def call_margin(self, marks: Mapping[str, Decimal], time_ms: int) -> None:
+        """Set mark prices and liquidate what they leave short of margin, before any trigger gets to see them."""
+        self._advance(time_ms)
+        self._take_marks(marks)
+        liquidate(self._matching, time_ms, marks_moved=True)
+
+    def _take_marks(self, marks: Mapping[str, Decimal]) -> None:
+        for name, mark in marks.items():
+            if name not in self._instruments or not mark > 0:
+                raise Refused(f"a mark must be above 0 and of a listed instrument, found {name!r} at {mark}")
+        self.marks.update(marks)
 
     def settle_funding(
         self,

@@ -97,16 +97,24 @@ class Matching:
             elif lots := self._available(maker, taker.remaining, time_ms):
                 self._trade(taker, maker, lots, price, time_ms)
 
-    def sweep(self, name: str, sign: int, limit: Decimal, time_ms: int, *, touching: bool) -> None:
-        """Fill resting orders of one side whose limit is beyond `limit` (or, `touching`, equal to it) from outside."""
+    def sweep(
+        self, name: str, sign: int, limit: Decimal, time_ms: int, *, touching: bool, most: int | None = None
+    ) -> int | None:
+        """Fill resting orders of one side whose limit is beyond `limit` (or, `touching`, equal to it) from outside.
+
+        `most` is how many lots the outside market trades with them, None any number; returns what is left of it.
+        """
         book = self.books[name]
-        while (maker := book.best(sign)) is not None:
+        while most != 0 and (maker := book.best(sign)) is not None:
             price = maker.price
             assert price is not None
             if not (_worse(price, limit, sign) or (touching and price == limit)):
-                return
-            if lots := self._available(maker, maker.remaining, time_ms):
+                break
+            wanted = maker.remaining if most is None else min(maker.remaining, most)
+            if lots := self._available(maker, wanted, time_ms):
                 self._trade(None, maker, lots, price, time_ms)
+                most = None if most is None else most - lots
+        return most
 
     def _available(self, maker: LiveOrder, wanted: int, time_ms: int) -> int:
         """Lots that a resting order can trade now; an order that can't is cancelled and gives 0."""

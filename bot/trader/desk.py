@@ -18,7 +18,7 @@ from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Purp
 from bot.model.panel import HOUR_MS, FloatArray
 from bot.pipeline.by_hand import order_by_hand
 from bot.pipeline.decide import decide, forget, open_day, remember
-from bot.pipeline.execution import is_guarded, protect
+from bot.pipeline.execution import PROTECTIVE, is_guarded, protect
 from bot.pipeline.mandate import Guard, Mandate
 from bot.pipeline.market import Market
 from bot.pipeline.snapshot import Snapshot
@@ -70,8 +70,10 @@ class Desk:
         own = fill.purpose in VENUES_OWN
         wanted = self.attribution.held_lots if own or self.targets is None else self.targets
         self.attribution.fill(fill, column, wanted)
-        # Flat at this fill, even if an order of the same bar has opened something since: that goes with the rest.
-        if own and (lots[column] == 0 or not self.attribution.held_lots[:, column].any()):
+        # A trigger means out, even where it found too little volume: what it left is closed next. Else only what is
+        # flat at this fill, even if an order of the same bar has opened something since: that goes with the rest.
+        flat = lots[column] == 0 or not self.attribution.held_lots[:, column].any()
+        if own and (flat or fill.purpose in PROTECTIVE):
             until_ms = fill.time_ms + self.mandate.sizing.cooldown_h * HOUR_MS
             self.memory = forget(self.memory, column, until_ms)
 

@@ -97,6 +97,7 @@ class SimulatedVenue:
             self._apply_leverage(exchange)
             self._market = BarMarket(exchange, ACCOUNT, self.instruments, self._terms.frictions)
             self._market.mark = np.array(checkpoint["mark"], np.float64)
+            self._market.liquidity.taken = dict(checkpoint.get("taken", ()))
             self._silent_h = np.array(checkpoint["silent_h"], np.int64)
         self._begin_bar(panel.grid.end_ms)
         return panel
@@ -168,6 +169,7 @@ class SimulatedVenue:
             "source": self._source_state,
             "exchange": market.exchange.state(),
             "mark": market.mark.tolist(),
+            "taken": list(market.liquidity.taken.items()),
             "silent_h": self._silent_h.tolist(),
         }
 

@@ -42,6 +42,7 @@ margin_mode = "isolated"
 fees = { taker_bps = 6.0, maker_bps = 2.0 }
 half_spread_bps = 3.0
 impact_bps = 20.0
+bar_volume_share = 0.9
 backstop_ratio = 0.5
 funding_cap_per_h = 0.02
 
@@ -138,7 +139,7 @@ def test_the_exchange_charges_and_steps_in_as_the_config_says(loaded: settings.S
     assert [(tier.taker, tier.maker) for tier in rules.fees.tiers] == [(Decimal("0.0006"), Decimal("0.0002"))]
     assert (rules.backstop_ratio, rules.funding_cap_per_hour) == (Decimal("0.5"), Decimal("0.02"))
     frictions = app.frictions_of(loaded)
-    assert (frictions.half_spread_bps, frictions.impact_bps) == (3.0, 20.0)
+    assert (frictions.half_spread_bps, frictions.impact_bps, frictions.volume_share) == (3.0, 20.0, 0.9)
     named = loaded.model_copy(update={"exchange": settings.ExchangeSettings()})
     assert app.fees_of(named) is HYPERLIQUID_PERPS
 
@@ -171,7 +172,7 @@ def test_what_lies_before_the_start_warms_the_signals_up(path: Path, data: Path)
         app.backtest_of(settings.load(path, data_overrides(data, "2024-02-11"), {}))
 
 
-PAPER = ["mode=paper", "exchange.fees=hyperliquid", "exchange.half_spread_bps=1.0", "exchange.impact_bps=10.0",
+PAPER = ["mode=paper", "exchange.fees=hyperliquid", "exchange.half_spread_bps=1.0", "exchange.impact_bps=10.0", "exchange.bar_volume_share=1.0",
          "exchange.backstop_ratio=0.6667", "exchange.funding_cap_per_h=0.04"]  # fmt: skip
 
 

@@ -315,7 +315,7 @@ def test_a_parameter_that_is_a_secret_reaches_neither_report_nor_journal_nor_scr
     run("data", "generate", str(tmp_path / "market"), "--days", "2", "--coins", "BTC")
     said = run("backtest", str(secretive), "--json", "--out", str(tmp_path / "out"))
     said += run("config", "show", str(secretive)) + run("config", "show", str(secretive), "--json")
-    run("run", str(secretive), "--cycles", "2", "--set", "market.speed=1e8")
+    run("run", str(secretive), "--cycles", "2", "--set", "market.speed=7200")
     files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("secretive")]
     assert {"report.html", "report.json", "journal.sqlite"} <= {path.name for path in files}
     kept = {path.name: path.read_bytes() for path in files}
@@ -336,7 +336,7 @@ def test_a_secret_of_the_wrong_type_is_not_shown_either(
 def test_a_band_without_end_can_be_written_into_a_journal(config: Path, tmp_path: Path) -> None:
     options = ["--set", "sizing.no_trade_band=inf", "--set", f"journal.path={tmp_path / 'journal.sqlite'}"]
     done = CliRunner().invoke(
-        cli, ["run", str(config), "--cycles", "1", *options, "--set", "market.speed=1e8"]
+        cli, ["run", str(config), "--cycles", "1", *options, "--set", "market.speed=7200"]
     )
     assert done.exit_code == 0, done.output
 

@@ -138,7 +138,13 @@ def test_a_run_says_how_orders_fill_and_what_stands_for_an_unknown_volume() -> N
     fills, inside, volume = record.assumptions
     assert "half a spread of 2 bps and by 15 bps × √(order / bar's volume)" in fills
     assert "every position at its worst price at once" in inside
-    assert volume == "where a bar's volume is unknown (100.0% of them) an order is taken to be 1% of it"
+    assert (
+        volume
+        == "no volume is known: an order is taken to be 1% of its bar, and nothing bounds what is traded in it"
+    )
+    holes = panel_of(4, close=[100.0] * 4, volume_usd=np.array([1e6, nan, 1e6, 1e6])[:, None])
+    (told,) = run(scripted(holes, {0: (1.0,)})).assumptions[2:3]
+    assert told.startswith("where a bar's volume is unknown (25.0% of them) nothing is opened")
     known = panel_of(4, close=[100.0] * 4, volume_usd=np.full((4, 1), 1e6))
     assert len(run(scripted(known, {0: (1.0,)})).assumptions) == 2
 
@@ -195,6 +201,79 @@ def test_refused_orders_are_counted_by_the_venues_reason() -> None:
     reason = "Order could not immediately match against any resting orders."
     assert (record.refused, len(record.fills)) == ({reason: 4}, 0)
     assert record.assumptions[-1] == f"4 orders were refused by the simulated venue: 4 × {reason}"
+
+
+def beside_the_model(record: RunRecord) -> list[str]:
+    """What is said of this run and not of every run."""
+    return [each for each in record.assumptions if not each.startswith(("orders fill", "inside a bar"))]
+
+
+# What the data says that can't be true
+
+
+def test_candles_that_contradict_themselves_are_counted_and_told() -> None:
+    shape = (6, 2)
+    fields: dict[str, Any] = {name: np.full(shape, 100.0) for name in ("open", "high", "low", "close")}
+    fields["low"][2, 1] = 101  # above its high; open and close lie below it
+    fields["open"][3, 0] = 99.99
+    fields["close"][4, 0] = 100.01
+    fields["high"][5, 0] = nan  # unknown is no contradiction
+    record = run(scripted(panel_of(6, ("AAA", "BBB"), volume_usd=1e9, **fields), {0: (0.5, 0.5)}))
+    assert beside_the_model(record) == [
+        (
+            "3 candles, the first of BBB at 2025-01-01T03:00:00Z, have a low above their high, or open or close outside "
+            "of them; they are used as they are"
+        )
+    ]
+
+
+def test_funding_beyond_the_cap_is_counted_and_told() -> None:
+    rate = np.full((6, 2), 0.04)  # at the cap itself there is nothing to tell
+    rate[1, 1], rate[3, 0] = 0.05, -0.5
+    panel = panel_of(6, ("AAA", "BBB"), close=np.full((6, 2), 100.0), funding_rate=rate, volume_usd=1e9)
+    record = run(scripted(panel, {0: (-0.5, 0.0)}, rules=FREE))
+    assert [one.usd for one in record.payments] == [D(2_000), D(2_000), D(-2_000), D(2_000), D(2_000)]
+    assert beside_the_model(record) == [
+        (
+            "2 funding rates, the first of BBB at 2025-01-01T02:00:00Z, are beyond the cap of 4.00% an hour; what was held "
+            "paid the cap"
+        )
+    ]
+
+
+# Volume
+
+
+def test_what_a_bar_could_not_trade_is_wanted_again_in_the_next_and_told() -> None:
+    volume = np.array([9e9, 20_000, 30_000, 9e9, 9e9, 10_000, 9e9, 9e9])[:, None]
+    panel = panel_of(8, close=np.full(8, 100.0), volume_usd=volume)
+    sizing = Sizing(1.0, no_trade_band=0.0, cooldown_h=0)
+    record = run(scripted(panel, {0: (1.0,), 4: (0.0,)}, rules=FREE, sizing=sizing))
+    # Of 1,000 coins 200, 300 and 500 are bought; of the 1,000 that are sold again 100 and 900.
+    assert [fill.signed_lots for fill in record.fills] == [20_000, 30_000, 50_000, -10_000, -90_000]
+    assert [fill.time_ms for fill in record.fills] == [end_of(row) for row in (0, 1, 2, 4, 5)]
+    assert beside_the_model(record) == [
+        "3 times an order found less volume in its bar than it asked for; the rest was left to the next decision"
+    ]
+
+
+def test_what_a_stop_could_not_trade_is_closed_in_the_next_bar_and_not_bought_back() -> None:
+    close = np.array([100.0, 100.0, 90.0, 97.0, 97.0, 97.0, 97.0, 97.0])
+    volume = np.where(np.arange(8) == 2, 9_500.0, 9e9)
+    test = scripted(
+        panel_of(8, close=close, volume_usd=volume),
+        {0: (1.0,)},
+        sizing=Sizing(1.0, no_trade_band=0.0, cooldown_h=3),
+        execution=Execution(slippage_bps=float("inf"), stop_loss=0.05),
+        rules=FREE,
+    )
+    told = [(fill.time_ms, fill.purpose.value, fill.signed_lots, fill.price) for fill in run(test).fills]
+    assert told[:3] == [
+        (end_of(0), "entry", 100_000, D(100)),
+        (end_of(2), "stop", -10_000, D(95)),  # 9,500 USD at its level
+        (end_of(2), "exit", -90_000, D(90)),  # at the open of the next bar
+    ]
+    assert all(time_ms >= end_of(2 + 3) for time_ms, *_ in told[3:])
 
 
 # Delisting

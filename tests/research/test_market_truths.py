@@ -57,10 +57,11 @@ def test_e7_01_longs_pay_shorts_when_funding_is_positive(
     rows = 6
     write_meta(tmp_path, "BTC")
     if table == "candles":
-        write(tmp_path, "hl_candles_1h", [candle(h, open=100.0) for h in range(rows)])
+        write(tmp_path, "hl_candles_1h", [candle(h, open=100.0, volume=1e4) for h in range(rows)])
         write(tmp_path, "hl_funding_1h", [rate(h + 1, value=funding) for h in range(rows)])
     else:
-        write(tmp_path, "panel_1h", [panel_row(h, hl_funding=funding) for h in range(rows + 1)])
+        bars = [panel_row(h, hl_funding=funding, hl_volume=1e4) for h in range(rows + 1)]
+        write(tmp_path, "panel_1h", bars)
     query = Query(tmp_path, table="candles" if table == "candles" else "panel", end_ms=at(rows))
     history = load(query)
     strategy = Scripted(((0, side),), start_ms=at(0))

@@ -44,7 +44,9 @@ MOODS = {  # how often each call is made
         "cancel": 2,
         "quote": 3,
         "trade_through": 2,
+        "offer": 3,
         "set_marks": 3,
+        "call_margin": 1,
         "squeeze": 1,
         "settle_funding": 1,
     },
@@ -52,7 +54,9 @@ MOODS = {  # how often each call is made
         "submit": 16,
         "quote": 5,
         "trade_through": 3,
+        "offer": 2,
         "set_marks": 5,
+        "call_margin": 2,
         "squeeze": 8,
         "settle_funding": 2,
     },
@@ -107,10 +111,13 @@ def step(pair: SideBySide, pick: Pick, call: str) -> None:
             pair.do("quote", name, bid, ask)
         case "trade_through":
             low, high = sorted(price(pair, instrument, pick) for _ in range(2))
-            pair.do("trade_through", name, low, high)
-        case "set_marks":
+            lots, touching = pick((None, None, 0, 1, 7, 40)), pick((True, False))
+            pair.do("trade_through", name, low, high, lots=lots, touching=touching)
+        case "offer":
+            offer(pair, instrument, account, pick)
+        case "set_marks" | "call_margin":
             chosen = pick(((name,), (name,), tuple(BASE), tuple(reversed(BASE))))
-            pair.do("set_marks", {n: BASE[n] * Decimal(pick(JUMPS)) for n in chosen})
+            pair.do(call, {n: BASE[n] * Decimal(pick(JUMPS)) for n in chosen})
         case "squeeze":
             squeeze(pair, account, pick)
         case "settle_funding":
@@ -161,6 +168,16 @@ def quote(pair: SideBySide, instrument: Instrument, pick: Pick) -> tuple[Decimal
     both: tuple[Decimal | None, Decimal | None] = (bid, ask)
     seen = pick(range(6))
     return {3: (bid, None), 4: (None, ask), 5: (None, None)}.get(seen, both)
+
+
+def offer(pair: SideBySide, instrument: Instrument, account: str, pick: Pick) -> None:
+    """A bar's way to trade: so many lots at two prices, one order after the other, and the market is gone."""
+    middle = mark_of(pair, instrument)
+    bid, ask = middle * Decimal(pick(("0.999", "1"))), middle * Decimal(pick(("1.001", "1")))
+    pair.do("offer", instrument.name, bid, ask, pick((None, 0, 1, 5, 30, 1_000)))
+    for _ in range(pick((1, 2))):
+        pair.do("submit", account, order(pair, account, instrument, pick))
+    pair.do("quote", instrument.name, None, None)
 
 
 def order(pair: SideBySide, account: str, instrument: Instrument, pick: Pick) -> Order:

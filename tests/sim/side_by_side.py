@@ -107,14 +107,15 @@ class SideBySide:
         self._waiting: set[int] = set()
         self._cut_ms: dict[tuple[str, str], int] = {}
 
-    def do(self, call: str, *arguments: Any) -> None:
+    def do(self, call: str, *arguments: Any, **options: Any) -> None:
         """One call to both; everything they say and hold afterwards must be equal."""
-        self.log.append(f"{call}{arguments!r} at {self.now}")
+        self.log.append(f"{call}{arguments!r} {options or ''} at {self.now}")
         before = {name: account.equity_usd(self.real.marks) for name, account in self.real.accounts.items()}
-        moved = self._price_moves(arguments[0]) if call == "set_marks" else {}
+        marked = call in ("set_marks", "call_margin")
+        moved = self._price_moves(arguments[0]) if marked else {}
         if call == "submit":
             self._orders[self.twin.order_id + 1] = arguments[1]
-        one, other = self._call(self.real, call, arguments), self._call(self.twin, call, arguments)
+        one, other = (self._call(each, call, arguments, options) for each in (self.real, self.twin))
         events = self.real.drain()
         told = "\n".join(self.log)
         agree([plain_event(*e) for e in events], [rounded(e) for e in self.twin.drain()], told)
@@ -125,7 +126,7 @@ class SideBySide:
             self.seen[f"{call} refused"] += one is Refused
         agree(state_of(self.real), self.twin.state(), told)
         self._check(events, told)
-        if call == "set_marks" and not events:
+        if marked and not events:
             for name, account in self.real.accounts.items():
                 assert account.equity_usd(self.real.marks) == before[name] + moved[name], told
 
@@ -135,9 +136,9 @@ class SideBySide:
         self.real = Exchange.restore(self.instruments, self.rules, json.loads(json.dumps(self.real.state())))
         agree(state_of(self.real), self.twin.state(), "\n".join(self.log))
 
-    def _call(self, exchange: Any, call: str, arguments: tuple[Any, ...]) -> Any:
+    def _call(self, exchange: Any, call: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         try:
-            return getattr(exchange, call)(*arguments, self.now)
+            return getattr(exchange, call)(*arguments, self.now, **options)
         except Refused:
             return Refused
 

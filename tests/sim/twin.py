@@ -152,6 +152,7 @@ class Twin:
         self.accounts: list[TwinAccount] = []
         self.marks: dict[str, Fraction] = {}
         self.quotes: dict[str, tuple[Fraction | None, Fraction | None]] = {}
+        self.offered: dict[str, dict[Side, int]] = {}  # lots left of an offer, by who gives them
         self.orders: list[TwinOrder] = []
         self.events: list[Event] = []
         self.trade_id = 0
@@ -223,6 +224,7 @@ class Twin:
         best_bid = None if bid is None else Fraction(bid)
         best_ask = None if ask is None else Fraction(ask)
         self.quotes[instrument] = (best_bid, best_ask)
+        self.offered.pop(instrument, None)
         for order in self._in_priority(instrument, Side.BUY):
             if best_ask is not None and order.price >= best_ask:
                 self._fill_from_outside(order)
@@ -230,14 +232,35 @@ class Twin:
             if best_bid is not None and order.price <= best_bid:
                 self._fill_from_outside(order)
 
-    def trade_through(self, instrument: str, low: Decimal, high: Decimal, time_ms: int) -> None:
+    def offer(self, instrument: str, bid: Decimal, ask: Decimal, lots: int | None, time_ms: int) -> None:
         self.now = time_ms
+        self.quotes[instrument] = (Fraction(bid), Fraction(ask))
+        self.offered.pop(instrument, None)
+        if lots is not None:
+            self.offered[instrument] = {Side.BUY: lots, Side.SELL: lots}
+
+    def trade_through(
+        self,
+        instrument: str,
+        low: Decimal,
+        high: Decimal,
+        time_ms: int,
+        *,
+        lots: int | None = None,
+        touching: bool = False,
+    ) -> None:
+        self.now = time_ms
+        traded_before = len(self.events)
         for order in self._in_priority(instrument, Side.BUY):
-            if order.price > Fraction(low):
-                self._fill_from_outside(order)
+            if order.price > Fraction(low) or (touching and order.price == Fraction(low)):
+                self._fill_from_outside(order, self._still(lots, traded_before))
         for order in self._in_priority(instrument, Side.SELL):
-            if order.price < Fraction(high):
-                self._fill_from_outside(order)
+            if order.price < Fraction(high) or (touching and order.price == Fraction(high)):
+                self._fill_from_outside(order, self._still(lots, traded_before))
+
+    def _still(self, lots: int | None, since: int) -> int | None:
+        """What is left of `lots` after the fills told since."""
+        return None if lots is None else lots - sum(e[6] for e in self.events[since:] if e[0] == "fill")
 
     def set_marks(self, marks: Mapping[str, Decimal], time_ms: int) -> None:
         self.now = time_ms
@@ -247,6 +270,12 @@ class Twin:
             for order in [o for o in self._open("waiting") if o.asked.instrument == instrument]:
                 if order.state == "waiting" and self._fires(order.asked, order.asked.trigger):
                     self._fire(order)
+        self._liquidate_everybody()
+
+    def call_margin(self, marks: Mapping[str, Decimal], time_ms: int) -> None:
+        self.now = time_ms
+        for instrument, mark in marks.items():
+            self.marks[instrument] = Fraction(mark)
         self._liquidate_everybody()
 
     def settle_funding(
@@ -367,7 +396,11 @@ class Twin:
                 break
             price, maker = best
             if maker is None:
-                self._trade(price, order.left, order, None)
+                lots, left = order.left, self.offered.get(order.asked.instrument)
+                if left is not None:
+                    lots = min(lots, left[order.asked.side.opposite])
+                    left[order.asked.side.opposite] -= lots
+                self._trade(price, lots, order, None)
             elif maker.account is order.account:
                 self._end(maker, "canceled", "selfTradeCanceled")
             else:
@@ -393,7 +426,8 @@ class Twin:
         ]
         bid, ask = self.quotes.get(order.asked.instrument, (None, None))
         outside = ask if buys else bid
-        if outside is not None:
+        left = self.offered.get(order.asked.instrument, {}).get(order.asked.side.opposite)
+        if outside is not None and left != 0:
             offers.append((outside, None))  # last, so that at its price resting orders come first
         if order.asked.limit_price is not None:
             limit = Fraction(order.asked.limit_price)
@@ -417,9 +451,9 @@ class Twin:
             return 0
         return lots
 
-    def _fill_from_outside(self, order: TwinOrder) -> None:
-        if order.state == "resting":
-            willing = self._willing_lots(order, order.left)
+    def _fill_from_outside(self, order: TwinOrder, most: int | None = None) -> None:
+        if order.state == "resting" and most != 0:
+            willing = self._willing_lots(order, order.left if most is None else min(most, order.left))
             if willing:
                 self._trade(order.price, willing, None, order)
 
