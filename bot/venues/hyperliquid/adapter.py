@@ -338,9 +338,9 @@ class HyperliquidVenue:
 
     def _hear(self, channel: str, data: Any, connection: int) -> None:
         if channel == "candle":
-            self._market.hear_candle(data, connection)
+            self._market.heard.candle(data, connection)
         elif channel == "bbo":
-            self._market.hear_best(data)
+            self._market.heard.best(data, connection)
         elif channel == "userFills":
             self._tell(self._books.take_fills(data))
         elif channel == "userFundings":

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bot.errors import DataError
-from bot.venues.hyperliquid import parse_account, parse_market, parse_meta, parse_orders
-from bot.venues.hyperliquid.wire import Node
+from bot.venues.hyperliquid import contexts, parse_account, parse_market, parse_meta, parse_orders
+from bot.venues.hyperliquid.wire import Node, decode
 
 Request = Mapping[str, Any]
 Parser = Callable[[Node, Request], Any]
@@ -17,7 +17,7 @@ INFO: Final[Mapping[str, Parser]] = {
     "spotMeta": lambda node, _: parse_meta.spot_universe(node),
     "perpDexs": lambda node, _: parse_meta.dex_names(node),
     "allPerpMetas": lambda node, _: tuple(parse_meta.universe(each) for each in node.items()),
-    "metaAndAssetCtxs": lambda node, _: parse_market.contexts(node),
+    "metaAndAssetCtxs": lambda node, _: contexts.read_exactly(node),
     "allMids": lambda node, _: parse_market.mids(node),
     "l2Book": lambda node, _: parse_market.book(node),
     "recentTrades": lambda node, _: parse_market.trades(node),
@@ -57,6 +57,12 @@ FRAMES: Final[Mapping[str, Callable[[Node], Any]]] = {
     "userFundings": lambda data: parse_account.funding_events(data["fundings"]),
     "user": lambda data: parse_account.fills(data["fills"]) if data.has("fills") else (),
 }
+
+
+def read_reply(request: Request, body: bytes) -> Any:
+    """What a reply's bytes say; DataError as `parse_reply`, also where they are not JSON."""
+    kind = str(request["type"])
+    return contexts.read(body) if kind == contexts.REPLY else parse_reply(request, decode(body, kind))
 
 
 def parse_reply(request: Request, node: Node) -> Any:

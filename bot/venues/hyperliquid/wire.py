@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 
 from bot.errors import DataError
 
-DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,20})(?:\.[0-9]{1,20})?", re.ASCII)
+DECIMAL: Final = re.compile(r"-?+(?:0|[1-9][0-9]{0,20}+)(?:\.[0-9]{1,20}+)?+", re.ASCII)
 ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 HASH: Final = re.compile(r"0x[0-9a-fA-F]{1,64}", re.ASCII)
 CLOID: Final = re.compile(r"0x[0-9a-fA-F]{32}", re.ASCII)

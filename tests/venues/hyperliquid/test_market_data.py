@@ -29,7 +29,7 @@ def closes(heard: list[tuple[Candle, int]]) -> tuple[float, int]:
             client = Client(venue.url, budget=WeightBudget(None))
             market = MarketData(client, [simple_instrument("BTC", 5, 40)])
             for candle, connection in heard:
-                market.hear_candle(candle, connection)
+                market.heard.candle(candle, connection)
             row = await market.row(NOW_MS)
             await client.close()
             asked = [r for r in venue.requests if r["type"] == "candleSnapshot"]
@@ -67,7 +67,7 @@ def test_the_spread_is_of_the_newest_book_whatever_order_they_come_in() -> None:
             market = MarketData(client, [simple_instrument("BTC", 5, 40)])
             for time_ms, ask in ((NOW_MS - 10, 100), (NOW_MS - 20, 200)):
                 level = Level(Decimal(ask), Decimal(1))
-                market.hear_best(Book("BTC", time_ms, (Level(Decimal(99), Decimal(1)),), (level,)))
+                market.heard.best(Book("BTC", time_ms, (Level(Decimal(99), Decimal(1)),), (level,)), 1)
             row = await market.row(NOW_MS)
             await client.close()
             return float(row["spread_bps"][0])
