@@ -70,7 +70,8 @@ def read_exactly(node: Node) -> tuple[Universe, Contexts]:
     known, found = parse_market.contexts(node)
     texts = {name: tuple(_text(each, name) for each in found) for name in COLUMNS}
     columns = {
-        name: np.array([np.nan if text is None else float(text) for text in texts[name]]) for name in COLUMNS
+        name: np.array([np.nan if text is None else float(text) + 0.0 for text in texts[name]])
+        for name in COLUMNS
     }
     return known, Contexts(columns, texts)
 
@@ -147,10 +148,10 @@ def _columns(texts: dict[str, tuple[str | None, ...]]) -> dict[str, FloatArray] 
     if len(values) != len(given):
         return None
     if len(given) == len(every):
-        flat = np.array(values)
+        flat = np.array(values) + 0.0  # which makes a minus nought a nought
     else:
         flat = np.full(len(every), np.nan)
-        flat[np.fromiter((text is not None for text in every), bool, len(every))] = values
+        flat[np.fromiter((text is not None for text in every), bool, len(every))] = np.array(values) + 0.0
     flat.flags.writeable = False
     width = len(texts["mark"])
     return {name: flat[k * width : (k + 1) * width] for k, name in enumerate(texts)}

@@ -49,6 +49,14 @@ class Patience:
     stale_s: float = 120.0
 
 
+def read_frame(text: str | bytes) -> tuple[str, Any, Node]:
+    """A frame's channel, what it says (None where that is between client and server only), and the frame itself."""
+    frame = decode(text, "a frame")
+    channel = frame["channel"].name()
+    data = None if channel in CONTROL else parse_frame(channel, Node(frame["data"].value, channel))
+    return channel, data, frame
+
+
 class Feed:
     """One connection, made again whenever it ends, with the same subscriptions."""
 
@@ -158,10 +166,8 @@ class Feed:
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise aiohttp.ClientConnectionError(f"the venue hung up ({message.type.name.lower()})")
         try:
-            frame = decode(message.data, "a frame")
-            channel = frame["channel"].name()
+            channel, data, frame = read_frame(message.data)
             if channel not in CONTROL:
-                data = parse_frame(channel, Node(frame["data"].value, channel))
                 self._heard_s[channel] = time.monotonic()
                 self._hears(channel, data, self.connection)
                 return 0
