@@ -8,7 +8,6 @@ has to explain; it only has to be sure. A test holds the two together on mutated
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,24 +23,41 @@ from bot.model.panel import FloatArray
 from bot.venues.hyperliquid import parse_market, parse_meta
 from bot.venues.hyperliquid.parse_market import LARGEST_PREMIUM, LARGEST_RATE, Context
 from bot.venues.hyperliquid.parse_meta import Universe
-from bot.venues.hyperliquid.wire import DECIMAL, LARGEST_AMOUNT, LARGEST_PRICE, Node, decode
+from bot.venues.hyperliquid.wire import LARGEST_AMOUNT, LARGEST_PRICE, Node, decode
 
 REPLY: Final = "metaAndAssetCtxs"
+COLUMNS: Final = ("mark", "oracle", "funding", "open_interest", "mid", "premium")
+NULLABLE: Final = 2  # of these, the last ones, where nobody trades
+
 SURELY: Final = 0.999
 """A float this far below a bound is below it as a decimal as well, whatever was rounded; nearer is doubt."""
 
-COLUMNS: Final = ("mark", "oracle", "mid", "funding", "open_interest", "premium")
+_NEGATIVE: Final = -5e-324  # the largest there is
+_PRICE, _RATE = (0.0, float(LARGEST_PRICE)), (-float(LARGEST_RATE), float(LARGEST_RATE))
+_AMOUNT, _PREMIUM = (_NEGATIVE, float(LARGEST_AMOUNT)), (-float(LARGEST_PREMIUM), float(LARGEST_PREMIUM))
+_BOUNDS: Final = np.array([_PRICE, _PRICE, _RATE, _AMOUNT, _PRICE, _PREMIUM]).T[:, :, None]
+_LOW, _HIGH = np.minimum(_BOUNDS[0] * SURELY, 0.0 * _BOUNDS[0]), _BOUNDS[1] * SURELY
+_LONGEST: Final = 21  # characters, so that no more than 20 of them follow the point
 
 
 @dataclass(frozen=True, slots=True)
 class Contexts(Sequence[Context]):
-    """The contexts of a universe's coins, in its order: as float64 columns (NaN where null), and exactly as text."""
+    """The contexts of a universe's coins, in its order: exactly, and as float64 of shape (COLUMNS, coins), NaN for null."""
 
-    columns: dict[str, FloatArray]
-    texts: dict[str, tuple[str | None, ...]]
+    values: FloatArray
+    texts: tuple[Sequence[str | None], ...]
+
+    def column(self, name: str) -> FloatArray:
+        """One of COLUMNS over all coins."""
+        values: FloatArray = self.values[COLUMNS.index(name)]
+        return values
+
+    def text(self, name: str) -> Sequence[str | None]:
+        """One of COLUMNS over all coins, as the venue wrote it."""
+        return self.texts[COLUMNS.index(name)]
 
     def __len__(self) -> int:
-        return len(self.texts["mark"])
+        return len(self.texts[0])
 
     @overload
     def __getitem__(self, place: int) -> Context: ...
@@ -50,8 +66,11 @@ class Contexts(Sequence[Context]):
     def __getitem__(self, place: int | slice) -> Context | tuple[Context, ...]:
         if isinstance(place, slice):
             return tuple(self[k] for k in range(*place.indices(len(self))))
-        exact = {name: texts[place] for name, texts in self.texts.items()}
-        return Context(**{name: None if text is None else Decimal(text) for name, text in exact.items()})  # type: ignore[arg-type]
+        exact = {
+            name: None if (text := texts[place]) is None else Decimal(text)
+            for name, texts in zip(COLUMNS, self.texts, strict=True)
+        }
+        return Context(**exact)  # type: ignore[arg-type]  # only those that may be are None
 
     def __iter__(self) -> Iterator[Context]:
         return (self[place] for place in range(len(self)))
@@ -68,12 +87,9 @@ def read(body: bytes) -> tuple[Universe, Contexts]:
 def read_exactly(node: Node) -> tuple[Universe, Contexts]:
     """The reply, value by value. DataError names the field that can't be right."""
     known, found = parse_market.contexts(node)
-    texts = {name: tuple(_text(each, name) for each in found) for name in COLUMNS}
-    columns = {
-        name: np.array([np.nan if text is None else float(text) + 0.0 for text in texts[name]])
-        for name in COLUMNS
-    }
-    return known, Contexts(columns, texts)
+    texts = tuple(tuple(_text(each, name) for each in found) for name in COLUMNS)
+    values = [[np.nan if text is None else float(text) for text in column] for column in texts]
+    return known, Contexts(np.array(values) + 0.0, texts)  # + 0.0 makes a minus nought a nought
 
 
 def _text(context: Context, name: str) -> str | None:
@@ -102,7 +118,6 @@ class _Context(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 KEYS: Final = len(_Context.__struct_fields__)
 _REPLY: Final = msgspec.json.Decoder(tuple[msgspec.Raw, list[_Context]])
 _FLOATS: Final = msgspec.json.Decoder(list[float])
-_DECIMALS: Final = re.compile(rf"(?:{DECIMAL.pattern},)*+", re.ASCII)
 
 
 def read_quickly(body: bytes) -> tuple[Universe, Contexts] | None:
@@ -111,23 +126,25 @@ def read_quickly(body: bytes) -> tuple[Universe, Contexts] | None:
         raw, found = _REPLY.decode(body)
         meta = bytes(raw)
         known = _universe(meta)
+        # All keys are known and each is there once at least. As many colons as keys: none is there twice.
+        if len(found) != len(known.instruments) or body.count(b":") - meta.count(b":") != KEYS * len(found):
+            return None
+        always = (
+            [each.mark for each in found],
+            [each.oracle for each in found],
+            [each.funding for each in found],
+            [each.open_interest for each in found],
+        )
+        nullable = [each.mid for each in found], [each.premium for each in found]
+        values = _values(list(chain(*always)), list(chain(*nullable)))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, DataError):
         return None
-    # All keys are known and each is there once at least. As many colons as keys: none is there twice.
-    if len(found) != len(known.instruments) or body.count(b":") - meta.count(b":") != KEYS * len(found):
+    if values is None:
         return None
-    texts: dict[str, tuple[str | None, ...]] = {
-        "mark": tuple([each.mark for each in found]),
-        "oracle": tuple([each.oracle for each in found]),
-        "mid": tuple([each.mid for each in found]),
-        "funding": tuple([each.funding for each in found]),
-        "open_interest": tuple([each.open_interest for each in found]),
-        "premium": tuple([each.premium for each in found]),
-    }
-    columns = _columns(texts)
-    if columns is None or not _within(columns):
+    values = values.reshape(len(COLUMNS), len(found))
+    if ((values <= _LOW) | (values >= _HIGH)).any():
         return None
-    return known, Contexts(columns, texts)
+    return known, Contexts(values, (*always, *nullable))
 
 
 @lru_cache(maxsize=2)
@@ -136,36 +153,24 @@ def _universe(meta: bytes) -> Universe:
     return parse_meta.universe(decode(meta, REPLY))
 
 
-def _columns(texts: dict[str, tuple[str | None, ...]]) -> dict[str, FloatArray] | None:
-    """Every text as a float, None where one of them is not of the decimal grammar."""
-    every = tuple(chain.from_iterable(texts.values()))
-    given = [text for text in every if text is not None]
-    joined = ",".join(given)
-    if _DECIMALS.fullmatch(f"{joined},") is None:
-        return None
-    # The grammar is a part of JSON's, so that JSON's own quick and correctly rounded reader can be used.
-    values = _FLOATS.decode(f"[{joined}]")
-    if len(values) != len(given):
-        return None
-    if len(given) == len(every):
-        flat = np.array(values) + 0.0  # which makes a minus nought a nought
-    else:
-        flat = np.full(len(every), np.nan)
-        flat[np.fromiter((text is not None for text in every), bool, len(every))] = np.array(values) + 0.0
-    flat.flags.writeable = False
-    width = len(texts["mark"])
-    return {name: flat[k * width : (k + 1) * width] for k, name in enumerate(texts)}
+def _values(always: list[str], nullable: list[str | None]) -> FloatArray | None:
+    """Every text as a float, one after another; None where one of them may be none. MsgspecError likewise.
 
-
-def _within(columns: dict[str, FloatArray]) -> bool:
-    """Whether every value is surely within what can be; NaN stands for null, which only two columns may hold."""
-    price, amount = float(LARGEST_PRICE) * SURELY, float(LARGEST_AMOUNT) * SURELY
-    for name in ("mark", "oracle"):
-        values = columns[name]
-        if not (values.min() > 0 and values.max() < price):
-            return False
-    mid, interest = columns["mid"], columns["open_interest"]
-    if (mid <= 0).any() or (mid >= price).any() or interest.min() < 0 or interest.max() >= amount:
-        return False
-    rate, premium = float(LARGEST_RATE) * SURELY, float(LARGEST_PREMIUM) * SURELY
-    return not ((np.abs(columns["funding"]) >= rate).any() or (np.abs(columns["premium"]) >= premium).any())
+    Of nothing but digits, points, minuses and the commas between them, JSON's numbers are those of our own grammar, so
+    that its quick and correctly rounded reader can be used. Only their length is looked at here.
+    """
+    given = always + [text for text in nullable if text is not None]
+    joined = f"[{','.join(given)}]".encode()
+    if joined.translate(None, b"0123456789.-,") != b"[]" or max(map(len, given)) > _LONGEST:
+        return None
+    floats = _FLOATS.decode(joined)
+    if len(floats) != len(given):
+        return None  # a comma within a text
+    found = np.array(floats) + 0.0  # which makes a minus nought a nought
+    if len(given) == len(always) + len(nullable):
+        return found
+    values = np.full(len(always) + len(nullable), np.nan)
+    values[: len(always)] = found[: len(always)]
+    told = np.fromiter((text is not None for text in nullable), bool, len(nullable))
+    values[len(always) :][told] = found[len(always) :]
+    return values

@@ -31,7 +31,7 @@ from bot.errors import DataError, Refused
 from bot.model.instrument import Instrument
 from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
 from bot.venues.hyperliquid.client import Client
-from bot.venues.hyperliquid.contexts import Contexts
+from bot.venues.hyperliquid.contexts import COLUMNS, Contexts
 from bot.venues.hyperliquid.heard import Heard
 from bot.venues.hyperliquid.parse_market import Candle, Prediction, Settlement
 from bot.venues.hyperliquid.parse_meta import Universe
@@ -43,8 +43,14 @@ RATES_PER_REPLY: Final = 500
 AT_ONCE: Final = 8
 OWN_VENUE: Final = "HlPerp"
 BAR_FIELDS: Final = ("open", "high", "low", "close", "volume_usd")
-CONTEXT_FIELDS: Final = ("mark", "oracle", "mid", "open_interest")
-NOW_FIELDS: Final = (*CONTEXT_FIELDS, "predicted_funding", "spread_bps")
+NOW: Final = {
+    "mark": "mark",
+    "oracle": "oracle",
+    "mid": "mid",
+    "open_interest": "open_interest",
+    "funding": "predicted_funding",
+}
+"""Which fields of a row the contexts fill; a context's premium is of the moment, a row's of the settlement."""
 
 Found = TypeVar("Found")
 
@@ -52,23 +58,19 @@ Found = TypeVar("Found")
 class Prices(Mapping[str, Decimal]):
     """Exact prices by coin, kept as the venue wrote them and made decimals where one is asked for."""
 
-    def __init__(self) -> None:
-        self._texts: dict[str, str | None] = {}
-
-    def take(self, coins: Iterable[str], texts: Iterable[str | None]) -> None:
-        """Newer ones; those of other coins stay."""
-        self._texts.update(zip(coins, texts, strict=True))
+    def __init__(self, places: Mapping[str, int], texts: Sequence[str | None]) -> None:
+        self._places, self._texts = places, texts
 
     def __getitem__(self, coin: str) -> Decimal:
-        text = self._texts[coin]
+        text = self._texts[self._places[coin]]
         assert text is not None  # marks and oracles never are
         return Decimal(text)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._texts)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._places)
 
 
 class MarketData:
@@ -82,15 +84,12 @@ class MarketData:
         self._kept: dict[Hashable, Any] = {}  # what was read for a row or a history that is not complete yet
         self._kept_for: Hashable = None
         self._known: Universe | None = None
-        self._ours: tuple[list[int], list[int], list[str]] = (
-            [],
-            [],
-            [],
-        )  # columns, places in the universe, coins
-        self._now: dict[str, FloatArray] = {}
+        self._places: dict[str, int] = {}  # of our coins in the universe
+        self._ours = self._theirs = np.zeros(0, np.intp)  # columns here, and places there
+        self._now = np.full((len(COLUMNS), len(self._instruments)), np.nan)
         self._mark = np.zeros(len(self._instruments))
         self.heard = Heard()
-        self.marks, self.oracles = Prices(), Prices()
+        self.marks = self.oracles = Prices({}, ())
 
     def mark_array(self) -> FloatArray:
         """The newest mark of each instrument, 0 before its first."""
@@ -105,20 +104,19 @@ class MarketData:
     def take(self, known: Universe, contexts: Contexts) -> None:
         """Take in a reply about contexts. DataError as `refresh`."""
         if known is not self._known:
-            self._ours = self._joined(known)
+            self._places = self._joined(known)
+            self._theirs = np.array(list(self._places.values()), np.intp)
+            self._ours = np.array([self._columns[coin] for coin in self._places], np.intp)
             self._known = known
-        columns, places, coins = self._ours
-        self._now = {
-            name: _spread(values, columns, places, len(self._instruments))
-            for name, values in contexts.columns.items()
-        }
-        self._mark[columns] = contexts.columns["mark"][places]
-        for prices, name in ((self.marks, "mark"), (self.oracles, "oracle")):
-            texts = contexts.texts[name]
-            prices.take(coins, [texts[place] for place in places])
+        self._now = np.full((len(COLUMNS), len(self._instruments)), np.nan)
+        self._now[:, self._ours] = contexts.values[:, self._theirs]
+        self._mark[self._ours] = contexts.column("mark")[self._theirs]
+        self.marks = Prices(self._places, contexts.text("mark"))
+        self.oracles = Prices(self._places, contexts.text("oracle"))
 
-    def _joined(self, known: Universe) -> tuple[list[int], list[int], list[str]]:
-        columns, places, coins = [], [], []
+    def _joined(self, known: Universe) -> dict[str, int]:
+        """Where in the universe our coins are; none for one that is listed no more."""
+        places = {}
         for place, instrument in enumerate(known.instruments):
             ours = self._columns.get(instrument.name)
             if ours is None:
@@ -127,16 +125,14 @@ class MarketData:
                 raise DataError(
                     f"the venue has changed the lot of {instrument.name}; start again to take it in"
                 )
-            columns.append(ours)
-            places.append(place)
-            coins.append(instrument.name)
-        return columns, places, coins
+            places[instrument.name] = place
+        return places
 
     def now(self) -> dict[str, FloatArray]:
         """What the contexts say, as the part of a row that they are; predicted funding is the rate being accumulated."""
-        row = {name: self._now[name].copy() for name in CONTEXT_FIELDS}
-        row["predicted_funding"] = self._now["funding"].copy()
-        return row
+        return {
+            NOW[name]: values.copy() for name, values in zip(COLUMNS, self._now, strict=True) if name in NOW
+        }
 
     async def _predicted(self) -> dict[str, float]:
         """The venue's own estimate of the next rate per hour; nothing where it does not say for which interval."""
@@ -288,13 +284,6 @@ def _left_out(coin: str, column: int, refused: set[int]) -> Iterator[None]:
     except DataError as error:
         log.warning("coin left out", coin=coin, reason=str(error)[:200])
         refused.add(column)
-
-
-def _spread(values: FloatArray, columns: list[int], places: list[int], width: int) -> FloatArray:
-    """Values in the universe's order as an array over our instruments; NaN where the venue lists one no more."""
-    spread = np.full(width, np.nan)
-    spread[columns] = values[places]
-    return spread
 
 
 def _put_bar(fields: Mapping[str, FloatArray], at: Any, bar: Candle) -> None:

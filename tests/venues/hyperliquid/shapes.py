@@ -62,12 +62,20 @@ CONTEXT = {
     "impactPxs": ["66305.0", "66306.0"], "dayBaseVlm": "31677.03298",
 }  # fmt: skip
 SILENT = CONTEXT | {"midPx": None, "premium": None, "impactPxs": None, "openInterest": "0.0"}
+UNIVERSE: list[dict[str, Any]] = [
+    {"szDecimals": 5, "name": "BTC", "maxLeverage": 40, "marginTableId": 56},
+    {
+        "szDecimals": 0,
+        "name": "kPEPE",
+        "maxLeverage": 10,
+        "marginTableId": 10,
+        "onlyIsolated": True,
+        "marginMode": "noCross",
+    },
+    {"szDecimals": 2, "name": "OLD", "maxLeverage": 3, "marginTableId": 3, "isDelisted": True},
+]
 META = {
-    "universe": [
-        {"szDecimals": 5, "name": "BTC", "maxLeverage": 40, "marginTableId": 56},
-        {"szDecimals": 0, "name": "kPEPE", "maxLeverage": 10, "marginTableId": 10, "onlyIsolated": True, "marginMode": "noCross"},
-        {"szDecimals": 2, "name": "OLD", "maxLeverage": 3, "marginTableId": 3, "isDelisted": True},
-    ],
+    "universe": UNIVERSE,
     "marginTables": [
         [56, {"description": "tiered 40x", "marginTiers": [{"lowerBound": "0.0", "maxLeverage": 40}, {"lowerBound": "150000000.0", "maxLeverage": 20}]}],
     ],
