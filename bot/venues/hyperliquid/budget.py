@@ -119,5 +119,8 @@ class WeightBudget:
             self._spent.append((self._now_s(), weight))
 
     def empty(self) -> None:
-        """Nothing is left for a minute: the venue said that too much was asked."""
-        self.owe(max(0.0, self.level) if self._limit is not None else 0.0)
+        """Nothing is left for a whole minute: the venue said that too much was asked."""
+        if self._limit is not None:
+            spent = self._limit - self.level
+            self._spent.clear()
+            self.owe(max(spent, float(self._limit)))
