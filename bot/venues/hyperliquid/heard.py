@@ -27,11 +27,13 @@ class Heard:
         self._connection = self._told_ms = 0  # the newest connection, and the venue's time as far as it told
 
     def candle(self, bar: Candle, connection: int) -> None:
-        """Keep a bar, unless it is older than those kept."""
+        """Keep a bar of an hour, unless it is older than those kept; a bar's volume only grows."""
+        if bar.close_ms - bar.open_ms != HOUR_MS - 1:
+            return
         older, newest = self._bars.get(bar.coin, (None, None))
         if newest is None or bar.open_ms > newest.candle.open_ms:
             self._bars[bar.coin] = (newest, _Bar(bar, connection))
-        elif bar.open_ms == newest.candle.open_ms:
+        elif bar.open_ms == newest.candle.open_ms and bar.volume >= newest.candle.volume:
             self._bars[bar.coin] = (older, _Bar(bar, connection))
 
     def best(self, book: Book, connection: int) -> None:

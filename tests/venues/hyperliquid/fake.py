@@ -60,6 +60,7 @@ class FakeVenue:
         self.sockets: list[web.WebSocketResponse] = []
         self.connections = 0
         self.deaf = False  # the next connection is not
+        self.confirms: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda asked: [asked]
         self.subscribed: list[list[dict[str, Any]]] = []
         self.url = ""
         self.over = asyncio.Event()
@@ -345,7 +346,9 @@ class FakeVenue:
                 await socket.send_str('{"channel":"pong"}')
             else:
                 mine.append(frame["subscription"])
-                await socket.send_json({"channel": "subscriptionResponse", "data": frame})
+                for each in self.confirms(frame["subscription"]):
+                    data = {"method": "subscribe", "subscription": each}
+                    await socket.send_json({"channel": "subscriptionResponse", "data": data})
         return socket
 
     async def tell(self, channel: str, data: Any) -> None:
