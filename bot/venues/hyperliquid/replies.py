@@ -15,6 +15,7 @@ Parser = Callable[[Node, Request], Any]
 INFO: Final[Mapping[str, Parser]] = {
     "meta": lambda node, _: parse_meta.universe(node),
     "spotMeta": lambda node, _: parse_meta.spot_universe(node),
+    "spotMetaAndAssetCtxs": lambda node, _: parse_market.spot_contexts(node),
     "perpDexs": lambda node, _: parse_meta.dex_names(node),
     "allPerpMetas": lambda node, _: tuple(parse_meta.universe(each) for each in node.items()),
     "metaAndAssetCtxs": lambda node, _: contexts.read_exactly(node),
@@ -28,7 +29,7 @@ INFO: Final[Mapping[str, Parser]] = {
     "predictedFundings": lambda node, _: parse_market.predictions(node),
     "exchangeStatus": lambda node, _: parse_market.server_time(node),
     "clearinghouseState": lambda node, _: parse_account.margin_state(node),
-    "spotClearinghouseState": lambda node, _: parse_account.balances(node),
+    "spotClearinghouseState": lambda node, _: parse_account.spot_state(node),
     "openOrders": lambda node, _: parse_orders.open_orders(node),
     "frontendOpenOrders": lambda node, _: parse_orders.open_orders(node),
     "orderStatus": lambda node, _: parse_orders.status_of(node),

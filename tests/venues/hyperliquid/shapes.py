@@ -107,6 +107,13 @@ TOKENS = [
     {"name": "UBTC", "szDecimals": 5, "weiDecimals": 10, "index": 197, "tokenId": "0x8f254b963e8468305d409b33aa137c67", "isCanonical": False},
 ]  # fmt: skip
 PAIR = {"tokens": [197, 0], "name": "@142", "index": 142, "isCanonical": False}
+SPOT_CONTEXT = {
+    "coin": "@142",
+    "markPx": "66300.0",
+    "midPx": "66301.0",
+    "prevDayPx": "66000.0",
+    "dayNtlVlm": "1.0",
+}
 BALANCE = {"coin": "USDC", "token": 0, "total": "14.6", "hold": "1.0", "entryNtl": "0.0"}
 TRANSFERS = [
     {"time": T, "hash": "0x1", "delta": {"type": "deposit", "usdc": "100.0"}},
@@ -117,6 +124,7 @@ TRANSFERS = [
 REPLIES: Mapping[str, Any] = {
     "meta": META,
     "spotMeta": {"tokens": TOKENS, "universe": [PAIR]},
+    "spotMetaAndAssetCtxs": [{"tokens": TOKENS, "universe": [PAIR]}, [SPOT_CONTEXT]],
     "perpDexs": [None, {"name": "xyz"}],
     "allPerpMetas": [META],
     "metaAndAssetCtxs": CONTEXTS,
