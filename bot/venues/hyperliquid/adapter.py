@@ -185,7 +185,7 @@ class HyperliquidVenue:
                 log.warning("no settlement yet", waited_s=round(waited_s, 1))
                 return
             await self._sleep(wait_s)
-            waited_s += wait_s
+            waited_s, wait_s = waited_s + wait_s, wait_s * 1.5  # each look costs a coin's worth of the budget
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         """Cancels, then orders. OutcomeUnknown where the venue can't be brought to say what became of one."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bot.errors import DataError
-from bot.venues.hyperliquid import contexts, parse_account, parse_market, parse_meta, parse_orders
+from bot.venues.hyperliquid import balances, contexts, parse_account, parse_market, parse_meta, parse_orders
 from bot.venues.hyperliquid.wire import Node, decode
 
 Request = Mapping[str, Any]
@@ -29,7 +29,7 @@ INFO: Final[Mapping[str, Parser]] = {
     "predictedFundings": lambda node, _: parse_market.predictions(node),
     "exchangeStatus": lambda node, _: parse_market.server_time(node),
     "clearinghouseState": lambda node, _: parse_account.margin_state(node),
-    "spotClearinghouseState": lambda node, _: parse_account.spot_state(node),
+    "spotClearinghouseState": lambda node, _: balances.spot_state(node),
     "openOrders": lambda node, _: parse_orders.open_orders(node),
     "frontendOpenOrders": lambda node, _: parse_orders.open_orders(node),
     "orderStatus": lambda node, _: parse_orders.status_of(node),

@@ -93,6 +93,59 @@ def test_an_action_the_venue_can_not_read_is_refused() -> None:
     against(venue, scene)
 
 
+def test_a_question_cancelled_while_it_is_asked_leaves_a_client_that_goes_on() -> None:
+    venue = FakeVenue(ME)
+    venue.faults["/info"].extend(["silent"] * 20)
+
+    async def scene(client: Client) -> None:
+        for _ in range(20):
+            asking = asyncio.create_task(client.info(STATE))
+            while not venue.requests:  # noqa: ASYNC110 - until it has arrived
+                await asyncio.sleep(0.001)
+            venue.requests.clear()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        assert (await client.info(STATE)).equity_usd == 10_000
+        assert client._reading is not None
+        assert client._reading.connector is not None
+        assert len(client._reading.connector._acquired) == 0  # none of the twenty is kept
+
+    against(venue, scene, timeout_s=5)
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up_and_an_action_there_is_of_unknown_outcome() -> (
+    None
+):
+    async def run() -> None:
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        client = Client(f"http://127.0.0.1:{port}", timeout_s=0.1, budget=WeightBudget(None))
+        with pytest.raises(Unavailable, match="did not answer"):
+            await client.info(STATE)
+        with pytest.raises(OutcomeUnknown, match="may have been carried out"):
+            await client.exchange(b"{}")
+        await client.close()
+        server.close()
+
+    asyncio.run(run())
+
+
+def test_a_reply_larger_than_any_should_be_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.venues.hyperliquid.client.LARGEST_REPLY_BYTES", 100)
+    venue = FakeVenue(ME)
+
+    async def scene(client: Client) -> None:
+        with pytest.raises(Unavailable, match="larger than any"):
+            await client.info(STATE)
+
+    against(venue, scene)
+
+
 def test_where_nobody_listens_nothing_was_sent() -> None:
     async def run() -> None:
         venue = FakeVenue(ME)

@@ -11,9 +11,9 @@ from bot.devnet.start import Options, running
 from bot.errors import ConfigError, DataError
 from bot.model.instrument import Kind, underlying_of
 from bot.venues.hyperliquid import parse_account, parse_market, parse_meta
+from bot.venues.hyperliquid.balances import SpotState, backing, spot_state
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
-from bot.venues.hyperliquid.parse_account import SpotState, backing
 from bot.venues.hyperliquid.parse_meta import SpotUniverse
 from bot.venues.hyperliquid.replies import read_reply
 from bot.venues.hyperliquid.wire import Node
@@ -35,7 +35,7 @@ def spot(*pairs: Any, tokens: Any = TOKENS) -> SpotUniverse:
 
 
 def state(**keys: Any) -> SpotState:
-    return parse_account.spot_state(Node({"balances": [BALANCE], **keys}, "spotClearinghouseState"))
+    return spot_state(Node({"balances": [BALANCE], **keys}, "spotClearinghouseState"))
 
 
 def test_a_pair_is_found_by_its_name_its_title_and_what_it_is_about() -> None:
@@ -93,9 +93,9 @@ def test_balances_are_read_with_what_orders_hold_of_them() -> None:
     )  # fmt: skip
     assert state().of("UBTC").total == 0
     with pytest.raises(DataError, match="hold is more than there is"):
-        parse_account.spot_state(Node({"balances": [BALANCE | {"hold": "15.0"}]}, "reply"))
+        spot_state(Node({"balances": [BALANCE | {"hold": "15.0"}]}, "reply"))
     with pytest.raises(DataError, match="lists 'USDC' a second time"):
-        parse_account.spot_state(Node({"balances": [BALANCE, BALANCE]}, "reply"))
+        spot_state(Node({"balances": [BALANCE, BALANCE]}, "reply"))
 
 
 def test_one_balance_for_all_is_told_from_two() -> None:
