@@ -5,12 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from enum import StrEnum
+from types import MappingProxyType
 
 from bot.model.money import ZERO, exact
 
 SIGNIFICANT_FIGURES = 5
 PERP_PRICE_DECIMALS = 6
+SPOT_PRICE_DECIMALS = 8
 MIN_ORDER_USD = Decimal(10)
+
+BRIDGED = MappingProxyType(
+    {
+        "UBTC": "BTC",
+        "UETH": "ETH",
+        "USOL": "SOL",
+        "UFART": "FARTCOIN",
+        "UPUMP": "PUMP",
+        "UBONK": "BONK",
+        "UUUSPX": "SPX",
+    }
+)
+"""Spot tokens that stand for a coin elsewhere, and which. They can come off its price: the bridge is a risk of its own."""
+
+
+class Kind(StrEnum):
+    """PERP: a position of either sign on margin. SPOT: a token that is bought and then owned."""
+
+    PERP = "perp"
+    SPOT = "spot"
+
+
+def underlying_of(name: str, kind: Kind = Kind.PERP) -> tuple[str, int]:
+    """What a contract or token is about, and how many units of it one is: kPEPE is 1,000 PEPE, UBTC is one BTC."""
+    if kind is Kind.SPOT:
+        return BRIDGED.get(name, name), 1
+    if name[:1] == "k" and name[1:2].isupper():
+        return name[1:], 1000
+    return name, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +75,10 @@ def tiers_with_deductions(tiers: Sequence[MarginTier]) -> tuple[tuple[Decimal, D
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A perpetual future quoted in USD.
+    """A perpetual future quoted in USD, or a spot market against it.
 
-    `size_decimals` fixes the lot (`10 ** -size_decimals` coins); `multiplier` says how many units of the underlying
-    one coin of the contract is (1000 for kPEPE).
+    `size_decimals` fixes the lot (`10 ** -size_decimals` coins); `multiplier` says how many units of `underlying` one
+    coin of the contract is (1000 for kPEPE). Spot markets go by the venue's opaque name, and are never on leverage.
     """
 
     name: str
@@ -56,6 +88,8 @@ class Instrument:
     is_delisted: bool = False
     min_order_usd: Decimal = MIN_ORDER_USD
     multiplier: int = 1
+    kind: Kind = Kind.PERP
+    underlying: str = ""  # the name's own where none is given
     maintenance: tuple[tuple[Decimal, Decimal, Decimal], ...] = field(init=False, repr=False)
     lot: Decimal = field(init=False, repr=False)
 
@@ -74,6 +108,11 @@ class Instrument:
             )
         if not 0 <= self.size_decimals <= 12:
             raise ValueError(f"{self.name}: size decimals must be 0 to 12, found {self.size_decimals}")
+        if self.kind is Kind.SPOT and self.max_leverage != 1:
+            raise ValueError(f"{self.name}: a spot market has no leverage, found {self.max_leverage}")
+        if not self.underlying:
+            of, units = underlying_of(self.name, self.kind)
+            object.__setattr__(self, "underlying", of if units == self.multiplier else self.name)
         object.__setattr__(self, "maintenance", tiers_with_deductions(self.tiers))
         object.__setattr__(self, "lot", Decimal(1).scaleb(-self.size_decimals))
 
@@ -99,16 +138,15 @@ class Instrument:
         return lots * self.lot * price
 
     def round_price(self, price: Decimal, *, up: bool | None = None) -> Decimal:
-        """The price on the venue's grid: at most five significant figures and `6 − size_decimals` decimals.
+        """The price on the venue's grid: at most five significant figures and `6 − size_decimals` decimals, on spot 8.
 
         Whole numbers are always on the grid. `up` chooses the side; None rounds to the nearest.
         https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/tick-and-lot-size
         """
         if price <= 0:
             raise ValueError(f"{self.name}: a price must be above 0, found {price}")
-        decimals = min(
-            SIGNIFICANT_FIGURES - 1 - price.adjusted(), max(0, PERP_PRICE_DECIMALS - self.size_decimals)
-        )
+        most = PERP_PRICE_DECIMALS if self.kind is Kind.PERP else SPOT_PRICE_DECIMALS
+        decimals = min(SIGNIFICANT_FIGURES - 1 - price.adjusted(), max(0, most - self.size_decimals))
         rounding = ROUND_HALF_EVEN if up is None else ROUND_CEILING if up else ROUND_FLOOR
         return price.quantize(Decimal(1).scaleb(-max(0, decimals)), rounding)
 
@@ -121,3 +159,16 @@ def simple_instrument(
 ) -> Instrument:
     """An instrument with one margin tier."""
     return Instrument(name, size_decimals, (MarginTier(ZERO, max_leverage),), only_isolated=only_isolated)
+
+
+def spot_instrument(name: str, size_decimals: int, token: str) -> Instrument:
+    """A spot market by the venue's name for it, whose lots are of `token`."""
+    underlying, multiplier = underlying_of(token, Kind.SPOT)
+    return Instrument(
+        name,
+        size_decimals,
+        (MarginTier(ZERO, 1),),
+        multiplier=multiplier,
+        kind=Kind.SPOT,
+        underlying=underlying,
+    )

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.model.instrument import Instrument, MarginTier, simple_instrument, tiers_with_deductions
+from bot.model.instrument import (
+    Instrument,
+    Kind,
+    MarginTier,
+    simple_instrument,
+    spot_instrument,
+    tiers_with_deductions,
+    underlying_of,
+)
 
 BTC = simple_instrument("BTC", 5, 40)
 ETH = simple_instrument("ETH", 4, 25)
@@ -146,3 +154,32 @@ def test_margin_tiers_that_make_no_sense_are_refused(tiers: tuple[tuple[int, int
 def test_size_decimals_outside_their_range_are_refused(decimals: int) -> None:
     with pytest.raises(ValueError, match="size decimals"):
         simple_instrument("X", decimals, 5)
+
+
+def test_a_spot_market_has_eight_decimals_to_share_between_size_and_price_and_no_leverage() -> None:
+    bitcoin = spot_instrument("@142", 5, "UBTC")
+    assert (bitcoin.kind, bitcoin.underlying, bitcoin.max_leverage) == (Kind.SPOT, "BTC", 1)
+    # 8 − 5 = 3 decimals, and five figures: the figures bind above 100, the decimals below.
+    assert bitcoin.round_price(Decimal("66303.27")) == 66303
+    assert bitcoin.round_price(Decimal("99.12345")) == Decimal("99.123")
+    assert bitcoin.round_price(Decimal("1.00049"), up=True) == Decimal("1.001")
+    perp = simple_instrument("BTC", 5, 40)
+    assert perp.round_price(Decimal("99.12345")) == Decimal("99.1")  # 6 − 5 = 1
+    assert simple_instrument("X", 8, 3).round_price(Decimal("1.2")) == 1  # never below none
+    with pytest.raises(ValueError, match="no leverage"):
+        Instrument("@142", 5, (MarginTier(Decimal(0), 3),), kind=Kind.SPOT)
+
+
+def test_names_say_what_they_are_about() -> None:
+    assert underlying_of("kPEPE") == ("PEPE", 1000)
+    assert underlying_of("BTC") == ("BTC", 1)
+    assert underlying_of("kaito") == ("kaito", 1)
+    assert underlying_of("UBTC") == ("UBTC", 1)  # as a perpetual it would be another coin
+    assert underlying_of("UBTC", Kind.SPOT) == ("BTC", 1)
+    assert underlying_of("UNI", Kind.SPOT) == ("UNI", 1)
+    assert underlying_of("UBONK", Kind.SPOT)[0] == underlying_of("kBONK")[0]
+    tiers = (MarginTier(Decimal(0), 10),)
+    assert Instrument("kPEPE", 0, tiers, multiplier=1000).underlying == "PEPE"
+    assert (
+        Instrument("kPEPE", 0, tiers).underlying == "kPEPE"
+    )  # one is a thousand of the other, or it is itself

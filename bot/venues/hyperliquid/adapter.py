@@ -207,7 +207,7 @@ class HyperliquidVenue:
                 log.warning("no settlement yet", waited_s=round(waited_s, 1))
                 break
             await self._sleep(wait_s)
-            waited_s += wait_s
+            waited_s, wait_s = waited_s + wait_s, wait_s * 1.5  # each look costs a coin's worth of the budget
         self._settled_ms = time_ms
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
@@ -361,9 +361,9 @@ class HyperliquidVenue:
 
     def _hear(self, channel: str, data: Any, connection: int) -> None:
         if channel == "candle":
-            self._market.hear_candle(data, connection)
+            self._market.heard.candle(data, connection)
         elif channel == "bbo":
-            self._market.hear_best(data)
+            self._market.heard.best(data, connection)
         elif channel == "userFills":
             self._tell(self._books.take_fills(data))
         elif channel == "userFundings":

@@ -1,16 +1,20 @@
-"""How much may be asked of the venue: request weight per minute, with a part kept for cancels."""
+"""How much may be asked of the venue: request weight in any minute, with a part kept for what can't wait."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sized
 from typing import Any, Final
 
 from bot.errors import Unavailable
 
 WEIGHT_PER_MINUTE: Final = 1200
+WINDOW_S: Final = 60.0
 RESERVE: Final = 0.2
+PATIENT_RESERVE: Final = 0.3
+SHORTEST_WAIT_S: Final = 0.001
 
 # https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/rate-limits-and-user-limits
 LIGHT: Final = (
@@ -52,10 +56,11 @@ def weight_of_batch(actions: int) -> int:
 
 
 class WeightBudget:
-    """A bucket of weight that fills steadily; None per minute is no limit.
+    """The weight spent in the last 60 s, kept within a limit; None per minute is no limit.
 
-    What is urgent (cancels, and orders that only reduce) never waits and may use the reserve; the rest waits its
-    turn, up to `patience_s`.
+    A bucket that refills while it is emptied would let twice its size through within a minute; the venue counts that.
+    What is urgent (cancels, and orders that only reduce) never waits and may use the reserve; the rest waits its turn,
+    up to `patience_s`. What is patient (reading many coins) waits as long as it takes and leaves room for the rest.
     """
 
     def __init__(
@@ -65,41 +70,57 @@ class WeightBudget:
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._capacity = per_minute
-        self._reserve = 0.0 if per_minute is None else per_minute * reserve
+        self._limit = per_minute
+        self._reserve = reserve
         self._now_s, self._sleep = now_s, sleep
-        self._level = 0.0 if per_minute is None else float(per_minute)
-        self._at_s = now_s()
+        self._spent: deque[tuple[float, float]] = deque()  # when, and how much
 
     @property
     def level(self) -> float:
         """Weight that is left now; infinite without a limit."""
-        if self._capacity is None:
+        if self._limit is None:
             return float("inf")
         now_s = self._now_s()
-        self._level = min(self._capacity, self._level + (now_s - self._at_s) * self._capacity / 60)
-        self._at_s = now_s
-        return self._level
+        while self._spent and self._spent[0][0] <= now_s - WINDOW_S:
+            self._spent.popleft()
+        return self._limit - sum(weight for _, weight in self._spent)
 
-    async def take(self, weight: float, *, urgent: bool = False, patience_s: float = 60.0) -> None:
+    async def take(
+        self, weight: float, *, urgent: bool = False, patient: bool = False, patience_s: float = 60.0
+    ) -> None:
         """Spend `weight`, waiting for it if need be. Unavailable where that would take too long."""
-        waited_s = 0.0
-        while not urgent and (short := weight + self._reserve - self.level) > 0 and self._capacity:
-            wait_s = short * 60 / self._capacity
-            if weight + self._reserve > self._capacity or waited_s + wait_s > patience_s:
+        if self._limit is None or urgent:
+            self.owe(weight)
+            return
+        kept = self._limit * (max(self._reserve, PATIENT_RESERVE) if patient else self._reserve)
+        if weight + kept > self._limit:
+            raise Unavailable(f"a request of weight {weight:g} is more than the venue's budget ever holds")
+        began_s = self._now_s()
+        while (short := weight + kept - self.level) > 0:
+            wait_s = self._until_freed_s(short)
+            if not patient and self._now_s() + wait_s - began_s > patience_s:
                 raise Unavailable(
                     f"the venue's request budget is used up for {wait_s:.0f} s; watch fewer coins or look less often"
                 )
             await self._sleep(wait_s)
-            waited_s += wait_s
         self.owe(weight)
 
+    def _until_freed_s(self, weight: float) -> float:
+        freed = 0.0
+        for at_s, each in self._spent:
+            freed += each
+            if freed >= weight:
+                return max(SHORTEST_WAIT_S, at_s + WINDOW_S - self._now_s())
+        return WINDOW_S
+
     def owe(self, weight: float) -> None:
-        """Spend what was found to be due only afterwards."""
-        if self._capacity is not None:
-            self._level = self.level - weight
+        """Spend what is due in any case."""
+        if self._limit is not None and weight:
+            self._spent.append((self._now_s(), weight))
 
     def empty(self) -> None:
-        """Begin again from nothing: the venue said that too much was asked."""
-        if self._capacity is not None:
-            self._level = min(self.level, 0.0)
+        """Nothing is left for a whole minute: the venue said that too much was asked."""
+        if self._limit is not None:
+            spent = self._limit - self.level
+            self._spent.clear()
+            self.owe(max(spent, float(self._limit)))

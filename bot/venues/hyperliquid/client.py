@@ -15,7 +15,7 @@ import aiohttp
 
 from bot.errors import ConfigError, DataError, OutcomeUnknown, Refused, Unavailable
 from bot.venues.hyperliquid.budget import WeightBudget, weight_of, weight_of_batch, weight_of_rows
-from bot.venues.hyperliquid.replies import parse_reply
+from bot.venues.hyperliquid.replies import read_reply
 from bot.venues.hyperliquid.wire import Node, decode
 
 TIMEOUT_S: Final = 10.0
@@ -55,13 +55,13 @@ class Client:
                 await session.close()
         self._reading = self._acting = None
 
-    async def info(self, request: Mapping[str, Any], *, urgent: bool = False) -> Any:
-        """What the venue says, parsed.
+    async def info(self, request: Mapping[str, Any], *, urgent: bool = False, patient: bool = False) -> Any:
+        """What the venue says, parsed; `urgent` and `patient` as the budget takes them.
 
         Unavailable where there is no clear answer, Refused where the venue can't make sense of the request, DataError
         where this program can't make sense of the answer.
         """
-        await self.budget.take(weight_of(request), urgent=urgent)
+        await self.budget.take(weight_of(request), urgent=urgent, patient=patient)
         try:
             status, text = await self._post("/info", request)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -76,12 +76,13 @@ class Client:
             raise Refused(f"the venue could not read a {kind} request ({status}: {_start(text)})")
         if status != 200:
             raise Unavailable(f"the venue answered {kind} with {status}; trying again later")
-        reply = parse_reply(request, decode(text, kind))
+        reply = read_reply(request, text)
         self.budget.owe(weight_of_rows(request, reply))
         return reply
 
     async def _again(self, request: Mapping[str, Any]) -> tuple[int, bytes]:
         """Once more: an idle connection that the venue has closed shows only when it is used."""
+        self.budget.owe(weight_of(request))
         try:
             return await self._post("/info", request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

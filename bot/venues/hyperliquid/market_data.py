@@ -1,15 +1,28 @@
 """The market as rows of a panel: bars and settled rates by the hour, prices and open interest as they are now.
 
 Candles have no marks in them: in the history, a bar's close stands where the mark of that hour would.
+
+Contexts of all coins come in one reply. A settled rate has to be asked for coin by coin, and so has a bar that the feed
+did not bring whole; with many coins that is more than the venue answers in a minute. So these requests are patient,
+and what was read for a row or a history is kept until that is complete: a failure costs one request and not all.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import structlog
@@ -18,7 +31,9 @@ from bot.errors import DataError, Refused
 from bot.model.instrument import Instrument
 from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
 from bot.venues.hyperliquid.client import Client
-from bot.venues.hyperliquid.parse_market import Book, Candle, Context, Prediction, Settlement
+from bot.venues.hyperliquid.contexts import COLUMNS, Contexts
+from bot.venues.hyperliquid.heard import Heard
+from bot.venues.hyperliquid.parse_market import Candle, Prediction, Settlement
 from bot.venues.hyperliquid.parse_meta import Universe
 
 log = structlog.get_logger("hedgerow")
@@ -28,13 +43,34 @@ RATES_PER_REPLY: Final = 500
 AT_ONCE: Final = 8
 OWN_VENUE: Final = "HlPerp"
 BAR_FIELDS: Final = ("open", "high", "low", "close", "volume_usd")
-NOW_FIELDS: Final = ("mark", "oracle", "mid", "predicted_funding", "open_interest", "spread_bps")
+NOW: Final = {
+    "mark": "mark",
+    "oracle": "oracle",
+    "mid": "mid",
+    "open_interest": "open_interest",
+    "funding": "predicted_funding",
+}
+"""Which fields of a row the contexts fill; a context's premium is of the moment, a row's of the settlement."""
+
+Found = TypeVar("Found")
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    candle: Candle
-    connection: int
+class Prices(Mapping[str, Decimal]):
+    """Exact prices by coin, kept as the venue wrote them and made decimals where one is asked for."""
+
+    def __init__(self, places: Mapping[str, int], texts: Sequence[str | None]) -> None:
+        self._places, self._texts = places, texts
+
+    def __getitem__(self, coin: str) -> Decimal:
+        text = self._texts[self._places[coin]]
+        assert text is not None  # marks and oracles never are
+        return Decimal(text)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class MarketData:
@@ -43,47 +79,45 @@ class MarketData:
     def __init__(self, client: Client, instruments: Sequence[Instrument]) -> None:
         self._client, self._instruments = client, tuple(instruments)
         self._columns = {instrument.name: k for k, instrument in enumerate(instruments)}
+        self._trading = {i.name: k for k, i in enumerate(instruments) if not i.is_delisted}
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._bars: dict[str, tuple[_Heard | None, _Heard]] = {}  # the last two bars heard
-        self._books: dict[str, Book] = {}
-        self.marks: dict[str, Decimal] = {}
-        self.oracles: dict[str, Decimal] = {}
+        self._kept: dict[Hashable, Any] = {}  # what was read for a row or a history that is not complete yet
+        self._kept_for: Hashable = None
+        self._known: Universe | None = None
+        self._places: dict[str, int] = {}  # of our coins in the universe
+        self._ours = self._theirs = np.zeros(0, np.intp)  # columns here, and places there
+        self._now = np.full((len(COLUMNS), len(self._instruments)), np.nan)
+        self._mark = np.zeros(len(self._instruments))
+        self.heard = Heard()
+        self.marks = self.oracles = Prices({}, ())
 
-    # What the feed brings
+    def mark_array(self) -> FloatArray:
+        """The newest mark of each instrument, 0 before its first."""
+        return self._mark.copy()
 
-    def hear_candle(self, bar: Candle, connection: int) -> None:
-        """Keep a bar; it is finished once one that opens later came over the same connection."""
-        older, newest = self._bars.get(bar.coin, (None, None))
-        if newest is None or bar.open_ms > newest.candle.open_ms:
-            self._bars[bar.coin] = (newest, _Heard(bar, connection))
-        elif bar.open_ms == newest.candle.open_ms:
-            self._bars[bar.coin] = (older, _Heard(bar, connection))
+    # Contexts
 
-    def hear_best(self, book: Book) -> None:
-        """Keep the best bid and ask, unless they are older than those kept."""
-        kept = self._books.get(book.coin)
-        if kept is None or book.time_ms >= kept.time_ms:
-            self._books[book.coin] = book
+    async def refresh(self) -> None:
+        """Contexts as they are now. DataError where an instrument is no longer the one that was opened."""
+        self.take(*await self._client.info({"type": "metaAndAssetCtxs"}))
 
-    def _finished(self, coin: str, open_ms: int) -> Candle | None:
-        older, newest = self._bars.get(coin, (None, None))
-        if older is None or newest is None or older.connection != newest.connection:
-            return None
-        return older.candle if older.candle.open_ms == open_ms else None
+    def take(self, known: Universe, contexts: Contexts) -> None:
+        """Take in a reply about contexts. DataError as `refresh`."""
+        if known is not self._known:
+            self._places = self._joined(known)
+            self._theirs = np.array(list(self._places.values()), np.intp)
+            self._ours = np.array([self._columns[coin] for coin in self._places], np.intp)
+            self._known = known
+        self._now = np.full((len(COLUMNS), len(self._instruments)), np.nan)
+        self._now[:, self._ours] = contexts.values[:, self._theirs]
+        self._mark[self._ours] = contexts.column("mark")[self._theirs]
+        self.marks = Prices(self._places, contexts.text("mark"))
+        self.oracles = Prices(self._places, contexts.text("oracle"))
 
-    # What REST is asked for
-
-    async def refresh(self) -> Mapping[str, Context]:
-        """Contexts by coin, now. DataError where an instrument is no longer the one that was opened."""
-        known, contexts = await self._client.info({"type": "metaAndAssetCtxs"})
-        by_coin = self._joined(known, contexts)
-        self.marks |= {coin: context.mark for coin, context in by_coin.items()}
-        self.oracles |= {coin: context.oracle for coin, context in by_coin.items()}
-        return by_coin
-
-    def _joined(self, known: Universe, contexts: Sequence[Context]) -> dict[str, Context]:
-        by_coin = {}
-        for instrument, context in zip(known.instruments, contexts, strict=True):
+    def _joined(self, known: Universe) -> dict[str, int]:
+        """Where in the universe our coins are; none for one that is listed no more."""
+        places = {}
+        for place, instrument in enumerate(known.instruments):
             ours = self._columns.get(instrument.name)
             if ours is None:
                 continue
@@ -91,96 +125,14 @@ class MarketData:
                 raise DataError(
                     f"the venue has changed the lot of {instrument.name}; start again to take it in"
                 )
-            by_coin[instrument.name] = context
-        return by_coin
+            places[instrument.name] = place
+        return places
 
-    async def candles(self, coin: str, start_ms: int, end_ms: int) -> list[Candle]:
-        """Bars of an hour that open from `start_ms` to before `end_ms`."""
-        found: list[Candle] = []
-        while start_ms < end_ms:
-            stop_ms = min(end_ms, start_ms + BARS_PER_REPLY * HOUR_MS)
-            asked = {"coin": coin, "interval": "1h", "startTime": start_ms, "endTime": stop_ms - 1}
-            async with self._slots:
-                reply: Sequence[Candle] = await self._client.info({"type": "candleSnapshot", "req": asked})
-            found += [bar for bar in reply if start_ms <= bar.open_ms < stop_ms]
-            start_ms = stop_ms
-        return found
-
-    async def settlements(self, coin: str, start_ms: int, end_ms: int) -> dict[int, Settlement]:
-        """Settled rates by the hour they were settled in, from `start_ms` to before `end_ms`."""
-        by_hour: dict[int, Settlement] = {}
-        while start_ms < end_ms:
-            request = {"type": "fundingHistory", "coin": coin, "startTime": start_ms, "endTime": end_ms - 1}
-            async with self._slots:
-                rows: Sequence[Settlement] = await self._client.info(request)
-            for row in rows:
-                hour = row.time_ms // HOUR_MS
-                if hour in by_hour:
-                    raise DataError(f"{coin} settled funding twice within an hour ({row.time_ms})")
-                by_hour[hour] = row
-            if len(rows) < RATES_PER_REPLY:
-                break
-            start_ms = rows[-1].time_ms + 1
-        return by_hour
-
-    async def history(self, end_ms: int, rows: int) -> Panel:
-        """`rows` rows up to `end_ms`, a full hour. What the venue does not have is unknown."""
-        grid = Grid(end_ms // HOUR_MS - rows + 1, rows)
-        shape = (rows, len(self._instruments))
-        names = (*BAR_FIELDS, "mark", "funding_rate", "premium")
-        fields = {name: np.full(shape, np.nan) for name in names}
-
-        async def one(column: int, coin: str) -> None:
-            for bar in await self.candles(coin, grid.start_ms - HOUR_MS, end_ms):
-                row = grid.row(bar.open_ms + HOUR_MS)
-                _put_bar(fields, (row, column), bar)
-                fields["mark"][row, column] = float(bar.close)
-            for hour, rate in (await self.settlements(coin, grid.start_ms, end_ms + HOUR_MS)).items():
-                row = hour - grid.first
-                if 0 <= row < rows:
-                    _put_rate(fields, (row, column), rate)
-
-        await _all(one(column, coin) for coin, column in self._columns.items())
-        return Panel(grid, tuple(self._columns), fields)
-
-    async def is_settled(self, time_ms: int) -> bool:
-        """Whether the venue tells the rate that was settled at `time_ms` for the first coin that still trades."""
-        live = next((i.name for i in self._instruments if not i.is_delisted), None)
-        if live is None:
-            return True
-        return time_ms // HOUR_MS in await self.settlements(live, time_ms, time_ms + HOUR_MS)
-
-    async def row(self, time_ms: int) -> dict[str, FloatArray]:
-        """The row at `time_ms`, a full hour just past. A coin whose data is refused has none of it in the row."""
-        width = len(self._instruments)
-        names = (*BAR_FIELDS, *NOW_FIELDS, "funding_rate", "premium")
-        row = {name: np.full(width, np.nan) for name in names}
-
-        async def one(column: int, coin: str) -> None:
-            try:
-                bar = self._finished(coin, time_ms - HOUR_MS)
-                bars = [bar] if bar is not None else await self.candles(coin, time_ms - HOUR_MS, time_ms)
-                for each in bars:
-                    _put_bar(row, column, each)
-                settled = (await self.settlements(coin, time_ms, time_ms + HOUR_MS)).get(time_ms // HOUR_MS)
-                if settled is not None:
-                    _put_rate(row, column, settled)
-            except DataError as error:
-                log.warning("coin left out", coin=coin, reason=str(error)[:200])
-                for name in names:
-                    row[name][column] = np.nan
-
-        contexts = await self.refresh()
-        predicted = await self._predicted()
-        for coin, context in contexts.items():
-            column = self._columns[coin]
-            row["mark"][column], row["oracle"][column] = float(context.mark), float(context.oracle)
-            row["mid"][column] = np.nan if context.mid is None else float(context.mid)
-            row["open_interest"][column] = float(context.open_interest)
-            row["predicted_funding"][column] = predicted.get(coin, float(context.funding))
-            row["spread_bps"][column] = self._spread_bps(coin, time_ms)
-        await _all(one(column, coin) for coin, column in self._columns.items())
-        return row
+    def now(self) -> dict[str, FloatArray]:
+        """What the contexts say, as the part of a row that they are; predicted funding is the rate being accumulated."""
+        return {
+            NOW[name]: values.copy() for name, values in zip(COLUMNS, self._now, strict=True) if name in NOW
+        }
 
     async def _predicted(self) -> dict[str, float]:
         """The venue's own estimate of the next rate per hour; nothing where it does not say for which interval."""
@@ -198,16 +150,140 @@ class MarketData:
             if each is not None and each.interval_h is not None
         }
 
-    def _spread_bps(self, coin: str, time_ms: int) -> float:
-        book = self._books.get(coin)
-        if book is None or not book.bids or not book.asks or book.time_ms < time_ms - HOUR_MS:
-            return float("nan")
-        bid, ask = book.bids[0].price, book.asks[0].price
-        return float((ask - bid) / (ask + bid) * 20_000)
+    # Bars and rates, coin by coin
 
-    def mark_array(self) -> FloatArray:
-        """The newest mark of each instrument, 0 before its first."""
-        return np.array([float(self.marks.get(i.name, 0)) for i in self._instruments], np.float64)
+    async def candles(self, coin: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Bars of an hour that open from `start_ms` to before `end_ms`."""
+        found: list[Candle] = []
+        while start_ms < end_ms:
+            stop_ms = min(end_ms, start_ms + BARS_PER_REPLY * HOUR_MS)
+            asked = {"coin": coin, "interval": "1h", "startTime": start_ms, "endTime": stop_ms - 1}
+            reply: Sequence[Candle] = await self._patiently({"type": "candleSnapshot", "req": asked})
+            found += [bar for bar in reply if start_ms <= bar.open_ms < stop_ms]
+            start_ms = stop_ms
+        return found
+
+    async def settlements(self, coin: str, start_ms: int, end_ms: int) -> dict[int, Settlement]:
+        """Settled rates by the hour they were settled in, from `start_ms` to before `end_ms`."""
+        by_hour: dict[int, Settlement] = {}
+        while start_ms < end_ms:
+            request = {"type": "fundingHistory", "coin": coin, "startTime": start_ms, "endTime": end_ms - 1}
+            rows: Sequence[Settlement] = await self._patiently(request)
+            for row in rows:
+                hour = row.time_ms // HOUR_MS
+                if hour in by_hour:
+                    raise DataError(f"{coin} settled funding twice within an hour ({row.time_ms})")
+                by_hour[hour] = row
+            if len(rows) < RATES_PER_REPLY:
+                break
+            start_ms = rows[-1].time_ms + 1
+        return by_hour
+
+    async def _patiently(self, request: Mapping[str, Any]) -> Any:
+        async with self._slots:
+            return await self._client.info(request, patient=True)
+
+    async def _once(self, key: Hashable, ask: Callable[[], Awaitable[Found]]) -> Found:
+        """What was read for the same purpose before, or else is read now."""
+        if key not in self._kept:
+            self._kept[key] = await ask()
+        found: Found = self._kept[key]
+        return found
+
+    def _begin(self, purpose: Hashable) -> None:
+        if self._kept_for != purpose:
+            self._kept, self._kept_for = {}, purpose
+
+    async def _rate(self, coin: str, time_ms: int) -> Settlement | None:
+        """The rate that was settled at `time_ms`, None while the venue does not tell it."""
+        self._begin(time_ms)
+        key = ("rate", coin)
+        found: Settlement | None = self._kept.get(key)
+        if found is None:
+            found = (await self.settlements(coin, time_ms, time_ms + HOUR_MS)).get(time_ms // HOUR_MS)
+            self._kept[key] = found
+        return found
+
+    async def is_settled(self, time_ms: int) -> bool:
+        """Whether the venue tells the rate that was settled at `time_ms` for the first coin that still trades."""
+        coin = next(iter(self._trading), None)
+        return coin is None or await self._rate(coin, time_ms) is not None
+
+    async def history(self, end_ms: int, rows: int) -> Panel:
+        """`rows` rows up to `end_ms`, a full hour. What the venue does not have is unknown."""
+        self._begin(("history", end_ms, rows))
+        grid = Grid(end_ms // HOUR_MS - rows + 1, rows)
+        shape = (rows, len(self._instruments))
+        names = (*BAR_FIELDS, "mark", "funding_rate", "premium")
+        fields = {name: np.full(shape, np.nan) for name in names}
+
+        async def one(column: int, coin: str) -> None:
+            start_ms = grid.start_ms
+            for bar in await self._once(
+                ("bars", coin), lambda: self.candles(coin, start_ms - HOUR_MS, end_ms)
+            ):
+                row = grid.row(bar.open_ms + HOUR_MS)
+                _put_bar(fields, (row, column), bar)
+                fields["mark"][row, column] = float(bar.close)
+            rates = await self._once(
+                ("rates", coin), lambda: self.settlements(coin, start_ms, end_ms + HOUR_MS)
+            )
+            for hour, rate in rates.items():
+                row = hour - grid.first
+                if 0 <= row < rows:
+                    _put_rate(fields, (row, column), rate)
+
+        await _all(one(column, coin) for coin, column in self._columns.items())
+        self._begin(None)
+        return Panel(grid, tuple(self._columns), fields)
+
+    async def row(self, time_ms: int) -> dict[str, FloatArray]:
+        """The row at `time_ms`, a full hour just past. A coin whose data is refused has none of it in the row."""
+        self._begin(time_ms)
+        await self.refresh()
+        unknown = np.full(len(self._instruments), np.nan)
+        row = self.now() | {name: unknown.copy() for name in (*BAR_FIELDS, "funding_rate", "premium")}
+        predicted = await self._predicted()
+        for coin, column in self._columns.items():
+            row["predicted_funding"][column] = predicted.get(coin, row["predicted_funding"][column])
+        refused: set[int] = set()
+
+        async def rate(column: int, coin: str) -> None:
+            with _left_out(coin, column, refused):
+                settled = await self._rate(coin, time_ms)
+                if settled is not None:
+                    _put_rate(row, column, settled)
+
+        async def bar(column: int, coin: str) -> None:
+            with _left_out(coin, column, refused):
+                for each in await self._bars(coin, time_ms):
+                    _put_bar(row, column, each)
+
+        await _all(rate(column, coin) for coin, column in self._trading.items())
+        # Last, since with each second more of the feed's bars are known to be whole.
+        await _all(bar(column, coin) for coin, column in self._trading.items())
+        row["spread_bps"] = np.array([self.heard.spread_bps(coin, time_ms) for coin in self._columns])
+        for values in row.values():
+            values[list(refused)] = np.nan
+        self._begin(None)
+        return row
+
+    async def _bars(self, coin: str, time_ms: int) -> list[Candle]:
+        """The bar of the hour to `time_ms`, from the feed where it is whole there."""
+        bar = self.heard.finished(coin, time_ms - HOUR_MS)
+        if bar is not None:
+            return [bar]
+        return await self._once(("bar", coin), lambda: self.candles(coin, time_ms - HOUR_MS, time_ms))
+
+
+@contextmanager
+def _left_out(coin: str, column: int, refused: set[int]) -> Iterator[None]:
+    """A coin whose data can't be right goes without it; the others do not."""
+    try:
+        yield
+    except DataError as error:
+        log.warning("coin left out", coin=coin, reason=str(error)[:200])
+        refused.add(column)
 
 
 def _put_bar(fields: Mapping[str, FloatArray], at: Any, bar: Candle) -> None:
@@ -221,7 +297,7 @@ def _put_rate(fields: Mapping[str, FloatArray], at: Any, row: Settlement) -> Non
     fields["premium"][at] = np.nan if row.premium is None else float(row.premium)
 
 
-async def _all(work: Any) -> None:
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
     """All at once; the first failure ends the others and is raised as itself."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""An account on the wire: margin and positions, balances, fills, funding, ledger, limits and roles."""
+"""An account on the wire: margin and positions, fills, funding, ledger, limits and roles."""
 
 from __future__ import annotations
 
@@ -42,15 +42,6 @@ class MarginState:
     cross_cash_usd: Decimal
     withdrawable_usd: Decimal
     positions: tuple[VenuePosition, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """A spot token held; `hold` is bound in open orders."""
-
-    token: str
-    total: Decimal
-    hold: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +141,6 @@ def _position(node: Node) -> VenuePosition:
     )
 
 
-def balances(node: Node) -> tuple[Balance, ...]:
-    """A `spotClearinghouseState` reply."""
-    found: dict[str, Balance] = {}
-    for each in node["balances"].items():
-        token = each["coin"].text()
-        if token in found:
-            each.refuse(f"lists {token!r} a second time")
-        found[token] = Balance(token, each["total"].amount(), each["hold"].amount())
-    return tuple(found.values())
-
-
 def fills(node: Node) -> tuple[VenueFill, ...]:
     """Fills in the order of time. A trade that stands twice is refused; newest first or oldest first is both well."""
     found = [fill(each) for each in node.items()]
@@ -255,6 +235,9 @@ def _effect(delta: Node, account: str) -> Decimal | None:
     kind = delta["type"].text()
     if kind in UNTOUCHED:
         return ZERO
+    if (vault := delta.maybe("vault")) is not None and vault.address() == account:
+        # Somebody's money in our vault is added to its books; what leaves is not told exactly.
+        return delta["usdc"].amount() if kind in {"vaultDeposit", "vaultCreate"} else None
     if kind in {"deposit", "vaultDistribution", "vaultLeaderCommission"}:
         return delta["usdc"].number()
     if kind == "withdraw":

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from bot.model.order import Side
-from bot.venues.hyperliquid.parse_meta import Universe, universe
+from bot.venues.hyperliquid.parse_meta import SpotUniverse, Universe, spot_universe, universe
 from bot.venues.hyperliquid.wire import Node
 
 LARGEST_RATE: Final = Decimal("0.5")  # no venue settles more than half of notional at once
@@ -29,6 +29,14 @@ class Context:
     mark: Decimal
     mid: Decimal | None
     premium: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpotContext:
+    """One spot market's state now; None for a price that nobody has made yet."""
+
+    mark: Decimal | None
+    mid: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,23 @@ def context(node: Node) -> Context:
         mid=None if mid is None else mid.price(),
         premium=None if premium is None else premium.number(LARGEST_PREMIUM),
     )
+
+
+def spot_contexts(node: Node) -> tuple[SpotUniverse, dict[str, SpotContext]]:
+    """A `spotMetaAndAssetCtxs` reply; contexts are joined by name, since their places need not match."""
+    meta, listed = node.pair()
+    known = spot_universe(meta)
+    found: dict[str, SpotContext] = {}
+    for each in listed.items():
+        coin = each["coin"].name()
+        if coin in found:
+            each["coin"].refuse(f"stands twice ({coin!r})")
+        mark, mid = each["markPx"].amount(), each.maybe("midPx")
+        found[coin] = SpotContext(mark or None, None if mid is None else mid.price())
+    missing = [pair.name for pair in known.pairs if pair.name not in found]
+    if missing:
+        listed.refuse(f"has no context for {', '.join(missing[:3])}")
+    return known, found
 
 
 def contexts_by_dex(node: Node) -> dict[str, tuple[Context, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bot.errors import ConfigError
-from bot.model.instrument import Instrument, MarginTier
+from bot.model.instrument import Instrument, MarginTier, spot_instrument, underlying_of
 from bot.model.money import ZERO
 from bot.venues.hyperliquid.wire import Node
 
@@ -17,6 +17,7 @@ FIRST_TIERED_TABLE: Final = 50
 HIGHEST_LEVERAGE: Final = 200
 ISOLATED_MODES: Final = ("strictIsolated", "noCross")
 FIRST_SPOT_ASSET: Final = 10_000
+FIRST_DEX_ASSET: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,27 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class SpotPair:
-    """A spot market by its opaque name; `asset` is its number in actions."""
+    """A spot market by its opaque name (`@142`); `asset` is its number in actions."""
 
     name: str
     asset: int
     base: Token
     quote: Token
+
+    @property
+    def title(self) -> str:
+        """What people call it: UBTC/USDC."""
+        return f"{self.base.name}/{self.quote.name}"
+
+    @property
+    def about(self) -> str:
+        """What it is about, by the tokens that are known to stand for another: BTC/USDC."""
+        return f"{self.instrument.underlying}/{self.quote.name}"
+
+    @property
+    def instrument(self) -> Instrument:
+        """What is traded there. Sizes are of the base token; prices follow from its decimals."""
+        return spot_instrument(self.name, self.base.size_decimals, self.base.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,22 @@ class SpotUniverse:
     tokens: Mapping[int, Token]
     pairs: tuple[SpotPair, ...]
     skipped: tuple[str, ...] = ()
+
+    def pair(self, wanted: str) -> SpotPair:
+        """A market by its own name, by its title, or by its underlying and quote (BTC/USDC is UBTC/USDC).
+
+        ConfigError where none answers to that name, or more than one: anybody may list a token by a known name, and a
+        token PUMP is not the coin that the perpetual PUMP is about.
+        """
+        found = [pair for pair in self.pairs if wanted in {pair.name, pair.title, pair.about}]
+        if not found:
+            raise ConfigError(
+                f"the venue lists no spot market {wanted!r}; write it as TOKEN/QUOTE or as @INDEX"
+            )
+        if len(found) > 1:
+            named = ", ".join(f"{pair.name} ({pair.title})" for pair in found)
+            raise ConfigError(f"{wanted!r} may be {named}; write the one that is meant as @INDEX")
+        return found[0]
 
 
 def universe(node: Node) -> Universe:
@@ -135,7 +167,7 @@ def _instrument(each: Node, tables: Mapping[int, tuple[MarginTier, ...]]) -> Ins
         only_isolated=(only is not None and only.flag())
         or (mode is not None and mode.text() in ISOLATED_MODES),
         is_delisted=gone is not None and gone.flag(),
-        multiplier=1000 if coin[:1] == "k" and coin[1:2].isupper() else 1,
+        multiplier=underlying_of(coin)[1],
     )
 
 
@@ -146,7 +178,7 @@ def spot_universe(node: Node) -> SpotUniverse:
         token = Token(
             each["name"].text(),
             each["index"].whole(0, 10**9),
-            each["szDecimals"].whole(0, 18),
+            each["szDecimals"].whole(0, 8),
             each["weiDecimals"].whole(0, 36),
             each["tokenId"].hash(),
         )
@@ -155,16 +187,20 @@ def spot_universe(node: Node) -> SpotUniverse:
         tokens[token.index] = token
     pairs: dict[str, SpotPair] = {}
     skipped: list[str] = []
+    numbers: set[int] = set()
     for each in node["universe"].items():
         name = each["name"].name()
         if name in pairs or name in skipped:
             each.refuse(f"lists {name!r} a second time")
+        index = each["index"].whole(0, FIRST_DEX_ASSET - FIRST_SPOT_ASSET - 1)
+        if index in numbers:
+            each["index"].refuse(f"is that of another pair ({index})")
+        numbers.add(index)
         base, quote = (side.whole(0, 10**9) for side in each["tokens"].pair())
         if base not in tokens or quote not in tokens:
             skipped.append(name)
             continue
-        asset = FIRST_SPOT_ASSET + each["index"].whole(0, 10**6)
-        pairs[name] = SpotPair(name, asset, tokens[base], tokens[quote])
+        pairs[name] = SpotPair(name, FIRST_SPOT_ASSET + index, tokens[base], tokens[quote])
     return SpotUniverse(tokens, tuple(pairs.values()), tuple(skipped))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bot.errors import DataError
-from bot.venues.hyperliquid import parse_account, parse_market, parse_meta, parse_orders
-from bot.venues.hyperliquid.wire import Node
+from bot.venues.hyperliquid import balances, contexts, parse_account, parse_market, parse_meta, parse_orders
+from bot.venues.hyperliquid.wire import Node, decode
 
 Request = Mapping[str, Any]
 Parser = Callable[[Node, Request], Any]
@@ -15,9 +15,10 @@ Parser = Callable[[Node, Request], Any]
 INFO: Final[Mapping[str, Parser]] = {
     "meta": lambda node, _: parse_meta.universe(node),
     "spotMeta": lambda node, _: parse_meta.spot_universe(node),
+    "spotMetaAndAssetCtxs": lambda node, _: parse_market.spot_contexts(node),
     "perpDexs": lambda node, _: parse_meta.dex_names(node),
     "allPerpMetas": lambda node, _: tuple(parse_meta.universe(each) for each in node.items()),
-    "metaAndAssetCtxs": lambda node, _: parse_market.contexts(node),
+    "metaAndAssetCtxs": lambda node, _: contexts.read_exactly(node),
     "allMids": lambda node, _: parse_market.mids(node),
     "l2Book": lambda node, _: parse_market.book(node),
     "recentTrades": lambda node, _: parse_market.trades(node),
@@ -28,7 +29,7 @@ INFO: Final[Mapping[str, Parser]] = {
     "predictedFundings": lambda node, _: parse_market.predictions(node),
     "exchangeStatus": lambda node, _: parse_market.server_time(node),
     "clearinghouseState": lambda node, _: parse_account.margin_state(node),
-    "spotClearinghouseState": lambda node, _: parse_account.balances(node),
+    "spotClearinghouseState": lambda node, _: balances.spot_state(node),
     "openOrders": lambda node, _: parse_orders.open_orders(node),
     "frontendOpenOrders": lambda node, _: parse_orders.open_orders(node),
     "orderStatus": lambda node, _: parse_orders.status_of(node),
@@ -57,6 +58,12 @@ FRAMES: Final[Mapping[str, Callable[[Node], Any]]] = {
     "userFundings": lambda data: parse_account.funding_events(data["fundings"]),
     "user": lambda data: parse_account.fills(data["fills"]) if data.has("fills") else (),
 }
+
+
+def read_reply(request: Request, body: bytes) -> Any:
+    """What a reply's bytes say; DataError as `parse_reply`, also where they are not JSON."""
+    kind = str(request["type"])
+    return contexts.read(body) if kind == contexts.REPLY else parse_reply(request, decode(body, kind))
 
 
 def parse_reply(request: Request, node: Node) -> Any:

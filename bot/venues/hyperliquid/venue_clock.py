@@ -8,12 +8,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from bot.errors import Unavailable
+
 STEADY: Final = 0.25
 """A rate this close to 1 is 1: what differs is the network, not the clock."""
 
 LONGEST_SLEEP_S: Final = 30.0
 STOPPED_SLEEP_S: Final = 1.0  # where the venue's clock seems to stand
 SHORTEST_SLEEP_S: Final = 0.005
+JUMP_MS: Final = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,21 @@ class VenueClock:
         return max(1.0, self._pace.speed, self.rate)
 
     async def look(self) -> int:
-        """Ask; milliseconds by the venue's clock. Time that goes back is taken as it is told, and no rate from it."""
+        """Ask; milliseconds by the venue's clock. Time that goes back is taken as it is told, and no rate from it.
+
+        A jump is believed when it is told twice. Unavailable where the second answer is another: to believe a moment
+        far ahead would be to wait for it ever after.
+        """
         sent_s = self._now_s()
         venue_ms = await self._ask_ms()
+        far_ms = JUMP_MS * max(1.0, self.rate)
+        if self.venue_ms and abs(venue_ms - self.now_ms()) > far_ms:
+            first_ms, sent_s = venue_ms, self._now_s()
+            venue_ms = await self._ask_ms()
+            if abs(venue_ms - first_ms) > far_ms:
+                raise Unavailable(
+                    f"the venue's clock said {first_ms} ms and then {venue_ms} ms; asking again later"
+                )
         heard_s = (sent_s + self._now_s()) / 2
         passed_s = heard_s - self._heard_s
         if self.venue_ms and passed_s > 0 and venue_ms >= self.venue_ms:

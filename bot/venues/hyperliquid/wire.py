@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 
 from bot.errors import DataError
 
-DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,20})(?:\.[0-9]{1,20})?", re.ASCII)
+DECIMAL: Final = re.compile(r"-?+(?:0|[1-9][0-9]{0,20}+)(?:\.[0-9]{1,20}+)?+", re.ASCII)
 ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 HASH: Final = re.compile(r"0x[0-9a-fA-F]{1,64}", re.ASCII)
 CLOID: Final = re.compile(r"0x[0-9a-fA-F]{32}", re.ASCII)
@@ -35,8 +35,7 @@ def decode(text: str | bytes, what: str) -> Node:
             text,
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
-            parse_float=Decimal,
-            parse_int=_whole,
+            parse_int=_whole,  # numbers with a fraction stay floats: what is read of that kind comes as text
         )
     except (ValueError, RecursionError) as error:
         raise DataError(f"{what} is not JSON that can be read ({str(error)[:120]}); ask again") from None
@@ -184,7 +183,7 @@ class Node:
         """A signed decimal given as text, no exponent, at most `bound` in size."""
         text = self._matching(DECIMAL, "a decimal number as text")
         value = Decimal(text)
-        if abs(value) > bound:
+        if not -bound <= value <= bound:  # abs() would round
             self.refuse(f"is beyond what can be ({text}, at most {bound:f})")
         return value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -37,7 +37,9 @@ class FakeVenue:
         self.now_ms = START_MS + 1_000
         self.opening = Decimal(10_000)
         self.raw_usd = Decimal(10_000)
-        self.marks = dict(MARKS)
+        self.universe, self.marks = UNIVERSE, dict(MARKS)
+        self.allows: Callable[[dict[str, Any]], bool] = lambda asked: True  # else it answers 429
+        self.answered: Callable[[dict[str, Any], Any], None] = lambda asked, reply: None
         self.sizes: dict[str, Decimal] = {}
         self.costs: dict[str, Decimal] = {}
         self.fills: list[dict[str, Any]] = []
@@ -58,6 +60,7 @@ class FakeVenue:
         self.sockets: list[web.WebSocketResponse] = []
         self.connections = 0
         self.deaf = False  # the next connection is not
+        self.confirms: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda asked: [asked]
         self.subscribed: list[list[dict[str, Any]]] = []
         self.url = ""
         self.over = asyncio.Event()
@@ -184,8 +187,8 @@ class FakeVenue:
             self.late_fills, late = max(0, self.late_fills - 1), self.late_fills
             return rows[:-1] if late else rows
         simple: dict[str, Any] = {
-            "meta": {"universe": UNIVERSE, "marginTables": [], "collateralToken": 0},
-            "metaAndAssetCtxs": [{"universe": UNIVERSE, "marginTables": []}, [self.ctx(u["name"]) for u in UNIVERSE]],
+            "meta": {"universe": self.universe, "marginTables": [], "collateralToken": 0},
+            "metaAndAssetCtxs": [{"universe": self.universe, "marginTables": []}, [self.ctx(u["name"]) for u in self.universe]],
             "exchangeStatus": {"time": self.now_ms, "specialStatuses": None},
             "predictedFundings": [
                 ["BTC", [["BinPerp", None], ["HlPerp", {"fundingRate": "0.00002", "nextFundingTime": self.now_ms, "fundingIntervalHours": 1}]]],
@@ -240,7 +243,7 @@ class FakeVenue:
             return self.answer("cancel", [self.cancel(each["o"]) for each in action["cancels"]])
         if action["type"] == "updateLeverage":
             mode = "cross" if action["isCross"] else "isolated"
-            coin = str(UNIVERSE[action["asset"]]["name"])
+            coin = str(self.universe[action["asset"]]["name"])
             self.leverage[coin] = {"type": mode, "value": action["leverage"]}
         return {"status": "ok", "response": {"type": "default"}}
 
@@ -249,7 +252,7 @@ class FakeVenue:
         return {"status": "ok", "response": {"type": kind, "data": {"statuses": statuses}}}
 
     def place(self, wire: dict[str, Any]) -> Any:
-        coin, size = str(UNIVERSE[wire["a"]]["name"]), Decimal(wire["s"])
+        coin, size = str(self.universe[wire["a"]]["name"]), Decimal(wire["s"])
         if size * self.marks[coin] < 10:
             return {"error": f"Order must have minimum value of $10. asset={wire['a']}"}
         self.oid += 1
@@ -304,11 +307,12 @@ class FakeVenue:
             return self.cut(request)
         if fault == "502 before":
             return web.Response(status=502, text="<html>Bad Gateway</html>")
-        if fault == "429":
+        if fault == "429" or not self.allows(body):
             return web.Response(status=429, text="null", content_type="application/json")
         if fault == "422":
             return web.Response(status=422, text="Failed to deserialize the JSON body into the target type")
         reply = does(body)
+        self.answered(body, reply)
         if fault == "502 after":
             return web.Response(status=502, text="<html>Bad Gateway</html>")
         if fault == "cut after":
@@ -342,7 +346,9 @@ class FakeVenue:
                 await socket.send_str('{"channel":"pong"}')
             else:
                 mine.append(frame["subscription"])
-                await socket.send_json({"channel": "subscriptionResponse", "data": frame})
+                for each in self.confirms(frame["subscription"]):
+                    data = {"method": "subscribe", "subscription": each}
+                    await socket.send_json({"channel": "subscriptionResponse", "data": data})
         return socket
 
     async def tell(self, channel: str, data: Any) -> None:

@@ -93,6 +93,59 @@ def test_an_action_the_venue_can_not_read_is_refused() -> None:
     against(venue, scene)
 
 
+def test_a_question_cancelled_while_it_is_asked_leaves_a_client_that_goes_on() -> None:
+    venue = FakeVenue(ME)
+    venue.faults["/info"].extend(["silent"] * 20)
+
+    async def scene(client: Client) -> None:
+        for _ in range(20):
+            asking = asyncio.create_task(client.info(STATE))
+            while not venue.requests:  # noqa: ASYNC110 - until it has arrived
+                await asyncio.sleep(0.001)
+            venue.requests.clear()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        assert (await client.info(STATE)).equity_usd == 10_000
+        assert client._reading is not None
+        assert client._reading.connector is not None
+        assert len(client._reading.connector._acquired) == 0  # none of the twenty is kept
+
+    against(venue, scene, timeout_s=5)
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up_and_an_action_there_is_of_unknown_outcome() -> (
+    None
+):
+    async def run() -> None:
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        client = Client(f"http://127.0.0.1:{port}", timeout_s=0.1, budget=WeightBudget(None))
+        with pytest.raises(Unavailable, match="did not answer"):
+            await client.info(STATE)
+        with pytest.raises(OutcomeUnknown, match="may have been carried out"):
+            await client.exchange(b"{}")
+        await client.close()
+        server.close()
+
+    asyncio.run(run())
+
+
+def test_a_reply_larger_than_any_should_be_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.venues.hyperliquid.client.LARGEST_REPLY_BYTES", 100)
+    venue = FakeVenue(ME)
+
+    async def scene(client: Client) -> None:
+        with pytest.raises(Unavailable, match="larger than any"):
+            await client.info(STATE)
+
+    against(venue, scene)
+
+
 def test_where_nobody_listens_nothing_was_sent() -> None:
     async def run() -> None:
         venue = FakeVenue(ME)
@@ -119,6 +172,8 @@ def test_what_is_no_url_is_a_config_error(url: str) -> None:
 
 
 class Clockwork:
+    """Time that passes only while somebody sleeps; those who sleep at once do so together."""
+
     def __init__(self) -> None:
         self.now_s = 0.0
         self.slept_s: list[float] = []
@@ -128,7 +183,9 @@ class Clockwork:
 
     async def sleep(self, seconds: float) -> None:
         self.slept_s.append(seconds)
-        self.now_s += seconds
+        wakes_s = self.now_s + seconds
+        await asyncio.sleep(0)
+        self.now_s = max(self.now_s, wakes_s)
 
 
 def test_the_budget_waits_for_what_is_not_urgent_and_keeps_a_fifth_for_what_is() -> None:
@@ -136,20 +193,83 @@ def test_the_budget_waits_for_what_is_not_urgent_and_keeps_a_fifth_for_what_is()
     budget = WeightBudget(1200, 0.2, clock.now, clock.sleep)
 
     async def scene() -> None:
-        for _ in range(48):
+        for second in range(48):
+            clock.now_s = second / 10
             await budget.take(20)
         assert clock.slept_s == []  # 48 × 20 = 960 = 80 % of 1200
         await budget.take(20)
-        assert clock.slept_s == pytest.approx([1.0])  # 20 at 1200 a minute
+        assert clock.slept_s == pytest.approx([60 - 4.7])  # until the first of them is a minute old
         for _ in range(200):
             await budget.take(1, urgent=True)
         assert len(clock.slept_s) == 1
         budget.empty()
+        assert budget.level == 0
         with pytest.raises(Unavailable, match="budget"):
-            await budget.take(20, patience_s=5)  # needs 260, 13 s away
+            await budget.take(20, patience_s=5)
         await budget.take(1, urgent=True)
+        clock.now_s += 61
+        assert budget.level == 1200
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_no_minute_sees_more_than_the_limit_however_it_is_laid(patient: bool) -> None:
+    clock = Clockwork()
+    budget = WeightBudget(1200, 0.2, clock.now, clock.sleep)
+    spent: list[tuple[float, int]] = []
+
+    async def one(weight: int) -> None:
+        await budget.take(weight, patient=patient, patience_s=10_000)
+        spent.append((clock.now_s, weight))
+
+    async def scene() -> None:
+        await asyncio.gather(*(one(2 + 18 * (k % 3)) for k in range(400)))
+
+    asyncio.run(scene())
+    most = max(sum(w for at_s, w in spent if from_s <= at_s < from_s + 60) for from_s, _ in spent)
+    assert sum(w for _, w in spent) > 5_000
+    assert most <= (840 if patient else 960)
+
+
+def test_what_is_patient_leaves_room_for_what_is_not_and_waits_as_long_as_it_takes() -> None:
+    clock = Clockwork()
+    budget = WeightBudget(1200, 0.2, clock.now, clock.sleep)
+
+    async def scene() -> None:
+        for _ in range(42):
+            await budget.take(20, patient=True)
+        assert clock.slept_s == []  # 42 × 20 = 840 = 70 % of 1200
+        for _ in range(6):
+            await budget.take(20)
+        assert clock.slept_s == []
+        for _ in range(200):
+            await budget.take(20, patient=True)
+        assert clock.now_s >= 240  # 4,000 more at 840 a minute
+        with pytest.raises(Unavailable, match="more than the venue's budget ever holds"):
+            await budget.take(1_000, patient=True)
+
+    asyncio.run(scene())
+
+
+def test_a_storm_of_refusals_for_asking_too_much_ends_asking_for_a_minute() -> None:
+    venue, clock = FakeVenue(ME), Clockwork()
+    venue.faults["/info"].extend(["429"] * 3)
+
+    async def run() -> None:
+        async with serving(venue):
+            client = Client(venue.url, budget=WeightBudget(1200, 0.2, clock.now, clock.sleep))
+            with pytest.raises(Unavailable, match="429"):
+                await client.info(STATE)
+            for _ in range(2):
+                with pytest.raises(Unavailable, match="429"):
+                    await client.info(STATE, urgent=True)
+            assert await client.info({"type": "userRole", "user": ME}) == "user"
+            assert clock.now_s >= 60
+            await client.close()
+
+    asyncio.run(run())
+    assert len(venue.requests) == 4
 
 
 def test_weights_follow_the_venues_table() -> None:

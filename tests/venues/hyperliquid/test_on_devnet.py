@@ -51,13 +51,15 @@ def devnet() -> Iterator[Server]:
 class Desk:
     """An adapter on the devnet with one of its funded keys."""
 
-    def __init__(self, devnet: Server, **terms: Any) -> None:
+    def __init__(self, devnet: Server, *, vault: str | None = None, **terms: Any) -> None:
         self.devnet = devnet
-        self.signs = SdkSigns({coin: k for k, coin in enumerate(COINS)}, key=devnet.funded[0]["private_key"])
+        assets = {coin: k for k, coin in enumerate(COINS)}
+        self.signs = SdkSigns(assets, key=devnet.funded[0]["private_key"], vault=vault)
+        self.address = vault or self.signs.address
         self.terms = Terms(
             devnet.url,
             "devnet",
-            self.signs.address,
+            self.address,
             COINS,
             history_h=24,
             weight_per_minute=None,
@@ -111,7 +113,7 @@ class Desk:
     def agree(self, state: AccountState) -> None:
         """The adapter's books against the exchange's own."""
         exchange = self.devnet.world.exchange
-        account = exchange.accounts[self.signs.address]
+        account = exchange.accounts[self.address]
         assert state.equity_usd == usd(account.equity_usd(exchange.marks))
         assert state.deposits_usd == account.deposits_usd
         assert state.fees_usd == account.fees_usd == sum((f.fee_usd for f in self.of(Fill)), Decimal(0))

@@ -14,50 +14,20 @@ from bot.venues.hyperliquid import parse_account, parse_market, parse_meta, pars
 from bot.venues.hyperliquid.parse_orders import Ending, Placed
 from bot.venues.hyperliquid.replies import parse_frame, parse_reply
 from bot.venues.hyperliquid.wire import Node, decode
-
-T = 1_780_000_000_000 // 3_600_000 * 3_600_000
-H = 3_600_000
-ME, OTHER = "0x" + "a" * 40, "0x" + "b" * 40
-FILL = {
-    "coin": "BTC", "px": "50000.0", "sz": "0.02", "side": "B", "time": T, "startPosition": "0.0", "dir": "Open Long",
-    "closedPnl": "0.0", "hash": "0x1", "oid": 7, "crossed": True, "fee": "0.45", "tid": 9, "feeToken": "USDC",
-}  # fmt: skip
-RATE = {"coin": "BTC", "fundingRate": "0.0000125", "premium": "0.0001", "time": T}
-CANDLE = {
-    "t": T,
-    "T": T + H - 1,
-    "s": "BTC",
-    "i": "1h",
-    "o": "2",
-    "h": "3",
-    "l": "1",
-    "c": "2",
-    "v": "5",
-    "n": 1,
-}
-COIN = {"name": "BTC", "szDecimals": 5, "maxLeverage": 40, "marginTableId": 40}
-ORDER = {"coin": "BTC", "side": "B", "limitPx": "1.0", "sz": "1.0", "oid": 1, "timestamp": T, "origSz": "1.0"}
-POSITION = {
-    "coin": "BTC", "szi": "-0.5", "entryPx": "100.0", "leverage": {"type": "cross", "value": 3}, "positionValue": "50.0",
-    "unrealizedPnl": "0.0", "liquidationPx": None, "marginUsed": "16.6",
-}  # fmt: skip
-
-
-def margin(equity: str = "950.0", raw: str = "1000.0", positions: tuple[Any, ...] = (POSITION,)) -> Any:
-    summary = {"accountValue": equity, "totalRawUsd": raw}
-    return {
-        "marginSummary": summary,
-        "crossMarginSummary": summary,
-        "withdrawable": "1.0",
-        "time": T,
-        "assetPositions": [{"type": "oneWay", "position": each} for each in positions],
-    }
-
-
-def book(bids: list[str], asks: list[str]) -> Any:
-    sides = [[{"px": price, "sz": "1.0", "n": 1} for price in side] for side in (bids, asks)]
-    return {"coin": "BTC", "time": T, "levels": sides}
-
+from tests.venues.hyperliquid.shapes import (
+    CANDLE,
+    COIN,
+    FILL,
+    ME,
+    ORDER,
+    OTHER,
+    POSITION,
+    RATE,
+    H,
+    T,
+    book,
+    margin,
+)
 
 REFUSED: list[tuple[str, Callable[[Node], Any], Any, str]] = [
     ("a coin twice", parse_meta.universe, {"universe": [COIN, COIN]}, r"universe\[1\] lists 'BTC' a second time"),
@@ -103,6 +73,13 @@ def test_what_can_not_be_right_is_refused_by_its_field(parser: Any, reply: Any, 
 def test_text_that_is_not_strict_json_is_refused(text: str) -> None:
     with pytest.raises(DataError):
         decode(text, "reply")
+
+
+def test_a_number_larger_than_any_machine_counts_is_refused_where_it_is_read() -> None:
+    node = decode('{"a":1e99999999999999999999,"b":"1.0"}', "reply")
+    assert node["b"].number() == 1
+    with pytest.raises(DataError, match="should be text"):
+        node["a"].number()
 
 
 def test_margin_is_read_with_its_sign() -> None:

@@ -105,14 +105,20 @@ def signer(folder: Path, text: str = POLICY) -> Iterator[Path]:
         nonces.close()
 
 
-def play(folder: Path, scene: Callable[[HyperliquidVenue, FakeVenue], Awaitable[None]]) -> None:
-    venue = FakeVenue(ACCOUNT)
+def play(
+    folder: Path,
+    scene: Callable[[HyperliquidVenue, FakeVenue], Awaitable[None]],
+    *,
+    account: str = ACCOUNT,
+    text: str = POLICY,
+) -> None:
+    venue = FakeVenue(account)
 
     async def run(path: Path) -> None:
         with SignerClient(path) as client:
             async with serving(venue):
                 terms = Terms(
-                    venue.url, "devnet", ACCOUNT, ("BTC", "ETH"), leverage=4, history_h=3, weight_per_minute=None,
+                    venue.url, "devnet", account, ("BTC", "ETH"), leverage=4, history_h=3, weight_per_minute=None,
                     fills_s=0.5, sending=QUICK,
                 )  # fmt: skip
                 adapter = await HyperliquidVenue.connect(terms, SignerSocket(client))
@@ -122,8 +128,28 @@ def play(folder: Path, scene: Callable[[HyperliquidVenue, FakeVenue], Awaitable[
                 finally:
                     await adapter.close()
 
-    with signer(folder) as path:
+    with signer(folder, text) as path:
         asyncio.run(run(path))
+
+
+def test_a_vault_of_the_policy_is_whose_books_are_read_and_for_whom_every_action_is(tmp_path: Path) -> None:
+    vault = "0x" + "cc" * 20
+    text = POLICY.replace('agent = "', f'vault = "{vault}"\nagent = "')
+
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue) -> None:
+        rest = replace(
+            BUY, client_id="r", time_in_force=TimeInForce.ALO, limit_price=Decimal(49_000), lots=1_000
+        )
+        told = await adapter.send(OrderPlan(orders=(BUY, rest)))
+        assert [each.status for each in told] == [OrderStatus.FILLED, OrderStatus.RESTING]
+        await adapter.send(OrderPlan((Cancel(told[1].order_id, "r", "BTC", "moved"),)))
+        sent = [each for each in venue.requests if each["path"] == "/exchange"]
+        assert len(sent) == 4
+        assert {each["vaultAddress"] for each in sent} == {vault}
+        assert {each["user"] for each in venue.requests if "user" in each} == {vault}
+        assert {each["user"] for each in venue.subscribed[-1] if "user" in each} == {vault}
+
+    play(tmp_path, scene, account=vault, text=text)
 
 
 def test_orders_triggers_and_cancels_pass_through_the_signer_as_the_venue_wants_them(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""The venue's clock as it tells it: standing, fast, jumping, and once simply wrong."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from bot.errors import Unavailable
+from bot.venues.hyperliquid.venue_clock import VenueClock
+
+DAY_MS = 86_400_000
+START_MS = 1_780_000_000_000
+
+
+class Told:
+    """Answers in order, one second of our own time before each."""
+
+    def __init__(self, answers: Sequence[int]) -> None:
+        self.answers, self.now_s, self.asked, self.slept_s = list(answers), 0.0, 0, 0.0
+        self.clock = VenueClock(self.ask, lambda: self.now_s, self.sleep)
+
+    async def ask(self) -> int:
+        self.asked += 1
+        self.now_s += 1
+        return self.answers.pop(0)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept_s += seconds
+        self.now_s += seconds
+
+
+def test_one_wrong_answer_is_not_believed_and_the_next_is() -> None:
+    for wrong_ms in (START_MS + 20_000 * DAY_MS, START_MS - DAY_MS):
+        told = Told([START_MS, wrong_ms, START_MS + 2_000, START_MS + 3_000])
+
+        async def scene(told: Told = told) -> None:
+            await told.clock.look()
+            with pytest.raises(Unavailable, match="clock said"):
+                await told.clock.look()
+            assert await told.clock.look() == START_MS + 3_000
+            assert (told.clock.rate, told.asked) == (1.0, 4)
+
+        asyncio.run(scene())
+
+
+def test_a_jump_that_is_told_twice_is_believed_both_ways() -> None:
+    for jump_ms in (DAY_MS, -DAY_MS):
+        told = Told([START_MS, START_MS + jump_ms, START_MS + jump_ms + 1_000, START_MS + jump_ms + 2_000])
+
+        async def scene(told: Told = told, jump_ms: int = jump_ms) -> None:
+            await told.clock.look()
+            assert await told.clock.look() == START_MS + jump_ms + 1_000
+            await told.clock.look()
+            assert told.clock.rate == 1.0  # a jump is not taken for a fast clock
+
+        asyncio.run(scene())
+
+
+def test_a_clock_that_stands_is_asked_now_and_then_and_its_moment_waited_for() -> None:
+    told = Told([START_MS] * 50 + [START_MS + 3_600_000] * 2)
+
+    async def scene() -> None:
+        assert await told.clock.until(START_MS + 3_600_000) == START_MS + 3_600_000
+
+    asyncio.run(scene())
+    assert told.asked == 52
+    assert told.slept_s <= 50 * 30
+
+
+def test_a_fast_clock_is_followed_at_its_rate() -> None:
+    told = Told([START_MS + k * 100_000 for k in range(40)])
+
+    async def scene() -> None:
+        for _ in range(4):
+            await told.clock.look()
+        assert told.clock.rate == pytest.approx(100)
+        assert told.clock.now_ms() == START_MS + 3 * 100_000 + 50_000  # told in the middle of the question
+
+    asyncio.run(scene())
