@@ -2,8 +2,9 @@
 
     python -m tests.signer.fuzz --requests 1000000 [--seed 1]
 
-Prints one JSON object; the exit code is 1 where anything was signed that the oracle forbids, refused that it allows,
-or fell over.
+The signer is killed and started anew every 10,000 requests. Prints one JSON object: `escapes` were signed though the
+oracle forbids it, or say something else than was asked for; `false_denials` were refused though it allows them;
+`faults` locked the signer. The exit code is 1 where there is any.
 """
 
 import argparse
@@ -22,6 +23,12 @@ from typing import Any
 from bot.signer import signing
 from tests.signer.oracle import Oracle
 from tests.signer.support import AGENT, PEER, Desk, changed
+
+ASSETS = {"BTC": 3, "ETH": 4}
+RESTART_EVERY = 10_000
+WAITS_MS = (0, 1, 20, 300, 4_000, 61_000, 7_000_000)
+WAIT_WEIGHTS = (30, 30, 30, 10, 2, 0.5, 0.6)
+"""Days pass quickly enough that the day's budgets are met, and not so slowly that they are all that is met."""
 
 FORBIDDEN = (
     "withdraw3",
@@ -101,7 +108,7 @@ class Fuzz:
     def step(self) -> None:
         """One request, its answer, and the oracle's opinion."""
         rng, desk = self.rng, self.desk
-        desk.wait(rng.choices((0, 1, 20, 300, 4_000, 61_000, 7_000_000), (30, 30, 30, 10, 2, 0.3, 0.02))[0])
+        desk.wait(rng.choices(WAITS_MS, WAIT_WEIGHTS)[0])
         packet = self.packet()
         request = self.oracle.judge(packet, desk.wall_ms)
         answer = json.loads(desk.engine.handle(packet, PEER))
@@ -122,35 +129,54 @@ class Fuzz:
                 self.nonces = [*self.nonces[-200:], nonce]
             self.oracle.took(request, nonce)
 
+    def restart(self) -> None:
+        """As after a kill."""
+        self.desk.again()
+        self.oracle.restarted()
+
     def right(self, request: dict[str, Any], ok: dict[str, Any]) -> bool:
         """What was signed is what was asked for, with a nonce never used and, now and then, a signature that is right."""
         body = json.loads(ok["body"])
-        action, nonce = body["action"], body["nonce"]
-        if body["vaultAddress"] is not None or nonce != ok["nonce"]:
+        action, nonce, expires = body["action"], body["nonce"], body["expiresAfter"]
+        if body["vaultAddress"] is not None or nonce != ok["nonce"] or expires != ok["expires_after_ms"]:
+            return False
+        if expires != (self.desk.wall_ms + request["expires_in_ms"] if "expires_in_ms" in request else None):
             return False
         if request["do"] == "fence":
             return bool(action == {"type": "noop"} and nonce == request["nonce"])
-        if nonce in self.oracle.given or (self.nonces and nonce <= max(self.oracle.given)):
+        if nonce <= self.oracle.highest:
             return False
         if self.rng.random() < 0.02:
-            hashed = signing.keccak256(signing.action_bytes(action, None, nonce, body["expiresAfter"]))
+            hashed = signing.keccak256(signing.action_bytes(action, None, nonce, expires))
             digest, signature = signing.l1_digest(hashed, "testnet"), signing.Signature(**body["signature"])
             if signing.recover(digest, signature) != AGENT:
                 return False
-        if request["do"] == "order":
-            pairs = zip(request["orders"], action["orders"], strict=True)
-            return action["type"] == "order" and all(self.same(asked, made) for asked, made in pairs)
-        if request["do"] == "modify":
-            both = zip(request["modifies"], action["modifies"], strict=True)
-            return all(a["oid"] == m["oid"] and self.same(a["order"], m["order"]) for a, m in both)
-        expected = {
-            "cancel": "cancel",
-            "cancel_by_cloid": "cancelByCloid",
-            "leverage": "updateLeverage",
-            "isolated_margin": "updateIsolatedMargin",
-            "schedule_cancel": "scheduleCancel",
-        }
-        return bool(action["type"] == expected[request["do"]])
+        return self.says(request, action)
+
+    def says(self, r: dict[str, Any], action: dict[str, Any]) -> bool:
+        """The action says what the request says, and nothing else."""
+        kind, do = action["type"], r["do"]
+        if do == "order":
+            pairs = zip(r["orders"], action["orders"], strict=True)
+            whole = set(action) == {"type", "orders", "grouping"} and action["grouping"] == r["grouping"]
+            return whole and kind == "order" and all(self.same(asked, made) for asked, made in pairs)
+        if do == "modify":
+            both = zip(r["modifies"], action["modifies"], strict=True)
+            whole = kind == "batchModify" and action.get("a", False) is r["always"]
+            return whole and all(a["oid"] == m["oid"] and self.same(a["order"], m["order"]) for a, m in both)
+        if do in {"cancel", "cancel_by_cloid"}:
+            names = ("a", "o", "oid") if do == "cancel" else ("asset", "cloid", "cloid")
+            rows = [{names[0]: ASSETS[c["coin"]], names[1]: c[names[2]]} for c in r["cancels"]]
+            expected = {"type": "cancel" if do == "cancel" else "cancelByCloid", "cancels": rows}
+            return action == expected | ({"f": True} if r["fast"] else {})
+        if do == "leverage":
+            cross = {"isCross": r["is_cross"], "leverage": r["leverage"]}
+            return action == {"type": "updateLeverage", "asset": ASSETS[r["coin"]]} | cross
+        if do == "isolated_margin":
+            told = {"isBuy": True, "ntli": r["usd_micro"]}
+            return action == {"type": "updateIsolatedMargin", "asset": ASSETS[r["coin"]]} | told
+        time = {} if r["time_ms"] is None else {"time": r["time_ms"]}
+        return action == {"type": "scheduleCancel"} | time
 
     @staticmethod
     def same(asked: dict[str, Any], made: dict[str, Any]) -> bool:
@@ -167,7 +193,7 @@ class Fuzz:
             if Fraction(fires) != Fraction(told["price"]):
                 return False
         return (
-            made["a"] == {"BTC": 3, "ETH": 4}[asked["coin"]]
+            made["a"] == ASSETS[asked["coin"]]
             and made["b"] is (asked["side"] == "buy")
             and Fraction(made["p"]) == Fraction(asked["price"])
             and Fraction(made["s"]) == Fraction(asked["size"])
@@ -317,6 +343,8 @@ def run(requests: int, seed: int, seconds: float | None = None) -> dict[str, Any
             for _ in range(min(500, requests - done)):
                 fuzz.step()
                 done += 1
+            if done % RESTART_EVERY == 0:
+                fuzz.restart()
         wall_s = round(time.monotonic() - start, 1)
     return {"requests": done, "seed": seed, **fuzz.counts, "wall_s": wall_s}
 
