@@ -74,7 +74,7 @@ def list_keys(folder: Path, as_json: bool) -> None:
     """List keystores: whose agents they are, until when, and which end soon."""
     from bot.clock import utc
     from bot.signer import keystore
-    from bot.signer.program import expiry_warning
+    from bot.signer.expiry import expiry_warning
     from bot.signer.wallet import now_ms
 
     rows = []

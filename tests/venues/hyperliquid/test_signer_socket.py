@@ -107,6 +107,7 @@ def signer(folder: Path, text: str = POLICY) -> Iterator[Path]:
 
 def play(folder: Path, scene: Callable[[HyperliquidVenue, FakeVenue], Awaitable[None]]) -> None:
     venue = FakeVenue(ACCOUNT)
+    venue.agents.add(SdkSigns({}).address)
 
     async def run(path: Path) -> None:
         with SignerClient(path) as client:
