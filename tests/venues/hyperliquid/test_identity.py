@@ -15,7 +15,8 @@ import pytest
 from bot.devnet.server import Server
 from bot.devnet.start import Options, running
 from bot.errors import ConfigError, HedgerowError, Unavailable
-from bot.signer import signing, wallet
+from bot.signer import keystore, signing, wallet
+from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.identity import Identity, agent_expiry, check_account, check_network, check_signer
 from bot.venues.hyperliquid.parse_meta import Universe
@@ -64,7 +65,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def scene(server: Server) -> Scene:
-    owner, other = (signing.SigningKey(wallet.keystore.new_secret(), "testnet") for _ in range(2))
+    owner, other = (signing.SigningKey(keystore.new_secret(), "testnet") for _ in range(2))
     for key in (owner, other):
         server.world.fund(key.address, Decimal(10_000))
     made = Scene(server, owner, other, "", server.world.now_ms + DAYS * DAY_MS)
@@ -232,7 +233,7 @@ def test_a_watcher_asked_daily_warns_at_14_7_and_1_days_and_says_when_it_is_over
     told: dict[int, str] = {}
 
     async def watch() -> None:
-        client = Client(scene.server.url)
+        client = Client(scene.server.url, budget=WeightBudget(None))
         try:
             for day in range(DAYS + 2):
                 now_ms = scene.until_ms - (DAYS - day) * DAY_MS
@@ -254,7 +255,7 @@ def test_a_watcher_notices_an_agent_that_was_replaced(scene: Scene) -> None:
     scene.approve(scene.owner, "desk")  # of the same name, as by another computer
 
     async def watch() -> str | None:
-        client = Client(scene.server.url)
+        client = Client(scene.server.url, budget=WeightBudget(None))
         try:
             return await agent_expiry(client, scene.whose(), scene.server.world.now_ms)
         finally:
