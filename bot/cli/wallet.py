@@ -220,6 +220,36 @@ def revoke(
             click.echo(f"{stored.address} may no longer trade")
 
 
+@wallet.command(epilog="Example:  hedgerow wallet remember KEYSTORE")
+@click.argument("keystore", type=FILE)
+def remember(keystore: Path) -> None:
+    """Store KEYSTORE's password in the desktop's keyring, for `hedgerow signer run --keyring`.
+
+    Whoever uses this desktop session can then unlock the key; typing the password keeps it safer.
+    """
+    from bot.signer import keystore as keystores
+    from bot.signer import remembered
+
+    with told():
+        stored = keystores.read(keystore)
+        password = hidden("Password of the keystore")
+        keystores.decrypt(stored.crypto, password)
+        click.echo(f"the password of {stored.address} is in {remembered.remember(stored.address, password)}")
+
+
+@wallet.command(epilog="Example:  hedgerow wallet forget KEYSTORE")
+@click.argument("keystore", type=FILE)
+def forget(keystore: Path) -> None:
+    """Remove KEYSTORE's password from the desktop's keyring."""
+    from bot.signer import keystore as keystores
+    from bot.signer import remembered
+
+    with told():
+        stored = keystores.read(keystore)
+        remembered.forget(stored.address)
+        click.echo(f"the keyring no longer holds the password of {stored.address}")
+
+
 def _network(stored: "Keystore") -> str:
     if stored.network not in URLS:
         raise ConfigError(f"keystore {stored.path} names no network; import its key with --network")

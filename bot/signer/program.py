@@ -72,6 +72,13 @@ def password(environment: str | None = None, descriptor: int | None = None) -> s
     return getpass.getpass("Password of the keystore: ")
 
 
+def remembered_password(path: Path) -> str:
+    """The password of a keystore from the desktop's keyring. Raises SignerConfigError."""
+    from bot.signer import remembered
+
+    return remembered.recall_elsewhere(keystore.read(path).address)
+
+
 def _text(found: bytes, where: str) -> str:
     try:
         text = found.decode("utf-8").rstrip("\r\n")
