@@ -3,8 +3,9 @@
     python benchmarks/signing.py [--actions 20000] [--repeat 2000]
 
 First random actions are signed by both and their HTTP bodies compared byte for byte; then one order, from typed request
-to body, by both in turns. Prints one JSON object; times are medians in µs, `_best` the
-quickest turn, `order_of_20` is a batch of twenty in one signature.
+to body, by both in turns; then `hedgerow signer run` is started. Prints one JSON object; times are medians in µs,
+`_best` the quickest turn, `order_of_20` is a batch of twenty in one signature. `start_s` is from the command to the line
+`ready:`, without `unlock_s`, which a keystore takes on purpose.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ import json
 import os
 import platform
 import random
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -25,7 +29,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bot.signer import actions, signing
+from bot.signer import actions, draft, keystore, signing, wallet
 from bot.signer.requests import (
     Cancel,
     IsolatedMargin,
@@ -251,6 +255,44 @@ def measured(batch: int, repeat: int) -> dict[str, float]:
     }
 
 
+def started(repeat: int) -> dict[str, float]:
+    """Seconds until a signer is ready whose keystore opens at once, and seconds that a real one takes to open."""
+    starts, password = [], "correct horse battery"
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        stored = wallet.create(home / "keys", "desk", "devnet", keystore.new_secret(), password, n=1 << 4)
+        coins = tuple(
+            draft.DraftCoin(name, place, 5, Decimal(50_000), 40) for name, place in (("BTC", 0), ("ETH", 1))
+        )
+        first = draft.Draft(
+            "devnet", "0x" + "aa" * 20, None, stored.address, None, coins, 1_000, 3, "no meta"
+        )
+        rules = home / "policy.toml"
+        rules.write_text(draft.text(first))
+        rules.chmod(0o600)
+        command = [sys.executable, "-m", "bot", "signer", "run", str(rules), "--keystore", str(stored.path)]
+        command += ["--state", str(home / "state"), "--socket", str(home / "run" / "s"), "--password-fd", "0"]
+        for _ in range(repeat):
+            start = time.perf_counter()
+            with subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ) as process:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(password)
+                process.stdin.close()
+                if not any(line.startswith("ready:") for line in process.stdout):
+                    raise SystemExit("the signer did not start")
+                starts.append(time.perf_counter() - start)
+                process.terminate()
+        crypto = keystore.encrypt(keystore.new_secret(), password)
+        start = time.perf_counter()
+        keystore.decrypt(crypto, password)
+        unlock = time.perf_counter() - start
+    best, middle = round(min(starts), 3), round(median(starts), 3)
+    return {"start_s": middle, "start_s_best": best, "unlock_s": round(unlock, 2)}
+
+
 def main() -> None:
     """Compare, measure, print."""
     options = argparse.ArgumentParser(description="Signing against the venue's own library.")
@@ -263,7 +305,8 @@ def main() -> None:
     result["order_of_20"] = measured(20, max(1, chosen.repeat // 10))
     result["compared"] = chosen.actions
     result["mismatches"] = compare(chosen.actions, seed=20_260_101)
-    libraries = ("coincurve", "hyperliquid-python-sdk", "eth-account", "msgpack", "pycryptodome")
+    result |= started(5)
+    libraries = ("coincurve", "hyperliquid-python-sdk", "eth-account", "msgpack", "orjson", "pycryptodome")
     result["sdk_backend"] = type(get_backend()).__name__
     result["versions"] = {"python": platform.python_version()} | {name: version(name) for name in libraries}
     result["cores"] = os.cpu_count()

@@ -16,6 +16,7 @@ from bot.errors import HedgerowError
 from bot.text import printable
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "init": ("bot.cli.init:init", "Set up an agent, its signer and a config for testnet or a devnet."),
     "run": ("bot.cli.run:run", "Run the daemon that CONFIG describes."),
     "backtest": ("bot.cli.backtest:backtest", "Run CONFIG over recorded history."),
     "devnet": ("bot.cli.devnet:devnet", "Run a simulated Hyperliquid on this computer, to trade on."),

@@ -53,6 +53,7 @@ def signer() -> None:
     metavar="N",
     help="End when the other end of this pipe closes, as it does when a program that started this one ends.",
 )
+@click.option("--keyring", is_flag=True, help="Take the password that `wallet remember` stored.")
 def run(
     policy: Path,
     keystore: Path,
@@ -63,16 +64,24 @@ def run(
     password_fd: int | None,
     password_env: str | None,
     parent_fd: int | None,
+    keyring: bool,
 ) -> None:
     """Unlock KEYSTORE and sign what POLICY allows, until interrupted.
 
-    The password is typed, or comes from the systemd credential hedgerow-keystore-password.
+    The password is typed, or comes from the systemd credential hedgerow-keystore-password; an option names another way.
     """
     from bot.signer import program
 
     setup = program.Setup(policy, keystore, state, socket_path, peer_uids, require_hardening, parent_fd)
+    if (password_fd is not None) + (password_env is not None) + keyring > 1:
+        raise click.UsageError("give one of --password-fd, --keyring and --password-env")
     with told():
-        program.run(setup, lambda: program.password(password_env, password_fd), click.echo)
+        if keyring:
+            # Before the signer gives up what asking a keyring takes.
+            known = program.remembered_password(keystore)
+            program.run(setup, lambda: known, click.echo)
+        else:
+            program.run(setup, lambda: program.password(password_env, password_fd), click.echo)
 
 
 @signer.command(epilog="Example:  hedgerow signer verify audit.jsonl --head head --json")

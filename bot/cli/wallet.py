@@ -6,19 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from bot.cli.approving import URLS, hidden, new_password, send, signed_by_key, signed_elsewhere
 from bot.cli.signer import FILE, told
-from bot.errors import ConfigError, OutcomeUnknown, Refused, Unavailable
+from bot.errors import ConfigError
 
 if TYPE_CHECKING:
     from bot.signer.keystore import Keystore
     from bot.signer.wallet import Approval
 
 KEYS: Final = Path("~/.config/hedgerow/keys")
-URLS: Final = {
-    "mainnet": "https://api.hyperliquid.xyz",
-    "testnet": "https://api.hyperliquid-testnet.xyz",
-    "devnet": "http://127.0.0.1:3001",
-}
 FOLDER = click.option(
     "--folder",
     type=FILE,
@@ -49,7 +45,7 @@ def new(name: str, network: str, folder: Path) -> None:
     from bot.signer import wallet as wallets
 
     with told():
-        made = wallets.create(folder.expanduser(), name, network, keystore.new_secret(), _new_password())
+        made = wallets.create(folder.expanduser(), name, network, keystore.new_secret(), new_password())
     click.echo(f"{made.address} in {made.path}; next: hedgerow wallet approve-agent {made.path}")
 
 
@@ -62,8 +58,8 @@ def import_key(name: str, network: str, folder: Path) -> None:
     from bot.signer import wallet as wallets
 
     with told():
-        secret = wallets.secret_from(_hidden("Private key of the agent"))
-        made = wallets.create(folder.expanduser(), name, network, secret, _new_password())
+        secret = wallets.secret_from(hidden("Private key of the agent"))
+        made = wallets.create(folder.expanduser(), name, network, secret, new_password())
     click.echo(f"{made.address} in {made.path}")
 
 
@@ -74,7 +70,7 @@ def list_keys(folder: Path, as_json: bool) -> None:
     """List keystores: whose agents they are, until when, and which end soon."""
     from bot.clock import utc
     from bot.signer import keystore
-    from bot.signer.program import expiry_warning
+    from bot.signer.expiry import expiry_warning
     from bot.signer.wallet import now_ms
 
     rows = []
@@ -119,7 +115,9 @@ APPROVING = (
     click.option(
         "--chain-id", default="0x66eee", show_default=True, help="The chain an external wallet signs on."
     ),
-    click.option("--send", is_flag=True, help="Send the approval to the venue; by default it is printed."),
+    click.option(
+        "--send", "send_it", is_flag=True, help="Send the approval to the venue; by default it is printed."
+    ),
     click.option("--url", help="Send to this server instead of the network's own."),
 )
 
@@ -134,7 +132,13 @@ def _approving(command: click.decorators.FC) -> click.decorators.FC:
 @click.argument("keystore", type=FILE)
 @_approving
 def approve_agent(
-    keystore: Path, days: int, external: bool, account: str | None, chain_id: str, send: bool, url: str | None
+    keystore: Path,
+    days: int,
+    external: bool,
+    account: str | None,
+    chain_id: str,
+    send_it: bool,
+    url: str | None,
 ) -> None:
     """Let the account's owner approve the agent in KEYSTORE.
 
@@ -150,8 +154,8 @@ def approve_agent(
         network = _network(stored)
         wanted = wallets.approval(stored.address, stored.name, network, days, chain_id)
         owner, body = _signed(wanted, network, external, account)
-        _deliver(body, network, send, url)
-        if send or url:
+        _deliver(body, network, send_it, url)
+        if send_it or url:
             wallets.mark_approved(stored, owner, wanted.valid_until_ms)
             click.echo(f"approved {stored.address} for {owner} for {days} days")
 
@@ -160,7 +164,13 @@ def approve_agent(
 @click.argument("keystore", type=FILE)
 @_approving
 def rotate(
-    keystore: Path, days: int, external: bool, account: str | None, chain_id: str, send: bool, url: str | None
+    keystore: Path,
+    days: int,
+    external: bool,
+    account: str | None,
+    chain_id: str,
+    send_it: bool,
+    url: str | None,
 ) -> None:
     """Make a new key under KEYSTORE's name and have it approved; the venue then forgets the old agent."""
     from bot.signer import keystore as keystores
@@ -169,16 +179,16 @@ def rotate(
     with told():
         old = keystores.read(keystore)
         network = _network(old)
-        made = wallets.create(old.path.parent, old.name, network, keystores.new_secret(), _new_password())
+        made = wallets.create(old.path.parent, old.name, network, keystores.new_secret(), new_password())
         click.echo(f"{made.address} in {made.path}")
         wanted = wallets.approval(made.address, made.name, network, days, chain_id)
         owner, body = _signed(wanted, network, external, account or old.account)
-        _deliver(body, network, send, url)
-        if send or url:
+        _deliver(body, network, send_it, url)
+        if send_it or url:
             wallets.mark_approved(made, owner, wanted.valid_until_ms)
             wallets.mark_revoked(old)
             click.echo(
-                f"approved {made.address} for {owner}; {old.address} is revoked; change `agent` in its policy"
+                f"approved {made.address} for {owner}; {old.address} is revoked; change `agent` and `agent_valid_until` in its policy"
             )
 
 
@@ -186,7 +196,13 @@ def rotate(
 @click.argument("keystore", type=FILE)
 @_approving
 def revoke(
-    keystore: Path, days: int, external: bool, account: str | None, chain_id: str, send: bool, url: str | None
+    keystore: Path,
+    days: int,
+    external: bool,
+    account: str | None,
+    chain_id: str,
+    send_it: bool,
+    url: str | None,
 ) -> None:
     """End the agent in KEYSTORE: an address without a key is approved under its name."""
     from bot.signer import keystore as keystores
@@ -199,9 +215,39 @@ def revoke(
         stored = wallets.mark_revoked(stored)
         wanted = wallets.approval(wallets.nobody(), stored.name, network, days, chain_id)
         _, body = _signed(wanted, network, external, account or stored.account)
-        _deliver(body, network, send, url)
-        if send or url:
+        _deliver(body, network, send_it, url)
+        if send_it or url:
             click.echo(f"{stored.address} may no longer trade")
+
+
+@wallet.command(epilog="Example:  hedgerow wallet remember KEYSTORE")
+@click.argument("keystore", type=FILE)
+def remember(keystore: Path) -> None:
+    """Store KEYSTORE's password in the desktop's keyring, for `hedgerow signer run --keyring`.
+
+    Whoever uses this desktop session can then unlock the key; typing the password keeps it safer.
+    """
+    from bot.signer import keystore as keystores
+    from bot.signer import remembered
+
+    with told():
+        stored = keystores.read(keystore)
+        password = hidden("Password of the keystore")
+        keystores.decrypt(stored.crypto, password)
+        click.echo(f"the password of {stored.address} is in {remembered.remember(stored.address, password)}")
+
+
+@wallet.command(epilog="Example:  hedgerow wallet forget KEYSTORE")
+@click.argument("keystore", type=FILE)
+def forget(keystore: Path) -> None:
+    """Remove KEYSTORE's password from the desktop's keyring."""
+    from bot.signer import keystore as keystores
+    from bot.signer import remembered
+
+    with told():
+        stored = keystores.read(keystore)
+        remembered.forget(stored.address)
+        click.echo(f"the keyring no longer holds the password of {stored.address}")
 
 
 def _network(stored: "Keystore") -> str:
@@ -212,56 +258,19 @@ def _network(stored: "Keystore") -> str:
 
 def _signed(wanted: "Approval", network: str, external: bool, account: str | None) -> tuple[str, str]:
     """(account, HTTP body) of the approval."""
-    from bot.signer import wallet as wallets
-
     if not external:
-        owner, body = wallets.approve_with(
-            wanted, wallets.secret_from(_hidden("Private key of the account (used once, not kept)")), network
+        return signed_by_key(
+            wanted, network, account, hidden("Private key of the account (used once, not kept)")
         )
-        if account is not None and owner != account.lower():
-            raise ConfigError(f"the key entered is of {owner}, not of {account}")
-        return owner, body
     if account is None:
         raise click.UsageError("--external needs --account, the address that signs")
-    click.echo(json.dumps(wanted.typed_data))
-    signature = wallets.signature_from(click.prompt("Signature", err=True))
-    return account.lower(), wanted.signed_by(signature, account.lower())
+    return signed_elsewhere(wanted, account)
 
 
-def _deliver(body: str, network: str, send: bool, url: str | None) -> None:
-    """Print the body, or send it and complain about any answer but a plain yes."""
-    if not send and url is None:
-        click.echo(body)
-        click.echo(f"POST this to {URLS[network]}/exchange, or run again with --send", err=True)
+def _deliver(body: str, network: str, send_it: bool, url: str | None) -> None:
+    """Print the body, or send it."""
+    if send_it or url is not None:
+        send(body, url or URLS[network])
         return
-    import urllib.error
-    import urllib.request
-
-    target = f"{(url or URLS[network]).rstrip('/')}/exchange"
-    if not target.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")):
-        raise ConfigError(f"{target} is neither https nor on this computer")
-    request = urllib.request.Request(target, body.encode("ascii"), {"Content-Type": "application/json"})  # noqa: S310 - checked above
-    try:
-        with urllib.request.urlopen(request, timeout=15) as reply:  # noqa: S310 - checked above
-            answer = json.loads(reply.read(65_536))
-    except urllib.error.HTTPError as error:
-        text = error.read(500).decode("utf-8", "replace")
-        raise Refused(f"{target} answered {error.code}: {text}") from None
-    except urllib.error.URLError as error:
-        raise Unavailable(f"{target} cannot be reached: {error.reason}; try again") from None
-    except (OSError, ValueError):
-        raise OutcomeUnknown(
-            f"{target} gave no readable answer; look at the account's agents before trying again"
-        ) from None
-    if not isinstance(answer, dict) or answer.get("status") != "ok":
-        raise Refused(f"the venue refused: {json.dumps(answer)[:300]}")
-
-
-def _hidden(what: str) -> str:
-    return str(click.prompt(what, hide_input=True, err=True))
-
-
-def _new_password() -> str:
-    return str(
-        click.prompt("New password for the keystore", hide_input=True, confirmation_prompt=True, err=True)
-    )
+    click.echo(body)
+    click.echo(f"POST this to {URLS[network]}/exchange, or run again with --send", err=True)

@@ -4,19 +4,22 @@ The order of keys is part of what is signed.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from bot.signer.requests import Cancel, IsolatedMargin, Leverage, Order, Place, ScheduleCancel, plain
 
 Action = dict[str, Any]
 
+_LIMITS: Final[dict[str | None, Action]] = {tif: {"limit": {"tif": tif}} for tif in ("Alo", "Gtc", "Ioc")}
+"""Made once; an action is only ever read."""
+
 
 def order_wire(order: Order, asset: int) -> Action:
     """One order as it stands inside an action."""
-    if order.trigger is None:
-        kind: Action = {"limit": {"tif": order.tif}}
+    trigger = order.trigger
+    if trigger is None:
+        kind: Action = _LIMITS[order.tif]
     else:
-        trigger = order.trigger
         kind = {
             "trigger": {
                 "isMarket": trigger.is_market,

@@ -8,6 +8,7 @@ chain; whoever cuts the end off is found out by a head that was exported before 
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any, Final
 from bot.signer.policy import SignerConfigError
 
 GENESIS: Final = "0" * 64
+RECALLED_MS: Final = 3 * 86_400_000
 _MARK: Final = ',"hash":"'
+_SIGNATURE: Final = b'"kind":"sign"'
 
 
 class BrokenChain(SignerConfigError):
@@ -42,6 +45,11 @@ def read(path: Path, exported: Head | None = None) -> Iterator[dict[str, Any]]:
 
     Raises BrokenChain at the first line that does not fit. A last line without its end (a power cut) is not a record.
     """
+    return (json.loads(line) for _, line in _checked(path, exported))
+
+
+def _checked(path: Path, exported: Head | None) -> Iterator[tuple[Head, bytes]]:
+    """Every whole line with the head that it makes, not parsed: a log has millions."""
     previous, sequence, met = GENESIS, 0, exported is None or exported.sequence == 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -51,15 +59,14 @@ def read(path: Path, exported: Head | None = None) -> Iterator[dict[str, Any]]:
             digest = hashlib.sha256(previous.encode("ascii") + rest).hexdigest()
             if not mark or tail != f'{digest}"}}\n'.encode("ascii"):
                 raise BrokenChain(f"line {number} of {path} was changed, or one before it is missing")
-            record = json.loads(line)
-            if record.get("sequence") != number:
-                raise BrokenChain(f"line {number} of {path} has the number {record.get('sequence')}")
+            if not line.startswith(b'{"sequence":%d,' % number):
+                raise BrokenChain(f"line {number} of {path} has another number")
             previous, sequence = digest, number
             if exported is not None and exported.sequence == number:
                 if exported.hash != digest:
                     raise BrokenChain(f"line {number} of {path} is not the one whose hash was exported")
                 met = True
-            yield record
+            yield Head(number, digest), line
     if not met and exported is not None:
         raise BrokenChain(f"{path} ends after line {sequence}, but line {exported.sequence} was exported")
 
@@ -67,8 +74,8 @@ def read(path: Path, exported: Head | None = None) -> Iterator[dict[str, Any]]:
 def verify(path: Path, exported: Head | None = None) -> Head:
     """Check the whole chain and return its head. Raises BrokenChain, or OSError where there is no such file."""
     head = Head(0, GENESIS)
-    for record in read(path, exported):
-        head = Head(record["sequence"], record["hash"])
+    for head, _ in _checked(path, exported):  # noqa: B007 - the last one is the answer
+        pass
     return head
 
 
@@ -87,18 +94,37 @@ class AuditLog:
     """The log being written. `append` reaches the kernel before it returns; `sync` reaches the disk."""
 
     def __init__(self, path: Path) -> None:
-        """Open or begin the log after checking it; its records are in `history` until `forget` is called."""
+        """Open or begin the log after checking it; its recent signatures are in `history` until `forget` is called.
+
+        Recent is within `RECALLED_MS` of the latest: the venue takes no older nonce, so that what was signed before is
+        known to it by now, and no budget counts it.
+        """
         self.path, self._head_path = path, path.with_name("head")
         try:
             self._file = os.open(
                 path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
             )
-            self.history = list(read(path, read_head(self._head_path)))
-            self.head = Head(len(self.history), self.history[-1]["hash"] if self.history else GENESIS)
+            self.history: deque[dict[str, Any]] = deque()
+            self.head = Head(0, GENESIS)
+            self._recall()
             self._size = self._whole_lines()
             self._synced = self.head.sequence
         except OSError as error:
             raise SignerConfigError(f"{path} cannot be used: {error.strerror}") from None
+
+    def _recall(self) -> None:
+        latest_ms, history = 0, self.history
+        for head, line in _checked(self.path, read_head(self._head_path)):
+            self.head = head
+            if _SIGNATURE not in line:
+                continue
+            record = json.loads(line)
+            if record["kind"] != "sign":
+                continue
+            history.append(record)
+            latest_ms = max(latest_ms, int(record.get("at_ms", 0)))
+            while int(history[0].get("at_ms", 0)) <= latest_ms - RECALLED_MS:
+                history.popleft()
 
     def _whole_lines(self) -> int:
         size = os.fstat(self._file).st_size
@@ -111,7 +137,7 @@ class AuditLog:
 
     def forget(self) -> None:
         """Let go of the history."""
-        self.history = []
+        self.history.clear()
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a record. Raises OSError, and then the log is as before."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from bot.signer import audit, hardening, keystore, policy, server, signing
 from bot.signer.engine import Engine
+from bot.signer.expiry import expiry_warning
 from bot.signer.nonces import Nonces
 from bot.signer.policy import SignerConfigError
 
@@ -70,6 +71,13 @@ def password(environment: str | None = None, descriptor: int | None = None) -> s
             f"there is no terminal to ask for the password at; use --password-fd or the systemd credential {CREDENTIAL}"
         )
     return getpass.getpass("Password of the keystore: ")
+
+
+def remembered_password(path: Path) -> str:
+    """The password of a keystore from the desktop's keyring. Raises SignerConfigError."""
+    from bot.signer import remembered
+
+    return remembered.recall_elsewhere(keystore.read(path).address)
 
 
 def _text(found: bytes, where: str) -> str:
@@ -147,16 +155,3 @@ def _warnings(stored: keystore.Keystore, rules: policy.Policy) -> Iterator[str]:
     warning = expiry_warning(min(known), int(time() * 1000)) if known else None
     if warning:
         yield f"warning: {warning}"
-
-
-def expiry_warning(valid_until_ms: int, now_ms: int) -> str | None:
-    """What to say about an agent's end at 14, 7 and 1 days before it; None while it is far."""
-    left_days = (valid_until_ms - now_ms) / 86_400_000
-    if left_days <= 0:
-        return "the agent's approval has expired; rotate it with `hedgerow wallet rotate`"
-    for days in (1, 7, 14):
-        if left_days <= days:
-            return (
-                f"the agent's approval ends in {left_days:.1f} days; rotate it with `hedgerow wallet rotate`"
-            )
-    return None

@@ -167,6 +167,7 @@ def scaled(text: str) -> int | None:
 
 def plain(value_e8: int) -> str:
     """An integer of 1e-8 as the venue writes decimals: no exponent, no trailing zeros."""
-    sign = "-" if value_e8 < 0 else ""
-    whole, fraction = divmod(abs(value_e8), E8)
-    return f"{sign}{whole}.{fraction:08d}".rstrip("0") if fraction else f"{sign}{whole}"
+    if value_e8 < 0:
+        return f"-{plain(-value_e8)}"
+    whole, fraction = divmod(value_e8, E8)
+    return f"{whole}.{fraction:08d}".rstrip("0") if fraction else str(whole)

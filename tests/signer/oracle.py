@@ -79,8 +79,10 @@ class Oracle:
         self.held: dict[str, tuple[Fraction, Fraction, Fraction]] | None = None
         self.resting = 0
         self.open: list[tuple[int, str, Fraction, Fraction]] = []
-        self.events: list[tuple[int, str, Fraction]] = []
+        self.signed: list[tuple[int, tuple[int, str, Fraction, Fraction]]] = []
+        self.events: dict[str, list[tuple[int, Fraction]]] = {}
         self.given: dict[int, int] = {}
+        self.highest = 0
         self.cloids: dict[str, int] = {}
         self.now = 0
         self.uses: list[tuple[str, Fraction]] = []
@@ -92,7 +94,12 @@ class Oracle:
 
     def used(self, what: str, span: int) -> Fraction:
         """What was used of a budget."""
-        return sum((n for t, k, n in self.events if k == what and t > self.now - span), Fraction(0))
+        total = Fraction(0)
+        for at, much in reversed(self.events.get(what, [])):
+            if at <= self.now - span:  # they stand in the order of time
+                break
+            total += much
+        return total
 
     def judge(self, packet: bytes, now: int) -> dict[str, Any] | None:
         """The request if it is to be answered with ok, else None."""
@@ -286,7 +293,7 @@ class Oracle:
         for coin, held in r["positions"].items():
             name(coin)
             exactly(held, "size", "buys", "sells")
-            self.signed(held["size"])
+            self.plus_minus(held["size"])
             number(held["buys"])
             number(held["sells"])
         whole(r["open_orders"], 0)
@@ -294,9 +301,18 @@ class Oracle:
         need(-2_000 <= self.now - whole(r["at_ms"], 0) <= MINUTE)
 
     @staticmethod
-    def signed(value: Any) -> Fraction:
+    def plus_minus(value: Any) -> Fraction:
         need(isinstance(value, str))
         return -number(value[1:]) if value[:1] == "-" else number(value)
+
+    def restarted(self) -> None:
+        """The signer was killed and started: prices and positions have to be told again, the rest is as it was.
+
+        Whatever was signed within three days may have filled, since reports are not written down.
+        """
+        latest = self.events["action"][-1][0] if self.events else 0
+        self.signed = [(at, order) for at, order in self.signed if at > latest - 3 * DAY]
+        self.prices, self.held, self.resting, self.open = {}, None, 0, [order for _, order in self.signed]
 
     def took(self, request: dict[str, Any], nonce: int | None) -> None:
         """Remember what was answered with ok."""
@@ -307,7 +323,7 @@ class Oracle:
             }
         elif do == "positions":
             self.held = {
-                coin: (self.signed(each["size"]), number(each["buys"]), number(each["sells"]))
+                coin: (self.plus_minus(each["size"]), number(each["buys"]), number(each["sells"]))
                 for coin, each in request["positions"].items()
                 if coin in self.p["coins"]
             }
@@ -315,17 +331,15 @@ class Oracle:
             self.open = [each for each in self.open if each[0] > request["through_nonce"]]
         if nonce is None:
             return
-        self.given[nonce] = now
-        self.events = [each for each in self.events if each[0] > now - DAY]
-        self.events += [
-            (now, "action", Fraction(1)),
-            *((now, what, much) for what, much in self.uses if much),
-        ]
+        self.given[nonce], self.highest = now, max(self.highest, nonce)
+        for what, much in (("action", Fraction(1)), *self.uses):
+            if much:
+                self.events.setdefault(what, []).append((now, much))
         orders = request.get("orders", [each["order"] for each in request.get("modifies", [])])
         for each in orders:
             self.cloids[each["cloid"]] = now
             size = Fraction(0) if each["reduce_only"] else number(each["size"])
             buy = each["side"] == "buy"
-            self.open.append(
-                (nonce, each["coin"], size if buy else Fraction(0), Fraction(0) if buy else size)
-            )
+            order = (nonce, each["coin"], size if buy else Fraction(0), Fraction(0) if buy else size)
+            self.open.append(order)
+            self.signed.append((now, order))

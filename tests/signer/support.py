@@ -1,6 +1,7 @@
 """A signer without its socket, on a clock that the test moves."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ class Desk:
     def again(self) -> None:
         """Drop the signer as a kill would, and start it again."""
         self.nonces.close()
+        os.close(self.audit._file)
         self.engine.limits = None  # type: ignore[assignment]
         self.open()
 

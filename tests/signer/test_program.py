@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -17,47 +16,8 @@ import pytest
 from bot.signer import keystore, wallet
 from bot.signer.client import Denied, Holding, Locked, Order, SignerClient, SignerGone
 from bot.signer.policy import SignerConfigError
+from tests.signer.program import PASSWORD, Running
 from tests.signer.support import AGENT, POLICY, SECRET
-
-PASSWORD = "correct horse battery"
-START = "import sys; from bot.cli import main; main(sys.argv[1:])"
-
-
-class Running:
-    """A started signer and the folder it works in."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder, self.socket = folder, folder / "run" / "sign.sock"
-        stored = next((folder / "keys").glob("*.json"))
-        read, write = os.pipe()
-        os.write(write, PASSWORD.encode())
-        os.close(write)
-        command = [sys.executable, "-c", START, "signer", "run", str(folder / "policy.toml")]
-        command += ["--keystore", str(stored), "--state", str(folder / "state"), "--socket", str(self.socket)]
-        command += ["--password-fd", str(read), *options]
-        self.process = subprocess.Popen(
-            command, pass_fds=(read,), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        os.close(read)
-        self.output = ""
-
-    def until(self, word: str) -> None:
-        """Read its output until a line with the word."""
-        assert self.process.stdout is not None
-        while True:
-            ready, _, _ = select.select([self.process.stdout], [], [], 30)
-            line = self.process.stdout.readline() if ready else ""
-            self.output += line
-            assert line, self.output
-            if word in line:
-                return
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Signal it and read the rest."""
-        self.process.send_signal(number)
-        rest, _ = self.process.communicate(timeout=30)
-        self.output += rest
-        return self.process.returncode
 
 
 @pytest.fixture

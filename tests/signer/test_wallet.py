@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 from bot.cli.wallet import wallet
 from bot.signer import keystore, signing
 from bot.signer import wallet as wallets
-from bot.signer.program import expiry_warning
+from bot.signer.expiry import expiry_warning
 from tests.signer.support import AGENT, SECRET
 
 MASTER = bytes(range(1, 33))
@@ -110,7 +110,14 @@ def test_a_mistyped_key_is_not_repeated_in_the_complaint(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("days", "words"),
-    [(15.0, None), (14.0, "14.0 days"), (7.0, "7.0 days"), (0.5, "0.5 days"), (-1.0, "has expired")],
+    [
+        (14.1, None),
+        (14.0, "14.0 days; rotate it soon"),
+        (7.0, "7.0 days; rotate it this week"),
+        (1.0, "within a day, in 24.0 hours"),
+        (0.5, "in 12.0 hours"),
+        (-1.0, "has expired"),
+    ],
 )
 def test_an_approval_that_ends_soon_is_warned_of(days: float, words: str | None) -> None:
     warning = expiry_warning(int(days * 86_400_000) + 10**12, 10**12)

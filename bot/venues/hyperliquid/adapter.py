@@ -117,8 +117,13 @@ class HyperliquidVenue:
         try:
             with _as_unavailable():
                 universe: Universe = await client.info({"type": "meta"})
-                check_signer(signs.whose(), terms.network, terms.account, terms.coins, universe)
-                await check_account(client, terms.account)
+                whose = signs.whose()
+                check_signer(whose, terms.network, terms.account, terms.coins, universe)
+                found = await check_account(client, whose, terms.coins, universe)
+            for line in found.lines():
+                log.info(line)
+            for warning in found.warnings:
+                log.warning(warning)
             return cls(terms, signs, client, universe)
         except BaseException:
             await client.close()

@@ -267,9 +267,25 @@ def _sent(delta: Node, account: str) -> Decimal:
     return effect
 
 
-def role(node: Node) -> str:
-    """A `userRole` reply's role."""
-    return node["role"].text()
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What an address is: `user`, `agent`, `subAccount`, `vault` or `missing`; `of` is an agent's or sub-account's master."""
+
+    kind: str
+    of: str | None = None
+
+
+def role(node: Node) -> Role:
+    """A `userRole` reply."""
+    kind = node["role"].choice("user", "agent", "subAccount", "vault", "missing")
+    if kind in {"agent", "subAccount"}:
+        return Role(kind, node["data"]["user" if kind == "agent" else "master"].address())
+    return Role(kind)
+
+
+def leader(node: Node) -> str:
+    """A `vaultDetails` reply: whose vault it is."""
+    return node["leader"].address()
 
 
 def requests_left(node: Node) -> int:

@@ -40,6 +40,7 @@ INFO: Final[Mapping[str, Parser]] = {
     "userNonFundingLedgerUpdates": lambda node, request: parse_account.ledger(node, request["user"].lower()),
     "userRateLimit": lambda node, _: parse_account.requests_left(node),
     "userRole": lambda node, _: parse_account.role(node),
+    "vaultDetails": lambda node, _: parse_account.leader(node),
     "userAbstraction": lambda node, _: "default" if node.is_null else node.text(),
     "extraAgents": lambda node, _: parse_account.agents(node),
     "activeAssetData": lambda node, _: parse_account.leverage_set(node),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Protocol
 
@@ -60,11 +60,24 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """For which network and account it is signed, and the numbers of the coins that are."""
+    """For which network and account it is signed, by whom, and the numbers of the coins that are.
+
+    `master` is the address that approved `agent`. With a `vault` (a vault's or sub-account's address) its books are
+    traded, else the master's.
+    """
 
     network: str
-    account: str  # the address whose books are traded: the master's, or the sub-account's or vault's
+    master: str
+    agent: str
     assets: Mapping[str, int]
+    vault: str | None = None
+    size_decimals: Mapping[str, int] = field(default_factory=dict)
+    agent_until_ms: int | None = None  # by the policy
+
+    @property
+    def account(self) -> str:
+        """The address whose books are traded."""
+        return self.vault or self.master
 
 
 class Signs(Protocol):
@@ -107,8 +120,16 @@ class SignerSocket:
         with _our_errors():
             status = self._client.status()
         self._assets = {str(coin): int(number) for coin, number in status["assets"].items()}
-        account = str(status["vault"] or status["account"]).lower()
-        return Whose(str(status["network"]), account, self._assets)
+        vault, until = status["vault"], status["agent_valid_until_ms"]
+        return Whose(
+            network=str(status["network"]),
+            master=str(status["account"]).lower(),
+            agent=str(status["agent"]).lower(),
+            assets=self._assets,
+            vault=None if vault is None else str(vault).lower(),
+            size_decimals={str(coin): int(number) for coin, number in status["size_decimals"].items()},
+            agent_until_ms=None if until is None else int(until),
+        )
 
     def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:
         """As `Signs`."""

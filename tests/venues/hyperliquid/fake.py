@@ -57,6 +57,7 @@ class FakeVenue:
         self.hidden = 0  # how many orderStatus requests still find nothing
         self.late_fills = 0  # how many requests for fills still miss the newest
         self.answers: dict[str, Any] = {}  # replies given instead
+        self.agents: set[str] = set()  # of the account
         self.sockets: list[web.WebSocketResponse] = []
         self.connections = 0
         self.deaf = False  # the next connection is not
@@ -196,8 +197,10 @@ class FakeVenue:
             "clearinghouseState": self.margin_state(),
             "frontendOpenOrders": [o for oid, o in self.orders.items() if self.statuses[oid] == "open"],
             "userRateLimit": {"cumVlm": "0.0", "nRequestsUsed": len(self.actions), "nRequestsCap": 10_000},
-            "userRole": {"role": "user"},
+            "userRole": {"role": "agent", "data": {"user": self.account}} if body.get("user") in self.agents else {"role": "user"},
+            "extraAgents": [{"name": "desk", "address": each, "validUntil": None} for each in self.agents],
             "userAbstraction": "disabled",
+            "spotClearinghouseState": {"balances": []},
         }  # fmt: skip
         if kind in simple:
             return simple[kind]

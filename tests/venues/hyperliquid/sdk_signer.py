@@ -36,7 +36,7 @@ class SdkSigns:
         return str(self.wallet.address).lower()
 
     def whose(self) -> Whose:
-        return Whose(self.network, self.vault or self.address, self.assets)
+        return Whose(self.network, self.address, self.address, self.assets, self.vault)
 
     def tell(self, facts: Facts) -> None:
         self.facts.append(facts)

@@ -169,8 +169,8 @@ def test_status_words_mean_what_their_form_says(word: str, meaning: Ending) -> N
 
 
 def test_what_nothing_reads_is_refused_by_name() -> None:
-    with pytest.raises(DataError, match="vaultDetails"):
-        parse_reply({"type": "vaultDetails"}, Node({}, "reply"))
+    with pytest.raises(DataError, match="portfolio"):
+        parse_reply({"type": "portfolio"}, Node({}, "reply"))
     with pytest.raises(DataError, match="notification"):
         parse_frame("notification", Node({}, "frame"))
 

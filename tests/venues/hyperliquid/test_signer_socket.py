@@ -113,6 +113,7 @@ def play(
     text: str = POLICY,
 ) -> None:
     venue = FakeVenue(account)
+    venue.agents.add(SdkSigns({}).address)
 
     async def run(path: Path) -> None:
         with SignerClient(path) as client:

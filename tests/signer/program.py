@@ -1,0 +1,67 @@
+"""`hedgerow signer run` as a process of its own."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+PASSWORD = "correct horse battery"
+HEDGEROW = (sys.executable, "-c", "import sys; from bot.cli import main; main(sys.argv[1:])")
+
+
+def pipe_of(text: str) -> int:
+    """A file descriptor from which a program reads this text and then the end."""
+    read, write = os.pipe()
+    os.write(write, text.encode())
+    os.close(write)
+    return read
+
+
+class Running:
+    """A started signer and the folder it works in."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        policy: Path | None = None,
+        password: str = PASSWORD,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.socket = folder, folder / "run" / "sign.sock"
+        stored = next((folder / "keys").glob("*.json"))
+        read = pipe_of(password)
+        command = [*HEDGEROW, "signer", "run", str(policy or folder / "policy.toml")]
+        command += ["--keystore", str(stored), "--state", str(folder / "state"), "--socket", str(self.socket)]
+        command += [] if {"--password-env", "--keyring"} & {*options} else ["--password-fd", str(read)]
+        self.process = subprocess.Popen(
+            [*command, *options],
+            pass_fds=(read,),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=None if environment is None else {**os.environ, **environment},
+        )
+        os.close(read)
+        self.output = ""
+
+    def until(self, word: str) -> None:
+        """Read its output until a line with the word."""
+        assert self.process.stdout is not None
+        while True:
+            ready, _, _ = select.select([self.process.stdout], [], [], 30)
+            line = self.process.stdout.readline() if ready else ""
+            self.output += line
+            assert line, self.output
+            if word in line:
+                return
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Signal it and read the rest."""
+        self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=30)
+        self.output += rest
+        return self.process.returncode
