@@ -244,7 +244,10 @@ class Server:
         """Send what waits; close after a minute of nothing to send, or when told to."""
         while True:
             try:
-                frame = await asyncio.wait_for(connection.frames.get(), IDLE_S)
+                if connection.frames.empty():
+                    frame = await asyncio.wait_for(connection.frames.get(), IDLE_S)
+                else:  # waiting with a limit costs more than sending
+                    frame = connection.frames.get_nowait()
                 self.keep()
             except (TimeoutError, StateError):
                 frame = None

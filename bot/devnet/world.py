@@ -21,6 +21,8 @@ from bot.model.panel import HOUR_MS
 from bot.sim.exchange import Exchange
 
 SECOND_MS = 1000
+QUOTE_MS: Final = 250
+"""Prices stand for so long: whoever asks twice meanwhile meets the same book, less what was taken from it."""
 LONGEST_STEP_MS: Final = 60_000
 MOST_STEPS: Final = 60  # of the market at a time; more than that and steps grow longer
 DAY_MS: Final = 86_400_000
@@ -59,7 +61,7 @@ class World:
         self.spot_meta = universe.spot_meta(self.names)
         self.spot_pairs = universe.spot_pairs(self.names)
         self.speed, self.paused = speed, paused
-        self.now_ms = start_ms
+        self.now_ms = self.quoted_ms = start_ms
         self.users: dict[str, UserRecords] = {}
         self.dormant: dict[int, Order] = {}  # children that wait for their parent to fill
         self.touched: set[str] = set()  # users whose account changed since somebody last looked
@@ -112,7 +114,9 @@ class World:
             if not self.market.reaches(upto):
                 self.paused = True
                 return
-            self._step(upto)
+            if upto // QUOTE_MS != self.quoted_ms // QUOTE_MS:
+                self._step(upto)
+            self.now_ms = upto
             if upto == hour_end:
                 self._settle(upto)
             for look in self.due:
@@ -126,12 +130,13 @@ class World:
             self.others_trade()
 
     def _step(self, time_ms: int) -> None:
-        self.now_ms = time_ms
+        self.now_ms = self.quoted_ms = time_ms
         self.moment = moment = self.market.moment(time_ms)
         marks: dict[str, Decimal] = {}
+        ladders = self.market.ladders(moment)
         for column, (name, instrument) in enumerate(self.instruments.items()):
             marks[name] = instrument.round_price(Decimal(repr(float(moment.mark[column]))))
-            bids, asks = self.market.ladder(moment, column)
+            bids, asks = ladders[column]
             self.exchange.quote_depth(name, bids, asks, time_ms)
         self.exchange.set_marks(marks, time_ms)
         self.pump()
@@ -149,7 +154,7 @@ class World:
                 value = account.equity_usd(self.exchange.marks)
                 records = self.records(user)
                 records.equity.append((time_ms, value, value - account.deposits_usd))
-                del records.equity[:-10_000]
+                records.forget(time_ms // DAY_MS)
 
     def oracle(self, name: str, price: float | None = None) -> Decimal:
         """The oracle price of a coin, now or as given, on the grid that the venue prints it on."""
@@ -219,9 +224,14 @@ class World:
 
     def write_ledger(self, user: str, delta: Mapping[str, Any]) -> None:
         """Remember a transfer, and tell."""
-        number = len(self.records(user).ledger)
-        row = {"time": self.now_ms, "hash": fake_hash("ledger", user, number), "delta": dict(delta)}
-        self.records(user).ledger.append(row)
+        records = self.records(user)
+        row = {
+            "time": self.now_ms,
+            "hash": fake_hash("ledger", user, records.transfers),
+            "delta": dict(delta),
+        }
+        records.ledger.append(row)
+        records.transfers += 1
         self.touched.add(user)
         self.emit("userNonFundingLedgerUpdates", user, row)
 
@@ -268,7 +278,7 @@ class World:
         vars(self).update(kept)
         if self._flow is not None:
             self._flow.bit_generator.state = flow
-        self.moment = self.market.moment(self.now_ms)
+        self.moment = self.market.moment(self.quoted_ms)
         self._anchor = (time.monotonic(), self.now_ms)
 
     def pump(self) -> None:
