@@ -43,9 +43,9 @@ def test_every_price_of_a_book_is_on_the_grid_and_worse_than_the_one_before(worl
 def test_books_around_powers_of_ten_stay_on_the_grid(world: World, mid: float) -> None:
     moment = replace(world.moment, mid=np.full(4, mid), spread_bps=np.full(4, 0.01))
     for instrument, (bids, asks) in zip(world.market.instruments, world.market.ladders(moment), strict=True):
-        assert bids[0][0] < asks[0][0]
         if 10.0 ** (instrument.size_decimals - 6) > mid / 100:  # its grid is too coarse for such a price
             continue
+        assert bids[0][0] < asks[0][0]
         assert Decimal(repr(mid)) * Decimal("0.98") < bids[0][0] <= Decimal(repr(mid)) * Decimal("1.00001")
         assert Decimal(repr(mid)) * Decimal("0.99999") <= asks[0][0] < Decimal(repr(mid)) * Decimal("1.02")
         for price, _ in bids + asks:
