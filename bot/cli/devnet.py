@@ -10,9 +10,16 @@ import click
     "--port", type=click.IntRange(0, 65535), default=3001, show_default=True, help="0 takes a free one."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--market", type=click.Choice(["synthetic", "replay"]), default="synthetic", show_default=True)
+@click.option(
+    "--market", type=click.Choice(["synthetic", "replay", "mirror"]), default="synthetic", show_default=True
+)
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Folder of recorded market data, for --market replay."
+)
+@click.option(
+    "--mirror-url",
+    metavar="URL",
+    help="Venue whose public market --market mirror shows, only read from; Hyperliquid's testnet if not given.",
 )
 @click.option("--coins", default="", metavar="COIN,COIN", help="Only these coins.")
 @click.option(
@@ -42,6 +49,7 @@ def devnet(
     host: str,
     market: str,
     data: Path | None,
+    mirror_url: str | None,
     coins: str,
     seed: int,
     speed: float,
@@ -72,6 +80,7 @@ def devnet(
             coins=tuple(coin.strip() for coin in coins.split(",") if coin.strip()),
             market=market,
             data=data,
+            mirror_url=mirror_url,
             start_ms=parse_utc(start) if start else None,
             speed=speed,
             paused=paused,

@@ -27,6 +27,8 @@ STEPS = HOUR_MS // STEP_MS
 LEVELS = 20
 _SHARE_AT_TOUCH = 1 / 20_000  # of a day's volume, at the best price
 _FAR_BPS = (60.0, 120.0, 250.0, 500.0)
+QUOTE_MS = 250
+"""Prices stand for so long: whoever asks twice meanwhile meets the same book, less what was taken from it."""
 KEPT_HOURS, CHUNK_HOURS = 5000, 500
 """Of bars that are over, at least so many are kept; they are dropped by chunks."""
 
@@ -67,6 +69,9 @@ class Market:
     `saved` is what an earlier one said of itself; `source` then stands at the mark in it. StateError if its bars are
     others than they were.
     """
+
+    is_real_time = False
+    """Whether its time is the computer's and can't be set."""
 
     def __init__(
         self,
@@ -111,11 +116,22 @@ class Market:
             if mark is not None:
                 self._marks.append(mark)
             self._bars.append(bar)
-            if len(self._bars) >= KEPT_HOURS + CHUNK_HOURS:
-                del self._bars[:CHUNK_HOURS]
-                self._marks.popleft()
-                self.oldest += CHUNK_HOURS
+            self._drop_old()
         return hour >= self.oldest
+
+    def _drop_old(self) -> None:
+        if len(self._bars) >= KEPT_HOURS + CHUNK_HOURS:
+            del self._bars[:CHUNK_HOURS]
+            self._marks.popleft()
+            self.oldest += CHUNK_HOURS
+
+    def moves(self, before_ms: int, time_ms: int) -> bool:
+        """Whether prices at a time are others than at the time before it."""
+        return before_ms // QUOTE_MS != time_ms // QUOTE_MS
+
+    def book_ms(self, now_ms: int) -> int:
+        """When the books were as they are shown now."""
+        return now_ms
 
     @property
     def _read(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +20,10 @@ from coincurve import PrivateKey
 from bot.devnet import account_actions, controls, happenings, universe
 from bot.devnet.keeping import Keeper, checksum, load
 from bot.devnet.market import Market, ReplayedBars, SyntheticBars
+from bot.devnet.mirror import TESTNET_URL, Mirror, MirrorMarket, go_live, hear, open_mirror
 from bot.devnet.server import Server
 from bot.devnet.signatures import address_of, keccak256
-from bot.devnet.statefile import CONTROL, FLOW, TIME, Saved, StateFile
+from bot.devnet.statefile import CONTROL, FLOW, MARKET, TIME, Saved, StateFile
 from bot.devnet.world import World
 from bot.errors import ConfigError, StateError
 from bot.model.panel import HOUR_MS
@@ -50,6 +52,8 @@ class Options:
     rate_limits: bool = False
     funded: int = 3
     state: Path | None = None
+    mirror_url: str | None = None
+    mirror_round_s: float | None = None  # None is as often as the mirrored venue allows
 
 
 def build(options: Options) -> Server:
@@ -58,8 +62,12 @@ def build(options: Options) -> Server:
     Raises ConfigError or DataError on options that can't be, StateError if its state can't be used; the state is then
     as it was.
     """
+    if options.market == "mirror" and (options.speed != 1 or options.paused or options.start_ms is not None):
+        raise ConfigError("a mirror runs at the real time: leave out --speed, --paused and --start")
     if options.state is None:
-        return _make(options)[0]
+        server = _make(options)[0]
+        server.go_live()
+        return server
     file = StateFile(options.state)
     try:
         return _resume(options, file)
@@ -79,6 +87,7 @@ def _resume(options: Options, file: StateFile) -> Server:
         _replay_inputs(server, saved, file)
         server.world.set_speed(options.speed, paused=options.paused)
         server.resumed = True
+    server.go_live()
     server.keeper = Keeper(file, market, server.door)
     return server
 
@@ -92,6 +101,9 @@ def _replay_inputs(server: Server, saved: Saved, file: StateFile) -> None:
             world.advance_to(record[1])
         elif kind == FLOW:
             world.others_trade()
+        elif kind == MARKET:
+            assert isinstance(world.market, MirrorMarket)
+            hear(world, world.market, record[1])
         elif kind == CONTROL:
             controls.CHANGES[record[1]](server, record[2])
         elif checksum(server.carry_out(record[1], wall_ms=record[2])) != record[3]:
@@ -104,13 +116,18 @@ def _replay_inputs(server: Server, saved: Saved, file: StateFile) -> None:
 
 def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Server, dict[str, Any]]:
     """A devnet, the one that was kept if so, and what its market is known by."""
-    market, start_ms = _market(options, None if kept is None else kept["world"]["market"])
+    mirror = _mirror(options, kept) if options.market == "mirror" else None
+    if mirror is not None:
+        market: Market = mirror.market
+        start_ms = int(mirror.first["time"]) if options.start_ms is None else options.start_ms
+    else:
+        market, start_ms = _market(options, None if kept is None else kept["world"]["market"])
     world = World(
         market,
         start_ms if kept is None else kept["world"]["now_ms"],
         options.seed,
         happenings.tell,
-        flow=options.flow,
+        flow=options.flow and mirror is None,
         speed=options.speed,
         paused=options.paused,
     )
@@ -129,7 +146,21 @@ def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Serv
         world.restore(kept["world"])
         server.door.restore(kept["door"])
     world.pump()
+    if mirror is not None:
+        server.more_status["mirror"] = mirror.shown
+        server.beside.append(partial(mirror.watch, world))
+        server.go_live = partial(go_live, world, mirror)
     return server, _asked(options) | {"start_ms": start_ms}
+
+
+def _mirror(options: Options, kept: Mapping[str, Any] | None) -> Mirror:
+    since_ms = None if kept is None else kept["world"]["now_ms"]
+    mirror = open_mirror(
+        options.mirror_url or TESTNET_URL, options.coins, options.history_h, since_ms, options.mirror_round_s
+    )
+    if kept is not None:
+        mirror.market.take(kept["world"]["market"]["heard"])
+    return mirror
 
 
 def _asked(options: Options) -> dict[str, Any]:
@@ -142,6 +173,7 @@ def _asked(options: Options) -> dict[str, Any]:
         "start_ms": options.start_ms,
         "history_h": options.history_h,
         "flow": options.flow,
+        "mirror_url": options.mirror_url,
         "mainnet_signatures": options.mainnet_signatures,
         "funded": options.funded,
     }
@@ -153,7 +185,7 @@ def _market(options: Options, saved: Mapping[str, Any] | None) -> tuple[Market, 
         return _replay(options, saved, mark)
     if options.market != "synthetic":
         raise ConfigError(
-            f"there is no market {options.market!r} for a devnet; it must be synthetic or replay"
+            f"there is no market {options.market!r} for a devnet; it must be synthetic, replay or mirror"
         )
     unknown = [coin for coin in options.coins if coin not in MAJORS]
     if unknown:
@@ -269,8 +301,10 @@ def running(options: Options, port: int = 0) -> Iterator[Server]:
     try:
         if failed:
             raise ConfigError(f"the devnet can't listen on port {port}: {failed[0]}; choose another")
-        yield server
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        try:
+            yield server
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

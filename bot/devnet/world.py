@@ -21,8 +21,6 @@ from bot.model.panel import HOUR_MS
 from bot.sim.exchange import Exchange
 
 SECOND_MS = 1000
-QUOTE_MS: Final = 250
-"""Prices stand for so long: whoever asks twice meanwhile meets the same book, less what was taken from it."""
 LONGEST_STEP_MS: Final = 60_000
 MOST_STEPS: Final = 60  # of the market at a time; more than that and steps grow longer
 DAY_MS: Final = 86_400_000
@@ -114,7 +112,7 @@ class World:
             if not self.market.reaches(upto):
                 self.paused = True
                 return
-            if upto // QUOTE_MS != self.quoted_ms // QUOTE_MS:
+            if self.market.moves(self.quoted_ms, upto):
                 self._step(upto)
             self.now_ms = upto
             if upto == hour_end:
@@ -140,6 +138,10 @@ class World:
             self.exchange.quote_depth(name, bids, asks, time_ms)
         self.exchange.set_marks(marks, time_ms)
         self.pump()
+
+    def requote(self) -> None:
+        """Take the market's prices at this moment, as after they have changed of themselves."""
+        self._step(self.now_ms)
 
     def _settle(self, time_ms: int) -> None:
         rates, _, oracles = self.market.settled(self.market.hour(time_ms) - 1)
@@ -270,12 +272,19 @@ class World:
         """Become what `saved` was taken of. Raises StateError if the market lists other instruments by now."""
         kept = {name: each for name, each in kept.items() if name != "market"}
         flow = kept.pop("flow")
-        if tuple(kept["instruments"].values()) != self.market.instruments:
+        before, now = (
+            [(each.name, each.size_decimals) for each in listed]
+            for listed in (kept["instruments"].values(), self.market.instruments)
+        )
+        if before != now:
             raise StateError(
-                "the devnet's state is of instruments that this program lists with other rules; go on with the program "
-                "that wrote it or name another file"
+                f"the devnet's state is of {before}, but the market lists {now} (names with decimals of sizes); go on with "
+                "what wrote it or name another file"
             )
         vars(self).update(kept)
+        self.meta = universe.meta(
+            tuple(self.instruments.values())
+        )  # their margin tiers are still the ones of then
         if self._flow is not None:
             self._flow.bit_generator.state = flow
         self.moment = self.market.moment(self.quoted_ms)

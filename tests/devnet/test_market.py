@@ -8,9 +8,10 @@ import pytest
 
 from bot.clock import parse_utc
 from bot.devnet import records
+from bot.devnet.market import QUOTE_MS
 from bot.devnet.records import UserRecords
 from bot.devnet.start import Options, build
-from bot.devnet.world import QUOTE_MS, World
+from bot.devnet.world import World
 
 START = parse_utc("2026-03-01T12:34:56Z")
 
