@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from coincurve import PrivateKey
 
 from bot.devnet import account_actions, controls, happenings, universe
 from bot.devnet.keeping import Keeper, checksum, load
 from bot.devnet.market import Market, ReplayedBars, SyntheticBars
-from bot.devnet.mirror import TESTNET_URL, Mirror, MirrorMarket, go_live, hear, open_mirror
 from bot.devnet.server import Server
 from bot.devnet.signatures import address_of, keccak256
 from bot.devnet.statefile import CONTROL, FLOW, MARKET, TIME, Saved, StateFile
@@ -28,6 +27,9 @@ from bot.devnet.world import World
 from bot.errors import ConfigError, StateError
 from bot.model.panel import HOUR_MS
 from bot.sim.coins import MAJORS
+
+if TYPE_CHECKING:
+    from bot.devnet.mirror import Mirror  # and what it needs of the live adapter, which other markets don't
 
 FUNDED_USDC: Final = Decimal(100_000)
 
@@ -102,6 +104,8 @@ def _replay_inputs(server: Server, saved: Saved, file: StateFile) -> None:
         elif kind == FLOW:
             world.others_trade()
         elif kind == MARKET:
+            from bot.devnet.mirror import MirrorMarket, hear
+
             assert isinstance(world.market, MirrorMarket)
             hear(world, world.market, record[1])
         elif kind == CONTROL:
@@ -147,6 +151,8 @@ def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Serv
         server.door.restore(kept["door"])
     world.pump()
     if mirror is not None:
+        from bot.devnet.mirror import go_live
+
         server.more_status["mirror"] = mirror.shown
         server.beside.append(partial(mirror.watch, world))
         server.go_live = partial(go_live, world, mirror)
@@ -154,6 +160,8 @@ def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Serv
 
 
 def _mirror(options: Options, kept: Mapping[str, Any] | None) -> Mirror:
+    from bot.devnet.mirror import TESTNET_URL, open_mirror
+
     since_ms = None if kept is None else kept["world"]["now_ms"]
     mirror = open_mirror(
         options.mirror_url or TESTNET_URL, options.coins, options.history_h, since_ms, options.mirror_round_s
