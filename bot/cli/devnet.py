@@ -11,7 +11,9 @@ import click
     "--port", type=click.IntRange(0, 65535), default=3001, show_default=True, help="0 takes a free one."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--market", type=click.Choice(["synthetic", "replay"]), default="synthetic", show_default=True)
+@click.option(
+    "--market", type=click.Choice(["synthetic", "replay", "mirror"]), default="synthetic", show_default=True
+)
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Folder of recorded market data, for --market replay."
 )
@@ -20,6 +22,11 @@ import click
     default="{}",
     metavar="JSON",
     help='Which of the data, as {"table": "panel", "prices": "hl", "end": DATE}.',
+)
+@click.option(
+    "--mirror-url",
+    metavar="URL",
+    help="Venue whose public market --market mirror shows, only read from; Hyperliquid's testnet if not given.",
 )
 @click.option("--coins", default="", metavar="COIN,COIN", help="Only these coins.")
 @click.option(
@@ -64,6 +71,7 @@ def devnet(
     market: str,
     data: Path | None,
     data_query: str,
+    mirror_url: str | None,
     coins: str,
     seed: int,
     speed: float,
@@ -99,6 +107,7 @@ def devnet(
             data_query=_query(data_query),
             history_h=history_h,
             agent_days=agent_days,
+            mirror_url=mirror_url,
             start_ms=parse_utc(start) if start else None,
             speed=speed,
             paused=paused,

@@ -208,7 +208,7 @@ class Channels:
             return None
         sides = info.levels(self.world, coin, 1)
         best = [side[0] if side else None for side in sides]
-        return {"coin": coin, "time": self.world.now_ms, "bbo": best}
+        return {"coin": coin, "time": self.world.market.book_ms(self.world.now_ms), "bbo": best}
 
     def _context(self, subscription: Subscription) -> Any:
         coin = subscription["coin"]

@@ -93,6 +93,8 @@ def set_clock(server: Server, body: dict[str, Any]) -> Any:
     if unknown:
         raise Refused(f"the clock has no {sorted(unknown)}; it has speed, paused and advance_s")
     world = server.world
+    if world.market.is_real_time:
+        raise Refused("the time of a mirror is the mirrored venue's and can't be set")
     speed, paused, advance_s = (
         body.get("speed", world.speed),
         body.get("paused", world.paused),
@@ -145,4 +147,5 @@ def status(server: Server, body: dict[str, Any]) -> Any:
         "accounts": len(server.world.exchange.accounts) - 1,
         "sockets": len(server.channels.connections),
         "clock": clock(server, body),
+        **{name: shown() for name, shown in server.more_status.items()},
     }

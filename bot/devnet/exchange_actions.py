@@ -140,7 +140,7 @@ def _canonical(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _is_canonical(value: Any) -> bool:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return all(
             (not isinstance(each, str) or _rewritten(key, each) == each) and _is_canonical(each)
             for key, each in value.items()

@@ -114,8 +114,9 @@ def book_of(world: World, coin: str, figures: int | None = None, mantissa: int |
         return {"coin": coin, "time": world.now_ms, "levels": [[], []]}
     if coin not in world.instruments:
         return None
+    time_ms = world.market.book_ms(world.now_ms)
     if figures is None:
-        return {"coin": coin, "time": world.now_ms, "levels": list(levels(world, coin))}
+        return {"coin": coin, "time": time_ms, "levels": list(levels(world, coin))}
     sides = []
     for side, rounding in zip(levels(world, coin, 100), (ROUND_FLOOR, ROUND_CEILING), strict=True):
         merged: dict[Decimal, list[Decimal]] = {}
@@ -133,7 +134,7 @@ def book_of(world: World, coin: str, figures: int | None = None, mantissa: int |
                 for p, row in list(merged.items())[:SHOWN_LEVELS]
             ]
         )
-    return {"coin": coin, "time": world.now_ms, "levels": sides}
+    return {"coin": coin, "time": time_ms, "levels": sides}
 
 
 def mids(world: World) -> dict[str, str]:

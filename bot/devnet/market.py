@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bot.errors import StateError
-from bot.model.instrument import Instrument
+from bot.model.instrument import PERP_PRICE_DECIMALS, SIGNIFICANT_FIGURES, Instrument
 from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.sim.coins import MAJORS, CoinModel
 from bot.sim.synthetic import FIELDS, SyntheticMarket, hourly_rates
@@ -27,6 +27,8 @@ STEPS = HOUR_MS // STEP_MS
 LEVELS = 20
 _SHARE_AT_TOUCH = 1 / 20_000  # of a day's volume, at the best price
 _FAR_BPS = (60.0, 120.0, 250.0, 500.0)
+QUOTE_MS = 250
+"""Prices stand for so long: whoever asks twice meanwhile meets the same book, less what was taken from it."""
 KEPT_HOURS, CHUNK_HOURS = 5000, 500
 """Of bars that are over, at least so many are kept; they are dropped by chunks."""
 
@@ -68,6 +70,9 @@ class Market:
     others than they were.
     """
 
+    is_real_time = False
+    """Whether its time is the computer's and can't be set."""
+
     def __init__(
         self,
         instruments: Sequence[Instrument],
@@ -85,6 +90,10 @@ class Market:
         self._marks: deque[Any] = deque()  # where the source stood before each chunk
         self._source = source
         self._seed = seed
+        self._lots_per_coin = np.array([float(each.lots_per_coin) for each in self.instruments])
+        self._most_decimals = np.array(
+            [max(0.0, PERP_PRICE_DECIMALS - each.size_decimals) for each in self.instruments]
+        )
         if saved is not None:
             self.reaches(first_ms + (int(saved["read"]) - 1) * HOUR_MS)
             if self.saved() != dict(saved):
@@ -93,6 +102,7 @@ class Market:
                     "go on with the same program and data or name another file"
                 )
         self.path = lru_cache(maxsize=64)(self._path)
+        self._day_volume = lru_cache(maxsize=4)(self._volume_of_day)
         self.moment = lru_cache(maxsize=4)(self._moment)
 
     def reaches(self, time_ms: int) -> bool:
@@ -106,11 +116,22 @@ class Market:
             if mark is not None:
                 self._marks.append(mark)
             self._bars.append(bar)
-            if len(self._bars) >= KEPT_HOURS + CHUNK_HOURS:
-                del self._bars[:CHUNK_HOURS]
-                self._marks.popleft()
-                self.oldest += CHUNK_HOURS
+            self._drop_old()
         return hour >= self.oldest
+
+    def _drop_old(self) -> None:
+        if len(self._bars) >= KEPT_HOURS + CHUNK_HOURS:
+            del self._bars[:CHUNK_HOURS]
+            self._marks.popleft()
+            self.oldest += CHUNK_HOURS
+
+    def moves(self, before_ms: int, time_ms: int) -> bool:
+        """Whether prices at a time are others than at the time before it."""
+        return before_ms // QUOTE_MS != time_ms // QUOTE_MS
+
+    def book_ms(self, now_ms: int) -> int:
+        """When the books were as they are shown now."""
+        return now_ms
 
     @property
     def _read(self) -> int:
@@ -170,7 +191,7 @@ class Market:
             bar["spread_bps"],
         )
 
-    def _day_volume(self, hour: int) -> FloatArray:
+    def _volume_of_day(self, hour: int) -> FloatArray:
         rows = [self.bar(each)["volume_usd"] for each in range(max(self.oldest, hour - 23), hour + 1)]
         total: FloatArray = np.sum(rows, axis=0) * (24 / len(rows))
         return total
@@ -194,33 +215,60 @@ class Market:
             out[:, i] = np.clip(line + scale * walk, low[i], high[i])
         return out
 
-    def ladder(self, moment: Moment, column: int) -> tuple[Ladder, Ladder]:
-        """What the outside market bids and asks at a moment, best first, as prices and lots."""
-        instrument, mid = self.instruments[column], float(moment.mid[column])
-        generator = np.random.default_rng((self._seed, column, moment.time_ms))
-        noise = np.exp(0.5 * generator.standard_normal((2, LEVELS)))
-        half = 0.5e-4 * float(moment.spread_bps[column])
-        tick = instrument.round_price(Decimal(repr(mid)))
-        step = max(float(Decimal((0, (1,), int(tick.as_tuple().exponent)))), mid * half, mid * 2e-5)
-        touch = float(moment.volume_usd_day[column]) * _SHARE_AT_TOUCH / mid * instrument.lots_per_coin
-        sides: list[Ladder] = []
+    def ladders(self, moment: Moment) -> list[tuple[Ladder, Ladder]]:
+        """What the outside market bids and asks for each instrument at a moment, best first, as prices and lots."""
+        mid, half = moment.mid, 0.5e-4 * moment.spread_bps
+        generator = np.random.default_rng((self._seed, moment.time_ms))
+        noise = np.exp(0.5 * generator.standard_normal((2, len(mid), LEVELS)))
+        tick = 10.0 ** -self._decimals(mid)
+        step = np.maximum(tick, mid * np.maximum(half, 2e-5))[:, None]
+        touch = (moment.volume_usd_day * _SHARE_AT_TOUCH / mid * self._lots_per_coin)[:, None]
+        near = touch * (1 + np.arange(LEVELS) / 2) * noise
+        far = np.broadcast_to(touch * 100, (len(mid), len(_FAR_BPS)))
+        sides: list[list[Ladder]] = []
         for side, sign in enumerate((-1, 1)):
-            best = mid * (1 + sign * half)
-            near = [best + sign * k * step for k in range(LEVELS)]
-            prices = near + [
-                p for bps in _FAR_BPS if (p := mid * (1 + sign * bps / 1e4)) and (p - near[-1]) * sign > 0
-            ]
+            prices = (mid * (1 + sign * half))[:, None] + sign * np.arange(LEVELS) * step
+            beyond = mid[:, None] * (1 + sign * np.array(_FAR_BPS) / 1e4)
+            beyond[(beyond - prices[:, -1:]) * sign <= 0] = 0  # nearer than the last
+            lots = np.concatenate((near[side], far), axis=1)
+            sides.append(self._rounded(np.concatenate((prices, beyond), axis=1), lots, sign))
+        made = []
+        for bids, asks in zip(*sides, strict=True):
+            if bids and asks and bids[0][0] >= asks[0][0]:  # a mid on the grid and no spread to speak of
+                made.append((bids, [level for level in asks if level[0] > bids[0][0]]))
+            else:
+                made.append((bids, asks))
+        return made
+
+    def _decimals(self, prices: FloatArray) -> FloatArray:
+        """Decimals of the grid at prices whose first axis is the instrument's, as whole floats."""
+        figures = SIGNIFICANT_FIGURES - 1 - np.floor(np.log10(prices))
+        most = self._most_decimals.reshape(-1, *(1,) * (prices.ndim - 1))
+        decimals: FloatArray = np.clip(figures, 0, most)
+        return decimals
+
+    def _rounded(self, prices: FloatArray, lots: FloatArray, sign: int) -> list[Ladder]:
+        """Prices on the grid, away from the middle, each once; those that are not above 0 are left out."""
+        is_price = prices > 0
+        decimals = self._decimals(np.where(is_price, prices, 1.0))
+        ticks = prices * 10.0**decimals
+        ticks = np.ceil(ticks - 1e-6) if sign > 0 else np.floor(ticks + 1e-6)
+        whole, size = ticks.astype(np.int64).tolist(), np.maximum(lots, 1).astype(np.int64).tolist()
+        made: list[Ladder] = []
+        for numbers, places, sizes in zip(whole, decimals.astype(np.int64).tolist(), size, strict=True):
             ladder: Ladder = []
-            for k, price in enumerate(prices):
-                rounded = instrument.round_price(Decimal(repr(price)), up=sign > 0)
-                size = touch * (1 + k / 2) * float(noise[side, k]) if k < LEVELS else touch * 100
-                if rounded > 0 and (not ladder or rounded != ladder[-1][0]):
-                    ladder.append((rounded, max(1, int(size))))
-            sides.append(ladder)
-        bids, asks = sides
-        if bids[0][0] >= asks[0][0]:  # a mid on the grid and no spread to speak of
-            asks = [level for level in asks if level[0] > bids[0][0]]
-        return bids, asks
+            last: Decimal | None = None
+            for number, place, each in zip(numbers, places, sizes, strict=True):
+                if number > 0 and (price := _price(number, place)) != last:
+                    ladder.append((price, each))
+                    last = price
+            made.append(ladder)
+        return made
+
+
+@lru_cache(maxsize=2**14)
+def _price(ticks: int, decimals: int) -> Decimal:
+    return Decimal(ticks).scaleb(-decimals)
 
 
 class SyntheticBars:

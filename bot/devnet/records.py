@@ -15,7 +15,8 @@ STREET = "0x" + "57" * 20
 """Who is on the other side of a trade with the outside market."""
 
 NO_HASH = "0x" + "0" * 64
-MOST_FILLS, MOST_ORDERS = 10_000, 4000
+MOST_FILLS, MOST_ORDERS, MOST_ROWS = 10_000, 4000, 10_000
+KEPT_DAYS = 31
 Json = dict[str, Any]
 
 
@@ -124,6 +125,7 @@ class UserRecords:
         self.fills: deque[Json] = deque(maxlen=MOST_FILLS)
         self.funding: list[Json] = []
         self.ledger: list[Json] = []
+        self.transfers = 0  # rows that were ever in it
         self.position: dict[str, int] = {}  # lots, as the fills so far leave them
         self.paid_funding: dict[str, list[Decimal]] = {}  # coin → paid in all, since open, since change
         self.builders: dict[str, int] = {}  # approved: address → tenths of a basis point
@@ -135,6 +137,15 @@ class UserRecords:
         self.schedule_cancels: dict[int, int] = {}  # UTC day → how often it fired
         self.abstraction = "default"
         self.equity: list[tuple[int, Decimal, Decimal]] = []  # time, account value, profit
+
+    def forget(self, today: int) -> None:
+        """Let go of what nobody can ask for any more, `today` being days since the epoch; called now and then."""
+        for rows in (self.funding, self.ledger, self.equity):
+            del rows[:-MOST_ROWS]
+        for date in list(self.day_volume)[:-KEPT_DAYS]:
+            del self.day_volume[date]
+        for day in [each for each in self.schedule_cancels if each < today]:
+            del self.schedule_cancels[day]
 
     def add_order(self, order: WireOrder) -> None:
         self.orders[order.order_id] = order

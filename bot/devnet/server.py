@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import orjson
@@ -45,8 +45,13 @@ class Server:
         self.failed: asyncio.Future[None] | None = None
         """Set while it runs; holds the error if it can't go on, as when what is kept can't be written any more."""
         self.more_routes: list[Callable[[web.Application, Server], None]] = []
+        self.more_status: dict[str, Callable[[], Any]] = {}
+        self.go_live: Callable[[], None] = lambda: None
+        """To be called once before it listens, when everything is as it was."""
+        self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """What is to run for as long as it listens."""
         self._runner: web.AppRunner | None = None
-        self._ticking: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen, and let time pass; the URL to reach it by. OSError if the port is taken."""
@@ -63,15 +68,18 @@ class Server:
         await site.start()
         bound = self._runner.addresses[0][1]
         self.url = f"http://{host}:{bound}"
-        self._ticking = asyncio.create_task(self._tick())
-        self._ticking.add_done_callback(self._ticked)
+        for work in (self._tick, *self.beside):
+            task = asyncio.create_task(work())
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
         return self.url
 
     async def stop(self) -> None:
         """Close every connection and stop."""
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.wait([self._ticking])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         for connection in self.channels.connections:
             connection.frames.put_nowait(None)
         if self._runner is not None:
@@ -88,9 +96,9 @@ class Server:
                 self.keeper.tick()
             self.channels.tick(time.monotonic())
 
-    def _ticked(self, ticking: asyncio.Task[None]) -> None:
-        """A devnet whose time can't go on is of no use."""
-        error = None if ticking.cancelled() else ticking.exception()
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A devnet whose time or market can't go on is of no use."""
+        error = None if task.cancelled() else task.exception()
         if error is not None and self.failed is not None and not self.failed.done():
             self.failed.set_exception(error)
 
@@ -244,7 +252,10 @@ class Server:
         """Send what waits; close after a minute of nothing to send, or when told to."""
         while True:
             try:
-                frame = await asyncio.wait_for(connection.frames.get(), IDLE_S)
+                if connection.frames.empty():
+                    frame = await asyncio.wait_for(connection.frames.get(), IDLE_S)
+                else:  # waiting with a limit costs more than sending
+                    frame = connection.frames.get_nowait()
                 self.keep()
             except (TimeoutError, StateError):
                 frame = None

@@ -98,9 +98,21 @@ def l1_signer(
     mainnet: bool,
 ) -> str:
     """The address, in lower case, that signed an L1 action for the network."""
+    return recover(l1_digest(action, nonce, vault_address, expires_after, mainnet=mainnet), signature)
+
+
+def l1_digest(
+    action: Mapping[str, Any],
+    nonce: int,
+    vault_address: str | None,
+    expires_after: int | None,
+    *,
+    mainnet: bool,
+) -> bytes:
+    """What is signed of an L1 action."""
     connection_id = action_hash(action, nonce, vault_address, expires_after)
     struct = keccak256(_AGENT_TYPE + _SOURCES[mainnet] + connection_id)
-    return recover(keccak256(b"\x19\x01" + _L1_DOMAIN + struct), signature)
+    return keccak256(b"\x19\x01" + _L1_DOMAIN + struct)
 
 
 def user_signer(action: Mapping[str, Any], signature: tuple[int, int, int]) -> str:

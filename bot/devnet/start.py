@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from coincurve import PrivateKey
 
@@ -21,11 +22,14 @@ from bot.devnet.keeping import Keeper, checksum, load
 from bot.devnet.market import Market, ReplayedBars, SyntheticBars
 from bot.devnet.server import Server
 from bot.devnet.signatures import address_of, keccak256
-from bot.devnet.statefile import CONTROL, FLOW, TIME, Saved, StateFile
+from bot.devnet.statefile import CONTROL, FLOW, MARKET, TIME, Saved, StateFile
 from bot.devnet.world import World
 from bot.errors import ConfigError, StateError
 from bot.model.panel import HOUR_MS
 from bot.sim.coins import MAJORS
+
+if TYPE_CHECKING:
+    from bot.devnet.mirror import Mirror  # and what it needs of the live adapter, which other markets don't
 
 DAY_MS: Final = 24 * HOUR_MS
 
@@ -55,6 +59,8 @@ class Options:
     rate_limits: bool = False
     funded: int = 3
     state: Path | None = None
+    mirror_url: str | None = None
+    mirror_round_s: float | None = None  # None is as often as the mirrored venue allows
 
 
 def build(options: Options) -> Server:
@@ -63,8 +69,12 @@ def build(options: Options) -> Server:
     Raises ConfigError or DataError on options that can't be, StateError if its state can't be used; the state is then
     as it was.
     """
+    if options.market == "mirror" and (options.speed != 1 or options.paused or options.start_ms is not None):
+        raise ConfigError("a mirror runs at the real time: leave out --speed, --paused and --start")
     if options.state is None:
-        return _make(options)[0]
+        server = _make(options)[0]
+        server.go_live()
+        return server
     file = StateFile(options.state)
     try:
         return _resume(options, file)
@@ -84,6 +94,7 @@ def _resume(options: Options, file: StateFile) -> Server:
         _replay_inputs(server, saved, file)
         server.world.set_speed(options.speed, paused=options.paused)
         server.resumed = True
+    server.go_live()
     server.keeper = Keeper(file, market, server.door)
     return server
 
@@ -97,6 +108,11 @@ def _replay_inputs(server: Server, saved: Saved, file: StateFile) -> None:
             world.advance_to(record[1])
         elif kind == FLOW:
             world.others_trade()
+        elif kind == MARKET:
+            from bot.devnet.mirror import MirrorMarket, hear
+
+            assert isinstance(world.market, MirrorMarket)
+            hear(world, world.market, record[1])
         elif kind == CONTROL:
             controls.CHANGES[record[1]](server, record[2])
         elif checksum(server.carry_out(record[1], wall_ms=record[2])) != record[3]:
@@ -109,13 +125,18 @@ def _replay_inputs(server: Server, saved: Saved, file: StateFile) -> None:
 
 def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Server, dict[str, Any]]:
     """A devnet, the one that was kept if so, and what its market is known by."""
-    market, start_ms = _market(options, None if kept is None else kept["world"]["market"])
+    mirror = _mirror(options, kept) if options.market == "mirror" else None
+    if mirror is not None:
+        market: Market = mirror.market
+        start_ms = int(mirror.first["time"]) if options.start_ms is None else options.start_ms
+    else:
+        market, start_ms = _market(options, None if kept is None else kept["world"]["market"])
     world = World(
         market,
         start_ms if kept is None else kept["world"]["now_ms"],
         options.seed,
         happenings.tell,
-        flow=options.flow,
+        flow=options.flow and mirror is None,
         speed=options.speed,
         paused=options.paused,
     )
@@ -135,7 +156,25 @@ def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Serv
         server.door.restore(kept["door"])
     server.door.identities.longest_agent_ms = options.agent_days * DAY_MS
     world.pump()
+    if mirror is not None:
+        from bot.devnet.mirror import go_live
+
+        server.more_status["mirror"] = mirror.shown
+        server.beside.append(partial(mirror.watch, world))
+        server.go_live = partial(go_live, world, mirror)
     return server, _asked(options) | {"start_ms": start_ms}
+
+
+def _mirror(options: Options, kept: Mapping[str, Any] | None) -> Mirror:
+    from bot.devnet.mirror import TESTNET_URL, open_mirror
+
+    since_ms = None if kept is None else kept["world"]["now_ms"]
+    mirror = open_mirror(
+        options.mirror_url or TESTNET_URL, options.coins, options.history_h, since_ms, options.mirror_round_s
+    )
+    if kept is not None:
+        mirror.market.take(kept["world"]["market"]["heard"])
+    return mirror
 
 
 def _asked(options: Options) -> dict[str, Any]:
@@ -149,6 +188,7 @@ def _asked(options: Options) -> dict[str, Any]:
         "history_h": options.history_h,
         "data_query": dict(options.data_query),
         "flow": options.flow,
+        "mirror_url": options.mirror_url,
         "mainnet_signatures": options.mainnet_signatures,
         "funded": options.funded,
     }
@@ -160,7 +200,7 @@ def _market(options: Options, saved: Mapping[str, Any] | None) -> tuple[Market, 
         return _replay(options, saved, mark)
     if options.market != "synthetic":
         raise ConfigError(
-            f"there is no market {options.market!r} for a devnet; it must be synthetic or replay"
+            f"there is no market {options.market!r} for a devnet; it must be synthetic, replay or mirror"
         )
     unknown = [coin for coin in options.coins if coin not in MAJORS]
     if unknown:
@@ -276,8 +316,10 @@ def running(options: Options, port: int = 0) -> Iterator[Server]:
     try:
         if failed:
             raise ConfigError(f"the devnet can't listen on port {port}: {failed[0]}; choose another")
-        yield server
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        try:
+            yield server
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

@@ -27,8 +27,8 @@ from bot.errors import StateError
 FORMAT: Final = 1
 MARK: Final = "hedgerow_devnet_state"
 LONGEST_HEADER: Final = 2**20
-TIME, FLOW, ACTION, CONTROL = "time", "flow", "action", "control"
-"""Kinds of inputs: time passes, others trade, somebody signed something, somebody used a control."""
+TIME, FLOW, MARKET, ACTION, CONTROL = "time", "flow", "market", "action", "control"
+"""Kinds of inputs: time passes, others trade, a mirrored venue is heard, somebody signed something or used a control."""
 _sync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
 
@@ -185,8 +185,8 @@ class StateFile:
 
 
 def is_durable(record: list[Any]) -> bool:
-    """Whether an input was promised to its sender; the passing of time and the trades of others were not."""
-    return record[0] not in {TIME, FLOW}
+    """Whether an input was promised to its sender; the passing of time and what others do were not."""
+    return record[0] in {ACTION, CONTROL}
 
 
 def _parse(line: bytes) -> list[Any] | None:

@@ -59,7 +59,7 @@ class World:
         self.spot_meta = universe.spot_meta(self.names)
         self.spot_pairs = universe.spot_pairs(self.names)
         self.speed, self.paused = speed, paused
-        self.now_ms = start_ms
+        self.now_ms = self.quoted_ms = start_ms
         self.users: dict[str, UserRecords] = {}
         self.dormant: dict[int, Order] = {}  # children that wait for their parent to fill
         self.touched: set[str] = set()  # users whose account changed since somebody last looked
@@ -112,7 +112,9 @@ class World:
             if not self.market.reaches(upto):
                 self.paused = True
                 return
-            self._step(upto)
+            if self.market.moves(self.quoted_ms, upto):
+                self._step(upto)
+            self.now_ms = upto
             if upto == hour_end:
                 self._settle(upto)
             for look in self.due:
@@ -126,15 +128,20 @@ class World:
             self.others_trade()
 
     def _step(self, time_ms: int) -> None:
-        self.now_ms = time_ms
+        self.now_ms = self.quoted_ms = time_ms
         self.moment = moment = self.market.moment(time_ms)
         marks: dict[str, Decimal] = {}
+        ladders = self.market.ladders(moment)
         for column, (name, instrument) in enumerate(self.instruments.items()):
             marks[name] = instrument.round_price(Decimal(repr(float(moment.mark[column]))))
-            bids, asks = self.market.ladder(moment, column)
+            bids, asks = ladders[column]
             self.exchange.quote_depth(name, bids, asks, time_ms)
         self.exchange.set_marks(marks, time_ms)
         self.pump()
+
+    def requote(self) -> None:
+        """Take the market's prices at this moment, as after they have changed of themselves."""
+        self._step(self.now_ms)
 
     def _settle(self, time_ms: int) -> None:
         rates, _, oracles = self.market.settled(self.market.hour(time_ms) - 1)
@@ -149,7 +156,7 @@ class World:
                 value = account.equity_usd(self.exchange.marks)
                 records = self.records(user)
                 records.equity.append((time_ms, value, value - account.deposits_usd))
-                del records.equity[:-10_000]
+                records.forget(time_ms // DAY_MS)
 
     def oracle(self, name: str, price: float | None = None) -> Decimal:
         """The oracle price of a coin, now or as given, on the grid that the venue prints it on."""
@@ -219,9 +226,14 @@ class World:
 
     def write_ledger(self, user: str, delta: Mapping[str, Any]) -> None:
         """Remember a transfer, and tell."""
-        number = len(self.records(user).ledger)
-        row = {"time": self.now_ms, "hash": fake_hash("ledger", user, number), "delta": dict(delta)}
-        self.records(user).ledger.append(row)
+        records = self.records(user)
+        row = {
+            "time": self.now_ms,
+            "hash": fake_hash("ledger", user, records.transfers),
+            "delta": dict(delta),
+        }
+        records.ledger.append(row)
+        records.transfers += 1
         self.touched.add(user)
         self.emit("userNonFundingLedgerUpdates", user, row)
 
@@ -260,15 +272,22 @@ class World:
         """Become what `saved` was taken of. Raises StateError if the market lists other instruments by now."""
         kept = {name: each for name, each in kept.items() if name != "market"}
         flow = kept.pop("flow")
-        if tuple(kept["instruments"].values()) != self.market.instruments:
+        before, now = (
+            [(each.name, each.size_decimals) for each in listed]
+            for listed in (kept["instruments"].values(), self.market.instruments)
+        )
+        if before != now:
             raise StateError(
-                "the devnet's state is of instruments that this program lists with other rules; go on with the program "
-                "that wrote it or name another file"
+                f"the devnet's state is of {before}, but the market lists {now} (names with decimals of sizes); go on with "
+                "what wrote it or name another file"
             )
         vars(self).update(kept)
+        self.meta = universe.meta(
+            tuple(self.instruments.values())
+        )  # their margin tiers are still the ones of then
         if self._flow is not None:
             self._flow.bit_generator.state = flow
-        self.moment = self.market.moment(self.now_ms)
+        self.moment = self.market.moment(self.quoted_ms)
         self._anchor = (time.monotonic(), self.now_ms)
 
     def pump(self) -> None:

@@ -180,7 +180,7 @@ def test_recorded_history_is_replayed_from_its_own_start(tmp_path: Path) -> None
 
 
 def test_options_that_cannot_be_are_refused_in_a_sentence() -> None:
-    for options in (Options(coins=("NOBODY",)), Options(market="replay"), Options(market="mirror")):
+    for options in (Options(coins=("NOBODY",)), Options(market="replay"), Options(market="nonsense")):
         with pytest.raises(ConfigError):
             build(options)
 
