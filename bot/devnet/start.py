@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from coincurve import PrivateKey
 
-from bot.devnet import account_actions, controls, happenings, universe
+from bot.devnet import account_actions, controls, happenings, twap, universe
 from bot.devnet.market import Market, replayed_bars, synthetic_bars
 from bot.devnet.server import Server
 from bot.devnet.signatures import address_of, keccak256
@@ -57,6 +57,7 @@ def build(options: Options) -> Server:
         paused=options.paused,
     )
     world.due.append(lambda: account_actions.cancel_scheduled(world))
+    world.due.append(lambda: twap.run_due(world))
     server = Server(world, mainnet=options.mainnet_signatures, rate_limits=options.rate_limits)
     server.more_routes.append(controls.add_routes)
     for number in range(options.funded):

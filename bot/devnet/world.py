@@ -12,7 +12,8 @@ import numpy as np
 
 from bot.devnet import universe
 from bot.devnet.market import Market, Moment
-from bot.devnet.records import STREET, Json, UserRecords, WireOrder, fake_hash, trade_id
+from bot.devnet.records import STREET, Json, Twap, UserRecords, WireOrder, fake_hash, trade_id
+from bot.devnet.spot import Spot
 from bot.devnet.wire import text
 from bot.errors import Refused
 from bot.model.order import Order, Side
@@ -49,14 +50,17 @@ class World:
         self.exchange = Exchange(market.instruments)
         self._tell = tell
         self.meta = universe.meta(market.instruments)
-        self.spot_meta = universe.spot_meta(self.names)
-        self.spot_pairs = universe.spot_pairs(self.names)
+        self.spot = Spot(market, seed)
         self.speed, self.paused = speed, paused
         self.now_ms = start_ms
         self.users: dict[str, UserRecords] = {}
         self.dormant: dict[int, Order] = {}  # children that wait for their parent to fill
+        self.twaps: dict[int, Twap] = {}  # those that run
+        self.slices: dict[int, int] = {}  # orders of the moment that are slices of a TWAP → its number
         self.touched: set[str] = set()  # users whose account changed since somebody last looked
-        self.tape: dict[str, deque[Json]] = {name: deque(maxlen=200) for name in self.names}
+        self.tape: dict[str, deque[Json]] = {
+            name: deque(maxlen=200) for name in (*self.names, *self.spot.pairs)
+        }
         self.prints: list[Json] = []  # trades since somebody last looked
         self.listeners: list[Listener] = []
         self.due: list[Callable[[], None]] = []  # what else is to be looked at when time has passed
@@ -113,6 +117,9 @@ class World:
             for column in range(len(self.names)):
                 if self._flow.random() < 0.3:
                     self._someone_trades(column)
+            for trade in self.spot.someone_trades(self._flow, self.now_ms):
+                self._street_trades(*trade)
+            self.pump()
 
     def _step(self, time_ms: int) -> None:
         self.now_ms = time_ms
@@ -123,6 +130,7 @@ class World:
             bids, asks = self.market.ladder(moment, column)
             self.exchange.quote_depth(name, bids, asks, time_ms)
         self.exchange.set_marks(marks, time_ms)
+        self.spot.step(moment)
         self.pump()
 
     def _settle(self, time_ms: int) -> None:
@@ -162,6 +170,9 @@ class World:
             self.exchange.submit(STREET, Order("flow", name, side, lots), self.now_ms)
             self.pump()
             return
+        self._street_trades(name, side, price, lots)
+
+    def _street_trades(self, name: str, side: Side, price: Decimal, lots: int) -> None:
         self.street_trades += 1
         number = trade_id(-self.street_trades)
         self.print_trade(name, side, price, lots, self.now_ms, number, [STREET, STREET])
@@ -174,7 +185,7 @@ class World:
             "coin": name,
             "side": "B" if side is Side.BUY else "A",
             "px": text(price),
-            "sz": text(self.instruments[name].size(lots)),
+            "sz": text((self.spot.pairs.get(name) or self.instruments[name]).size(lots)),
             "hash": fake_hash("block", time_ms, number),
             "time": time_ms,
             "tid": number,
@@ -227,8 +238,9 @@ class World:
             del self.dormant[order_id]
             self.set_status(order, reason, self.now_ms)
             return
+        exchange = self.spot.exchange if order.coin in self.spot.pairs else self.exchange
         try:
-            self.exchange.cancel(user, order_id, self.now_ms, reason)
+            exchange.cancel(user, order_id, self.now_ms, reason)
         except Refused:
             return
 

@@ -157,6 +157,11 @@ class SpotExchange:
             raise Refused("Insufficient balance for token transfer")
         _spend(wallet, token, amount)
 
+    def charge(self, account: str, token: str, amount: Decimal) -> None:
+        """Take a fee that is not the exchange's own. Raises Refused on more than is free."""
+        self.withdraw(account, token, amount)
+        _add(self.collected, token, amount)
+
     def open_ids(self, account: str) -> KeysView[int]:
         return self.join(account).open.keys()
 
