@@ -269,7 +269,7 @@ class Channels:
                 elif channel == "orderUpdates":
                     connection.send(channel, [data])
                 else:
-                    connection.send(channel, {"isSnapshot": False, "user": user, _LIST_NAME[channel]: [data]})
+                    connection.send(channel, {"user": user, _LIST_NAME[channel]: [data]})
 
     def after_action(self) -> None:
         """Send trades, and the accounts that an action touched."""

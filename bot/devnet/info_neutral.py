@@ -73,7 +73,16 @@ NEUTRAL: Final[dict[str, Callable[[World, Fields], Any]]] = {
     "gossipPriorityAuctionStatus": lambda *_: [],
     "perpDeployAuctionStatus": _auction,
     "spotPairDeployAuctionStatus": _auction,
-    "alignedQuoteTokenInfo": _needs("token", None),
+    "alignedQuoteTokenInfo": _needs(
+        "token",
+        {
+            "isAligned": False,
+            "firstAlignedTime": 0,
+            "evmMintedSupply": "0.0",
+            "dailyAmountOwed": [],
+            "predictedRate": "0.0",
+        },
+    ),
     "borrowLendReserveState": _needs("token", _RESERVE),
     "allBorrowLendReserveStates": lambda *_: [],
 }

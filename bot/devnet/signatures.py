@@ -121,7 +121,8 @@ def user_signer(action: Mapping[str, Any], signature: tuple[int, int, int]) -> s
     data = keccak256(f"HyperliquidTransaction:{name}({declared})".encode())
     try:
         for field, kind in fields:
-            data += _word(action.get(field, "" if field == "agentName" else None), kind)
+            value = action.get(field)
+            data += _word("" if value is None and field == "agentName" else value, kind)
         chain_id = int(action["signatureChainId"], 16)
         domain = _domain(b"HyperliquidSignTransaction", chain_id)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
