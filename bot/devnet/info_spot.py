@@ -65,7 +65,7 @@ def token_details(world: World, fields: Fields) -> Any:
     token = world.spot.token_of(fields.string("tokenId"))
     if token is None:
         return None
-    row = next(each for each in world.spot.meta()["tokens"] if each["name"] == token)
+    row = next(each for each in world.spot.meta["tokens"] if each["name"] == token)
     pair = next((name for name, each in world.spot.listings.items() if each.token == token), None)
     prices = (
         context(world, pair) if pair is not None else {"midPx": "1.0", "markPx": "1.0", "prevDayPx": "1.0"}
@@ -91,7 +91,7 @@ def token_details(world: World, fields: Fields) -> Any:
 
 
 SPOT: Final[dict[str, Callable[[World, Fields], Any]]] = {
-    "spotMeta": lambda world, _: world.spot.meta(),
-    "spotMetaAndAssetCtxs": lambda world, _: [world.spot.meta(), contexts(world)],
+    "spotMeta": lambda world, _: world.spot.meta,
+    "spotMetaAndAssetCtxs": lambda world, _: [world.spot.meta, contexts(world)],
     "tokenDetails": token_details,
 }

@@ -86,6 +86,7 @@ class Spot:
         self.tokens = {"USDC": (0, USDC_ID)} | {
             each.token: (each.token_index, each.token_id) for each in self.listings.values()
         }
+        self.meta = {"universe": _universe(list(self.listings.values())), "tokens": _tokens(self.listings)}
         self.exchange = SpotExchange(list(self.pairs.values()))
         self._market = market
         self._seed = seed
@@ -205,12 +206,6 @@ class Spot:
         bids, asks = sides
         return bids, [level for level in asks if level[0] > bids[0][0]]
 
-    # --- the wire
-
-    def meta(self) -> dict[str, Any]:
-        """The reply to `spotMeta`."""
-        return {"universe": _universe(list(self.listings.values())), "tokens": _tokens(self.listings)}
-
 
 def _universe(listings: Sequence[Listing]) -> list[dict[str, Any]]:
     return [
@@ -236,22 +231,32 @@ def _tokens(listings: Mapping[str, Listing]) -> list[dict[str, Any]]:
         "fullName": None,
         "deployerTradingFeeShare": "0.0",
     }
-    rows: list[dict[str, Any]] = [usdc]
+    last = max((each.token_index for each in listings.values()), default=0)
+    # On the venue a token stands where its number says, and there are clients that rely on it.
+    rows: list[dict[str, Any]] = [usdc, *(usdc | _unlisted(index) for index in range(1, last + 1))]
     for each in listings.values():
         contract = None
         if each.evm_contract is not None:
             contract = {"address": each.evm_contract, "evm_extra_wei_decimals": each.evm_extra_decimals}
-        rows.append(
-            usdc
-            | {
-                "name": each.token,
-                "szDecimals": each.size_decimals,
-                "weiDecimals": each.wei_decimals,
-                "index": each.token_index,
-                "tokenId": each.token_id,
-                "isCanonical": each.pair_index == 0,
-                "evmContract": contract,
-                "fullName": each.full_name,
-            }
-        )
+        rows[each.token_index] = usdc | {
+            "name": each.token,
+            "szDecimals": each.size_decimals,
+            "weiDecimals": each.wei_decimals,
+            "index": each.token_index,
+            "tokenId": each.token_id,
+            "isCanonical": each.pair_index == 0,
+            "evmContract": contract,
+            "fullName": each.full_name,
+        }
     return rows
+
+
+def _unlisted(index: int) -> dict[str, Any]:
+    """A token that nothing is traded in, as most of the venue's are."""
+    return {
+        "name": f"UNLISTED{index}",
+        "szDecimals": 2,
+        "index": index,
+        "tokenId": f"0x{index:032x}",
+        "isCanonical": False,
+    }
