@@ -108,6 +108,11 @@ class Spot:
         _, _, token_id = named.rpartition(":")
         return next((name for name, (_, known) in self.tokens.items() if known == token_id.lower()), None)
 
+    def decimals(self, token: str) -> int:
+        """How finely a token divides."""
+        pairs = self.pairs.values()
+        return next((pair.base.wei_decimals for pair in pairs if pair.base.name == token), USDC.wei_decimals)
+
     def usd_value(self, token: str, amount: Decimal) -> Decimal:
         """What an amount of a token is worth in USDC at the mark."""
         if token == USDC.name:

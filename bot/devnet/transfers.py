@@ -37,8 +37,7 @@ def _token(world: World, named: str) -> tuple[str, int]:
     token = world.spot.token_of(named)
     if token is None:
         raise Refused(f"Unknown token {named}")
-    pairs = world.spot.pairs.values()
-    return token, next((pair.base.wei_decimals for pair in pairs if pair.base.name == token), 8)
+    return token, world.spot.decimals(token)
 
 
 def _take(world: World, user: str, wallet: str, token: str, amount: Decimal) -> None:
@@ -51,7 +50,8 @@ def _take(world: World, user: str, wallet: str, token: str, amount: Decimal) -> 
         raise Refused(TOO_LITTLE) from None
 
 
-def _give(world: World, user: str, wallet: str, token: str, amount: Decimal) -> None:
+def give(world: World, user: str, wallet: str, token: str, amount: Decimal) -> None:
+    """Credit one wallet of a user, whose account is opened if there is none."""
     world.exchange.deposit(user, amount if wallet == PERP else ZERO, world.now_ms)
     if wallet == SPOT:
         world.spot.exchange.join(user, world.exchange.traded(user))
@@ -91,7 +91,7 @@ def _usd_send(door: Exchange, user: str, action: Fields) -> None:
     fee = _activation_fee(world, user, destination, PERP, amount)
     _take(world, user, PERP, USDC.name, amount)
     _charge(world, user, PERP, fee)
-    _give(world, destination, PERP, USDC.name, amount)
+    give(world, destination, PERP, USDC.name, amount)
     delta = {
         "type": "internalTransfer",
         "usdc": text(amount),
@@ -111,7 +111,7 @@ def _spot_send(door: Exchange, user: str, action: Fields) -> None:
     fee = _activation_fee(world, user, destination, SPOT, amount if token == USDC.name else ZERO)
     _take(world, user, SPOT, token, amount)
     _charge(world, user, SPOT, fee)
-    _give(world, destination, SPOT, token, amount)
+    give(world, destination, SPOT, token, amount)
     _write(world, (user, destination), _spot_delta(world, user, destination, token, amount, fee, action))
 
 
@@ -158,7 +158,7 @@ def _usd_class_transfer(door: Exchange, user: str, action: Fields) -> None:
     amount = _amount(value)
     source, target = (SPOT, PERP) if to_perp else (PERP, SPOT)
     _take(world, user, source, USDC.name, amount)
-    _give(world, user, target, USDC.name, amount)
+    give(world, user, target, USDC.name, amount)
     world.write_ledger(user, {"type": "accountClassTransfer", "usdc": text(amount), "toPerp": to_perp})
 
 
@@ -191,7 +191,7 @@ def _send_asset(door: Exchange, user: str, action: Fields) -> None:
     fee = _activation_fee(world, giver, destination, source, amount if token == USDC.name else ZERO)
     _take(world, giver, source, token, amount)
     _charge(world, giver, source, fee)
-    _give(world, destination, target, token, amount)
+    give(world, destination, target, token, amount)
     delta = {
         "type": "send",
         "user": giver,
@@ -214,7 +214,7 @@ def _sub_account_transfer(door: Exchange, user: str, action: Fields) -> None:
     _own_sub_account(door, user, sub)
     giver, taker = (user, sub) if action.boolean("isDeposit") else (sub, user)
     _take(door.world, giver, PERP, USDC.name, amount)
-    _give(door.world, taker, PERP, USDC.name, amount)
+    give(door.world, taker, PERP, USDC.name, amount)
     delta = {"type": "subAccountTransfer", "usdc": text(amount), "user": giver, "destination": taker}
     _write(door.world, (giver, taker), delta)
 
@@ -226,7 +226,7 @@ def _sub_account_spot_transfer(door: Exchange, user: str, action: Fields) -> Non
     _own_sub_account(door, user, sub)
     giver, taker = (user, sub) if action.boolean("isDeposit") else (sub, user)
     _take(world, giver, SPOT, token, amount)
-    _give(world, taker, SPOT, token, amount)
+    give(world, taker, SPOT, token, amount)
     _write(world, (giver, taker), _spot_delta(world, giver, taker, token, amount, ZERO, action))
 
 
