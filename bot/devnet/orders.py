@@ -12,6 +12,7 @@ from bot.devnet.wire import CLOID, Fields, Malformed, cut, text
 from bot.devnet.world import World
 from bot.errors import Refused
 from bot.model.account import MarginMode
+from bot.model.instrument import MIN_ORDER_USD
 from bot.model.order import Order, OrderReport, OrderStatus, Side, TimeInForce, Trigger, TriggerKind
 
 TIFS: Final = {
@@ -320,7 +321,7 @@ def modify(world: World, user: str, order_id: int | str, ask: Ask, *, always_pla
         return {"error": CANNOT_MODIFY}
     if name_of(world, ask.asset) != old.coin or ask.is_buy != old.is_buy:
         return {"error": f"Cannot modify order side or asset. asset={ask.asset}"}
-    error = _off_limits(world, ask)
+    error = _off_limits(world, ask) or _off_grid(world, ask, old.coin)
     if error:
         return {"error": f"{error} asset={ask.asset}"}
     if not always_place and (error := _executes(world, ask, old.coin)):
@@ -332,6 +333,16 @@ def modify(world: World, user: str, order_id: int | str, ask: Ask, *, always_pla
     if "resting" in status:
         _inherit(world, user, old.order_id, status["resting"]["oid"], children, siblings)
     return status
+
+
+def _off_grid(world: World, ask: Ask, coin: str) -> str:
+    """What the request alone shows to be wrong, which must not cost the order that was to be changed."""
+    grid, prices = grid_of(world, coin), [ask.price, ask.trigger_price or ask.price]
+    if not all(grid.is_on_grid(price) for price in prices):
+        return "Price must be divisible by tick size."
+    if not ask.reduce_only and ask.size * prices[-1] < MIN_ORDER_USD:
+        return "Order must have minimum value of $10."
+    return ""
 
 
 def _executes(world: World, ask: Ask, coin: str) -> str:
