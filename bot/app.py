@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bot.venues.venue import Venue
 
 BPS = 1e-4
-AGENT_DAYS = 100 * 365  # a paper run's market may run through years in a night
+AGENT_DAYS = 51 * 365  # a paper run's market may run through years in a night
 
 
 def mandate_of(settings: Settings, folder: Path | None = None) -> Mandate:
@@ -235,13 +235,17 @@ def surroundings_of(settings: Settings, *, is_new: bool) -> Surroundings:
     bounds = Bounds(**settings.policy.model_dump(), max_leverage=account.leverage)
     devnet: dict[str, object] = {
         "market": market.source,
-        "speed": market.speed,
-        "seed": market.seed,
         "history_h": max(market.warmup_h, 1),
         "agent_days": AGENT_DAYS,
     }
     coins = market.coins
-    if market.source == "replay":
+    if market.source == "mirror":
+        devnet["mirror_url"] = market.mirror_url
+    else:  # time is ours to set, and stands until the trader is there
+        devnet |= {"speed": market.speed, "seed": market.seed, "paused": True}
+    if market.source == "synthetic":
+        devnet["start"] = utc(START_MS) if market.start is None else market.start
+    elif market.source == "replay":
         assert settings.data is not None
         history, first_row = replay_of(settings, 1)
         coins = history.panel.instruments
@@ -250,10 +254,6 @@ def surroundings_of(settings: Settings, *, is_new: bool) -> Surroundings:
             "data_query": settings.data.model_dump_json(include={"table", "prices", "funding", "end"}),
             "start": utc(history.panel.grid.time_ms(max(first_row, 1) - 1)),
         }
-    elif market.source == "mirror":
-        devnet |= {"mirror_url": market.mirror_url}
-    else:
-        devnet |= {"start": utc(START_MS) if market.start is None else market.start}
     return Surroundings(
         folder=settings.journal.path.with_suffix(""),
         devnet={**devnet, "coins": coins},

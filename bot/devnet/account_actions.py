@@ -1,4 +1,4 @@
-"""The actions of `/exchange` that are not orders: leverage, margin, transfers, agents, sub-accounts."""
+"""The actions of `/exchange` that are not orders: leverage, margin, agents, sub-accounts, and a table of them all."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from bot.devnet import orders
+from bot.devnet import orders, twap
 from bot.devnet.exchange_actions import Exchange
-from bot.devnet.wire import NUMBER, Fields, Malformed, text
+from bot.devnet.refused_actions import REFUSED
+from bot.devnet.transfers import TRANSFERS
+from bot.devnet.wire import NUMBER, Fields, Malformed
 from bot.devnet.world import DAY_MS, World
 from bot.errors import Refused
 from bot.model.account import MarginMode
 from bot.model.money import MICRO_USD, ZERO
 
-WITHDRAWAL_FEE_USD: Final = Decimal(1)
 VOLUME_FOR_SCHEDULED_CANCELS_USD: Final = 1_000_000
 MOST_SCHEDULED_CANCELS_A_DAY: Final = 10
-SHORTEST_TWAP_MINUTES, LONGEST_TWAP_MINUTES = 5, 10_080
-LEAST_TWAP_USD: Final = 100
+REQUEST_PRICE_USD: Final = Decimal("0.0005")
+BAD_SUB_ACCOUNT_NAME: Final = "Sub-account name must be between 1 and 16 characters long"
 
 
 def _coin(world: World, action: Fields) -> str:
@@ -40,6 +41,32 @@ def _update_isolated_margin(door: Exchange, user: str, action: Fields) -> None:
     coin, amount = _coin(door.world, action), action.signed("ntli") * MICRO_USD
     door.world.exchange.add_margin(user, coin, amount, door.world.now_ms)
     door.world.touched.add(user)
+
+
+def _top_up_isolated_margin(door: Exchange, user: str, action: Fields) -> None:
+    """Add what brings an isolated position's leverage down to the one named."""
+    world, coin, leverage = door.world, _coin(door.world, action), action.decimal("leverage")
+    position = world.exchange.accounts[user].positions.get(coin)
+    if leverage <= 0:
+        raise Refused("Invalid leverage value")
+    if position is None:
+        raise Refused("Cannot update margin for empty position.")
+    notional = position.notional_usd(world.exchange.marks[coin])
+    missing = abs(notional) / leverage - position.cash_usd - notional
+    if position.margin_mode is MarginMode.ISOLATED and missing <= 0:
+        raise Refused("Position does not have sufficient margin for reduction.")
+    world.exchange.add_margin(user, coin, missing, world.now_ms)
+    world.touched.add(user)
+
+
+def _reserve_request_weight(door: Exchange, user: str, action: Fields) -> None:
+    weight, world = action.integer("weight"), door.world
+    action.optional_address("destination")
+    price = weight * REQUEST_PRICE_USD
+    if not 0 < price <= world.exchange.withdrawable_usd(user):
+        raise Refused("Insufficient balance for withdrawal")
+    world.exchange.charge(user, price, world.now_ms)
+    world.records(user).reserved_requests += weight
 
 
 def _schedule_cancel(door: Exchange, user: str, action: Fields) -> None:
@@ -68,25 +95,12 @@ def cancel_scheduled(world: World) -> None:
             orders.cancel_all(world, user, "scheduledCancel")
 
 
-def _twap_order(door: Exchange, user: str, action: Fields) -> Any:  # noqa: ARG001
-    twap = action.inner("twap")
-    asset, size, minutes = twap.integer("a"), twap.decimal("s"), twap.integer("m")
-    twap.boolean("b"), twap.boolean("r"), twap.boolean("t")
-    if asset >= len(door.world.names):
-        raise Refused(orders.UNKNOWN_ASSET)
-    mark = door.world.exchange.marks[door.world.names[asset]]
-    error = "TWAP orders are not supported by this devnet."
-    if not SHORTEST_TWAP_MINUTES <= minutes <= LONGEST_TWAP_MINUTES:
-        error = f"Invalid TWAP duration: {minutes} min(s)"
-    elif size * mark < LEAST_TWAP_USD:
-        error = f"TWAP order value too small. Min is ${LEAST_TWAP_USD}."
-    return {"type": "twapOrder", "data": {"status": {"error": error}}}
+def _twap_order(door: Exchange, user: str, action: Fields) -> Any:
+    return twap.place(door.world, user, action)
 
 
-def _twap_cancel(door: Exchange, user: str, action: Fields) -> Any:  # noqa: ARG001
-    action.integer("a"), action.integer("t")
-    error = "TWAP was never placed, already canceled, or filled."
-    return {"type": "twapCancel", "data": {"status": {"error": error}}}
+def _twap_cancel(door: Exchange, user: str, action: Fields) -> Any:
+    return twap.cancel(door.world, user, action)
 
 
 def _set_referrer(door: Exchange, user: str, action: Fields) -> None:
@@ -104,7 +118,7 @@ def _noop(door: Exchange, user: str, action: Fields) -> None:  # noqa: ARG001
 def _create_sub_account(door: Exchange, user: str, action: Fields) -> Any:
     name = action.string("name")
     if not 1 <= len(name) <= 16:
-        raise Refused("Sub-account name must be between 1 and 16 characters long")
+        raise Refused(BAD_SUB_ACCOUNT_NAME)
     address = door.identities.create_sub_account(user, name)
     if address is None:
         raise Refused("Too many sub-accounts.")
@@ -112,69 +126,12 @@ def _create_sub_account(door: Exchange, user: str, action: Fields) -> Any:
     return {"type": "createSubAccount", "data": address}
 
 
-def _sub_account_transfer(door: Exchange, user: str, action: Fields) -> None:
-    sub, amount = action.address("subAccountUser"), action.integer("usd") * MICRO_USD
-    known = door.identities.sub_accounts.get(sub)
-    if known is None or known.master != user:
+def _sub_account_modify(door: Exchange, user: str, action: Fields) -> None:
+    sub, name = action.address("subAccountUser"), action.string("name")
+    if not 1 <= len(name) <= 16:
+        raise Refused(BAD_SUB_ACCOUNT_NAME)
+    if not door.identities.rename_sub_account(user, sub, name):
         raise Refused(f"Vault not registered: {sub}")
-    giver, taker = (user, sub) if action.boolean("isDeposit") else (sub, user)
-    _move(door.world, giver, taker, amount)
-    delta = {"type": "subAccountTransfer", "usdc": text(amount), "user": giver, "destination": taker}
-    for party in (giver, taker):
-        door.world.write_ledger(party, delta)
-
-
-def _move(world: World, giver: str, taker: str, amount: Decimal) -> None:
-    try:
-        world.exchange.withdraw(giver, amount, world.now_ms)
-    except Refused:
-        raise Refused("Insufficient balance for token transfer") from None
-    world.exchange.deposit(taker, amount, world.now_ms)
-
-
-def _amount(action: Fields) -> Decimal:
-    value = action.string("amount")
-    if not NUMBER.fullmatch(value) or Decimal(value) != Decimal(value).quantize(MICRO_USD):
-        raise Malformed
-    return Decimal(value)
-
-
-def _usd_send(door: Exchange, user: str, action: Fields) -> None:
-    destination, amount = action.address("destination"), _amount(action)
-    if amount <= 0:
-        raise Refused("Send amount cannot be zero")
-    if destination == user:
-        raise Refused("Invalid send")
-    fee = ZERO if door.world.exists(destination) else Decimal(1)  # what a new account costs
-    if amount + fee > door.world.exchange.withdrawable_usd(user):
-        raise Refused("Insufficient balance for token transfer")
-    _move(door.world, user, destination, amount)
-    if fee:
-        door.world.exchange.charge(user, fee, door.world.now_ms)
-    delta = {
-        "type": "internalTransfer",
-        "usdc": text(amount),
-        "user": user,
-        "destination": destination,
-        "fee": text(fee),
-    }
-    for party in (user, destination):
-        door.world.write_ledger(party, delta)
-
-
-def _withdraw(door: Exchange, user: str, action: Fields) -> None:
-    action.address("destination")
-    amount = _amount(action)
-    if amount <= WITHDRAWAL_FEE_USD:
-        raise Refused("Insufficient balance for withdrawal")
-    door.world.exchange.withdraw(user, amount, door.world.now_ms)
-    delta = {
-        "type": "withdraw",
-        "usdc": text(amount - WITHDRAWAL_FEE_USD),
-        "nonce": action.integer("time"),
-        "fee": text(WITHDRAWAL_FEE_USD),
-    }
-    door.world.write_ledger(user, delta)
 
 
 def _approve_agent(door: Exchange, user: str, action: Fields) -> None:
@@ -197,10 +154,58 @@ def _approve_builder_fee(door: Exchange, user: str, action: Fields) -> None:
 
 
 def _set_abstraction(door: Exchange, user: str, action: Fields) -> None:
+    """Perpetuals and spot keep separate wallets; of the modes that may be asked for, that is `disabled`."""
     mode = action.string("abstraction")
+    if mode not in {"disabled", "i", "dexAbstraction", "unifiedAccount", "portfolioMargin", "u", "p"}:
+        raise Malformed
     if mode not in {"disabled", "i"}:
         raise Refused("Account abstraction is not supported by this devnet.")
+    if "user" in action.of:
+        user = _oneself(door, user, action)
     door.world.records(user).abstraction = "disabled"
+
+
+def _oneself(door: Exchange, user: str, action: Fields) -> str:
+    named = action.address("user")
+    sub = door.identities.sub_accounts.get(named)
+    if named != user and (sub is None or sub.master != user):
+        raise Refused(f"Vault not registered: {named}")
+    return named
+
+
+def _dex_abstraction(door: Exchange, user: str, action: Fields) -> None:
+    """There is one dex, so it makes no difference, but it is remembered."""
+    on = True
+    if "enabled" in action.of:
+        user, on = _oneself(door, user, action), action.boolean("enabled")
+    door.world.records(user).dex_abstraction = on
+
+
+def _set_display_name(door: Exchange, user: str, action: Fields) -> None:
+    name = action.string("displayName")
+    if len(name) > 20:
+        raise Malformed
+    door.world.records(user).display_name = name
+
+
+def _register_referrer(door: Exchange, user: str, action: Fields) -> None:
+    action.string("code")
+    volume = door.world.records(user).cum_volume
+    raise Refused(f"Cannot generate referral code until enough volume traded. Traded: ${volume:.2f}.")
+
+
+def _evm_user_modify(door: Exchange, user: str, action: Fields) -> None:  # noqa: ARG001
+    """Which blocks of a chain that isn't there; nothing comes of it."""
+    action.boolean("usingBigBlocks")
+
+
+def _spot_user(door: Exchange, user: str, action: Fields) -> None:  # noqa: ARG001
+    """Whether dust is swept, which it never is."""
+    action.inner("toggleSpotDusting").boolean("optOut")
+
+
+def _claim_rewards(door: Exchange, user: str, action: Fields) -> None:  # noqa: ARG001
+    raise Refused("No rewards to claim")
 
 
 ACTIONS: Final[dict[str, Callable[[Exchange, str, Fields], Any]]] = {
@@ -212,11 +217,20 @@ ACTIONS: Final[dict[str, Callable[[Exchange, str, Fields], Any]]] = {
     "setReferrer": _set_referrer,
     "noop": _noop,
     "createSubAccount": _create_sub_account,
-    "subAccountTransfer": _sub_account_transfer,
-    "usdSend": _usd_send,
-    "withdraw3": _withdraw,
+    "subAccountModify": _sub_account_modify,
+    "topUpIsolatedOnlyMargin": _top_up_isolated_margin,
+    "reserveRequestWeight": _reserve_request_weight,
     "approveAgent": _approve_agent,
     "approveBuilderFee": _approve_builder_fee,
     "userSetAbstraction": _set_abstraction,
     "agentSetAbstraction": _set_abstraction,
+    "userDexAbstraction": _dex_abstraction,
+    "agentEnableDexAbstraction": _dex_abstraction,
+    "setDisplayName": _set_display_name,
+    "registerReferrer": _register_referrer,
+    "evmUserModify": _evm_user_modify,
+    "spotUser": _spot_user,
+    "claimRewards": _claim_rewards,
+    **TRANSFERS,
+    **REFUSED,
 }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from bot.devnet.listing import grid_of
 from bot.devnet.market import STEP_MS, Market
 from bot.devnet.records import Json
+from bot.devnet.spot import Spot
 from bot.devnet.wire import number_text, text
 from bot.devnet.world import World
-from bot.model.panel import HOUR_MS
+from bot.model.panel import HOUR_MS, FloatArray
 
 MINUTE_MS: Final = 60_000
 INTERVALS: Final = {
@@ -77,12 +80,12 @@ def current(world: World, coin: str, interval: str) -> Json | None:
 
 def candle(world: World, coin: str, interval: str, open_ms: int, close_ms: int) -> Json | None:
     """One candle, as far as it goes by now."""
-    prices = _between(world.market, world.column[coin], open_ms, min(close_ms, world.now_ms + 1))
+    prices = _between(_source(world, coin), open_ms, min(close_ms, world.now_ms + 1))
     if prices is None:
         return None
     first, high, low, last, volume = prices
-    instrument = world.instruments[coin]
-    shown = [text(_rounded(world, coin, price)) for price in (first, last, high, low)]
+    grid = grid_of(world, coin)
+    shown = [text(grid.round_price(Decimal(repr(float(price))))) for price in (first, last, high, low)]
     return {
         "t": open_ms,
         "T": close_ms - 1,
@@ -92,42 +95,68 @@ def candle(world: World, coin: str, interval: str, open_ms: int, close_ms: int) 
         "c": shown[1],
         "h": shown[2],
         "l": shown[3],
-        "v": number_text(volume / last, instrument.size_decimals),
+        "v": number_text(volume / last, grid.size_decimals),
         "n": max(1, int(volume / 5000)),
     }
 
 
-def _rounded(world: World, coin: str, price: float) -> Decimal:
-    return world.instruments[coin].round_price(Decimal(repr(float(price))))
+@dataclass(frozen=True, slots=True)
+class _Perp:
+    """Where the prices of one perpetual are read."""
+
+    market: Market
+    column: int
+
+    def bar(self, hour: int) -> Prices:
+        bar, i = self.market.bar(hour), self.column
+        first, high, low, last, volume = (
+            float(bar[name][i]) for name in ("open", "high", "low", "close", "volume_usd")
+        )
+        return first, high, low, last, volume
+
+    def path(self, hour: int) -> FloatArray:
+        path: FloatArray = self.market.path(hour)[:, self.column]
+        return path
 
 
-def _between(market: Market, column: int, start_ms: int, end_ms: int) -> Prices | None:
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Where those of one spot pair are."""
+
+    market: Market
+    spot: Spot
+    name: str
+
+    def bar(self, hour: int) -> Prices:
+        return self.spot.bar(self.name, hour)
+
+    def path(self, hour: int) -> FloatArray:
+        return self.spot.path(self.name, hour)
+
+
+def _source(world: World, coin: str) -> _Perp | _Pair:
+    if coin in world.spot.pairs:
+        return _Pair(world.market, world.spot, coin)
+    return _Perp(world.market, world.column[coin])
+
+
+def _between(source: _Perp | _Pair, start_ms: int, end_ms: int) -> Prices | None:
     """What happened from a time to another, `end_ms` excluded."""
     parts: list[Prices] = []
+    market = source.market
     at = max(start_ms, market.known_from_ms)
     while at < end_ms:
         hour = market.hour(at)
         hour_start = market.first_ms + hour * HOUR_MS
         upto = min(end_ms, hour_start + HOUR_MS)
-        bar = market.bar(hour)
-        volume = float(bar["volume_usd"][column])
+        bar = source.bar(hour)
         if at == hour_start and upto == hour_start + HOUR_MS:
-            parts.append(
-                (
-                    float(bar["open"][column]),
-                    float(bar["high"][column]),
-                    float(bar["low"][column]),
-                    float(bar["close"][column]),
-                    volume,
-                )
-            )
+            parts.append(bar)
         else:
             first, last = (at - hour_start) // STEP_MS, max((upto - 1 - hour_start) // STEP_MS + 1, 1)
-            path = market.path(hour)[first : last + 1, column]
-            share = (upto - at) / HOUR_MS
-            parts.append(
-                (float(path[0]), float(path.max()), float(path.min()), float(path[-1]), volume * share)
-            )
+            path = source.path(hour)[first : last + 1]
+            volume = bar[4] * (upto - at) / HOUR_MS
+            parts.append((float(path[0]), float(path.max()), float(path.min()), float(path[-1]), volume))
         at = upto
     if not parts:
         return None

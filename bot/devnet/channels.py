@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from bot.devnet import info, info_account
+from bot.devnet import clearinghouse, info, info_account, info_spot, listing, twap
 from bot.devnet.candles import INTERVALS, current
 from bot.devnet.exchange_actions import Exchange
 from bot.devnet.faults import Faults
@@ -27,6 +27,7 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "allMids": (),
     "assetCtxs": (),
     "allDexsAssetCtxs": (),
+    "spotAssetCtxs": (),
     **dict.fromkeys(("l2Book", "bbo", "trades", "activeAssetCtx"), _COIN),
     "candle": ("coin", "interval"),
     "activeAssetData": ("user", "coin"),
@@ -43,19 +44,35 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
             "clearinghouseState",
             "openOrders",
             "spotState",
+            "userTwapSliceFills",
+            "userTwapHistory",
+            "twapStates",
+            "webData3",
+            "allDexsClearinghouseState",
         ),
         _USER,
     ),
 }
 OPTIONAL: Final = {"dex", "nSigFigs", "mantissa", "fast", "aggregateByTime", "ignorePortfolioMargin"}
-_HISTORY: Final = {"userFills", "userFundings", "userNonFundingLedgerUpdates", "userHistoricalOrders"}
-_STATE: Final = {"webData2", "clearinghouseState", "openOrders", "activeAssetData", "spotState"}
+_STATE: Final = {
+    "webData2",
+    "webData3",
+    "clearinghouseState",
+    "allDexsClearinghouseState",
+    "openOrders",
+    "activeAssetData",
+    "spotState",
+    "twapStates",
+}
 _LIST_NAME: Final = {
     "userFills": "fills",
     "userFundings": "fundings",
     "userNonFundingLedgerUpdates": "nonFundingLedgerUpdates",
     "userHistoricalOrders": "orderHistory",
+    "userTwapSliceFills": "twapSliceFills",
+    "userTwapHistory": "history",
 }
+"""Channels that begin with what was: name → that of its list."""
 
 
 class Connection:
@@ -136,7 +153,7 @@ class Channels:
                 subscription["user"] = fields.address("user")
             if "coin" in REQUIRED[kind]:
                 coin = fields.string("coin")
-                if coin not in self.world.instruments and coin not in self.world.spot_pairs:
+                if not listing.is_listed(self.world, coin):
                     return None
             if kind == "candle" and fields.string("interval") not in INTERVALS:
                 return None
@@ -149,7 +166,7 @@ class Channels:
 
     def _first(self, connection: Connection, subscription: Subscription) -> None:
         kind = subscription["type"]
-        if kind in _HISTORY:
+        if kind in _LIST_NAME:
             data = self._history(subscription["user"], kind)
             connection.send(kind, {"isSnapshot": True, "user": subscription["user"], _LIST_NAME[kind]: data})
         elif kind == "trades":
@@ -160,13 +177,17 @@ class Channels:
             self._state(connection, subscription)
 
     def _history(self, user: str, kind: str) -> list[Json]:
-        records = info_account.known(self.world, user)
+        records = clearinghouse.known(self.world, user)
         if kind == "userFills":
             return list(records.fills)[-info_account.MOST_FILLS :]
         if kind == "userHistoricalOrders":
             return list(records.order_history)[-info_account.MOST_FILLS :]
         if kind == "userFundings":
             return [_funding_row(row) for row in records.funding[-info_account.MOST_ROWS :]]
+        if kind == "userTwapSliceFills":
+            return list(records.twap_fills)[-info_account.MOST_FILLS :]
+        if kind == "userTwapHistory":
+            return list(records.twap_history)[-info_account.MOST_FILLS :]
         return records.ledger[-info_account.MOST_ROWS :]
 
     def _state(self, connection: Connection, subscription: Subscription) -> None:
@@ -189,7 +210,7 @@ class Channels:
         data = make(self, subscription)
         if data is None:
             return None
-        if kind == "activeAssetCtx" and subscription["coin"] in world.spot_pairs:
+        if kind == "activeAssetCtx" and subscription["coin"] in world.spot.pairs:
             kind = "activeSpotAssetCtx"
         return kind, data
 
@@ -204,22 +225,18 @@ class Channels:
 
     def _bbo(self, subscription: Subscription) -> Any:
         coin = subscription["coin"]
-        if coin not in self.world.instruments:
-            return None
         sides = info.levels(self.world, coin, 1)
         best = [side[0] if side else None for side in sides]
         return {"coin": coin, "time": self.world.market.book_ms(self.world.now_ms), "bbo": best}
 
     def _context(self, subscription: Subscription) -> Any:
         coin = subscription["coin"]
-        if coin in self.world.spot_pairs:
-            row = next(row for row in info.spot_contexts(self.world) if row["coin"] == coin)
-            return {"coin": coin, "ctx": row}
+        if coin in self.world.spot.pairs:
+            return {"coin": coin, "ctx": info_spot.context(self.world, coin)}
         return {"coin": coin, "ctx": info.context(self.world, coin)}
 
     def _candle(self, subscription: Subscription) -> Any:
-        coin = subscription["coin"]
-        return current(self.world, coin, subscription["interval"]) if coin in self.world.instruments else None
+        return current(self.world, subscription["coin"], subscription["interval"])
 
     def _asset_data(self, subscription: Subscription) -> Any:
         coin = subscription["coin"]
@@ -232,7 +249,7 @@ class Channels:
         return {
             "dex": "",
             "user": user,
-            "clearinghouseState": info_account.clearinghouse_state(self.world, user),
+            "clearinghouseState": clearinghouse.clearinghouse_state(self.world, user),
         }
 
     def _orders(self, subscription: Subscription) -> Any:
@@ -252,7 +269,7 @@ class Channels:
                 elif channel == "orderUpdates":
                     connection.send(channel, [data])
                 else:
-                    connection.send(channel, {"isSnapshot": False, "user": user, _LIST_NAME[channel]: [data]})
+                    connection.send(channel, {"user": user, _LIST_NAME[channel]: [data]})
 
     def after_action(self) -> None:
         """Send trades, and the accounts that an action touched."""
@@ -312,13 +329,32 @@ _VALUES: Final[dict[str, Callable[[Channels, Subscription], Any]]] = {
     "activeAssetData": Channels._asset_data,  # noqa: SLF001
     "clearinghouseState": Channels._clearinghouse,  # noqa: SLF001
     "openOrders": Channels._orders,  # noqa: SLF001
-    "spotState": lambda _, subscription: {
+    "spotState": lambda self, subscription: {
         "user": subscription["user"],
-        "spotState": info_account.spot_state(),
+        "spotState": info_spot.state(self.world, subscription["user"]),
     },
+    "spotAssetCtxs": lambda self, _: info_spot.contexts(self.world),
+    "twapStates": lambda self, subscription: {
+        "dex": "",
+        "user": subscription["user"],
+        "states": twap.states(self.world, subscription["user"]),
+    },
+    "allDexsClearinghouseState": lambda self, subscription: {
+        "user": subscription["user"],
+        "clearinghouseStates": [["", clearinghouse.clearinghouse_state(self.world, subscription["user"])]],
+    },
+    "webData3": lambda self, subscription: info_account.web_data_3(self.door, subscription["user"]),
     "webData2": lambda self, subscription: info_account.web_data(self.door, subscription["user"]),
 }
-_MARKET: Final = {"allMids", "assetCtxs", "allDexsAssetCtxs", "l2Book", "activeAssetCtx", "candle"}
+_MARKET: Final = {
+    "allMids",
+    "assetCtxs",
+    "allDexsAssetCtxs",
+    "spotAssetCtxs",
+    "l2Book",
+    "activeAssetCtx",
+    "candle",
+}
 
 
 def _funding_row(row: Json) -> Json:

@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from bot.clock import utc
+from bot.devnet import transfers
 from bot.devnet.server import Server
 from bot.devnet.wire import Fields, Malformed, decode, text
 from bot.errors import Refused
@@ -64,8 +65,10 @@ def _said(reply: Any, status: int) -> web.Response:
 
 
 def faucet(server: Server, body: dict[str, Any]) -> Any:
-    """`{"user", "usdc"}`: credit any address, and open its account if it has none."""
+    """`{"user", "usdc"}` or `{"user", "token", "amount"}`: credit any address, and open its account if it has none."""
     user, given = Fields(body).address("user"), body.get("usdc")
+    if "token" in body:
+        return _spot_faucet(server, user, body)
     try:
         amount = Decimal(str(given))
     except InvalidOperation:
@@ -78,6 +81,29 @@ def faucet(server: Server, body: dict[str, Any]) -> Any:
         "user": user,
         "usdc": text(usd(amount)),
         "balance": text(server.world.exchange.accounts[user].cash_usd),
+    }
+
+
+def _spot_faucet(server: Server, user: str, body: dict[str, Any]) -> Any:
+    world, token = server.world, body["token"]
+    if token not in world.spot.tokens:
+        raise Refused(f"there is no token {token!r}; there are {', '.join(world.spot.tokens)}")
+    try:
+        amount = Decimal(str(body.get("amount")))
+    except InvalidOperation:
+        raise Refused(f"amount must be a number, found {body.get('amount')!r}") from None
+    decimals = world.spot.decimals(token)
+    if not amount.is_finite() or not 0 < amount <= LARGEST_GIFT_USD or amount != round(amount, decimals):
+        raise Refused(
+            f"amount must be above 0 and at most {LARGEST_GIFT_USD}, of {decimals} decimals, found {amount}"
+        )
+    world.catch_up()
+    transfers.give(world, user, transfers.SPOT, token, amount)
+    return {
+        "user": user,
+        "token": token,
+        "amount": text(amount),
+        "balance": text(world.spot.exchange.wallets[user].total[token]),
     }
 
 

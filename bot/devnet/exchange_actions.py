@@ -17,7 +17,19 @@ from bot.errors import Refused
 Action = Callable[["Exchange", str, Fields], Any]
 
 MASTER_ONLY: Final = frozenset(
-    {"createSubAccount", "subAccountModify", "subAccountTransfer", "setReferrer", "agentSetAbstraction"}
+    {
+        "createSubAccount",
+        "subAccountModify",
+        "subAccountTransfer",
+        "subAccountSpotTransfer",
+        "vaultTransfer",
+        "setReferrer",
+        "registerReferrer",
+        "setDisplayName",
+        "agentSetAbstraction",
+        "agentEnableDexAbstraction",
+        "agentSendAsset",
+    }
 )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from bot.clock import utc
+from bot.devnet import fills
+from bot.devnet.listing import grid_of
 from bot.devnet.records import NO_HASH, STREET, Json, WireOrder, fake_hash, trade_id
 from bot.devnet.wire import text
 from bot.devnet.world import World
 from bot.model.account import MarginMode
-from bot.model.money import ZERO, usd_down
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus, Purpose, Side
+from bot.sim.spot import SpotFill
 
 _REJECTIONS: Final = (
     ("Price must be divisible", "tickRejected"),
@@ -24,6 +25,7 @@ _REJECTIONS: Final = (
     ("No liquidity", "marketOrderNoLiquidityRejected"),
     ("Order would cause position to exceed", "perpMaxPositionRejected"),
     ("Order price cannot be more than", "oracleRejected"),
+    ("Insufficient spot balance", "insufficientSpotBalanceRejected"),
 )
 
 
@@ -53,6 +55,19 @@ def tell(world: World) -> None:
                 _liquidation(world, account, event)
     for sides in trades.values():
         _trade(world, sides)
+    _tell_spot(world)
+
+
+def _tell_spot(world: World) -> None:
+    trades: dict[int, list[tuple[str, SpotFill]]] = {}
+    for account, event in world.spot.exchange.drain():
+        if isinstance(event, OrderReport):
+            _report(world, account, event)
+        else:
+            fills.spot_fill(world, account, event)
+            trades.setdefault(event.trade_id, []).append((account, event))
+    for sides in trades.values():
+        fills.spot_trade(world, sides, STREET)
 
 
 def _report(world: World, user: str, report: OrderReport) -> None:
@@ -60,7 +75,7 @@ def _report(world: World, user: str, report: OrderReport) -> None:
     order = records.orders.get(report.order_id)
     if order is None:  # the venue's own: a liquidation
         return
-    size = world.instruments[order.coin].lot
+    size = grid_of(world, order.coin).lot
     if not order.is_position_tpsl:
         order.remaining = order.size - report.filled_lots * size
     status, fired = status_of(report), order.trigger_price is not None and not order.triggered
@@ -138,21 +153,13 @@ def _fill(world: World, user: str, fill: Fill, started: int) -> None:
     }
     if order is not None and order.cloid is not None:
         row["cloid"] = order.cloid
-    if order is not None and order.builder is not None:
-        fee = usd_down(fill.notional_usd * order.builder[1] / 100_000)
-        if fee:
-            world.exchange.charge(user, fee, fill.time_ms)
-            row["builderFee"], row["fee"] = text(fee), text(fill.fee_usd + fee)
+    if fee := fills.builder_fee(order, fill.notional_usd):
+        world.exchange.charge(user, fee, fill.time_ms)
+        row["builderFee"], row["fee"] = text(fee), text(fill.fee_usd + fee)
     if fill.purpose is Purpose.LIQUIDATION:
         mark = text(world.exchange.marks[fill.instrument])
         row["liquidation"] = {"liquidatedUser": user, "markPx": mark, "method": "market"}
-    records.fills.append(row)
-    records.cum_volume += fill.notional_usd
-    day = records.day_volume.setdefault(utc(fill.time_ms)[:10], [ZERO, ZERO])
-    day[fill.is_maker] += fill.notional_usd
-    world.touched.add(user)
-    world.emit("userFills", user, row)
-    world.emit("userEvents", user, {"fills": [row]})
+    fills.remember(world, user, row, fill.notional_usd, is_maker=fill.is_maker, order_id=fill.order_id)
 
 
 def _direction(world: World, user: str, fill: Fill, started: int, after: int) -> str:
@@ -171,7 +178,7 @@ def _direction(world: World, user: str, fill: Fill, started: int, after: int) ->
 
 def _trade(world: World, sides: list[tuple[str, Fill, int]]) -> None:
     """One print of the tape from the fills of its two sides, of which one may be the outside market's."""
-    fills = {fill.side: account for account, fill, _ in sides}
+    users = {fill.side: account for account, fill, _ in sides}
     _, first, _ = sides[0]
     aggressor = next((fill.side for _, fill, _ in sides if not fill.is_maker), first.side.opposite)
     liquidated = next((account for account, fill, _ in sides if fill.purpose is Purpose.LIQUIDATION), None)
@@ -182,7 +189,7 @@ def _trade(world: World, sides: list[tuple[str, Fill, int]]) -> None:
         first.lots,
         first.time_ms,
         trade_id(first.trade_id),
-        [fills.get(Side.BUY, STREET), fills.get(Side.SELL, STREET)],
+        [users.get(Side.BUY, STREET), users.get(Side.SELL, STREET)],
     )
     if liquidated is None:
         return

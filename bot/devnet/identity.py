@@ -120,3 +120,11 @@ class Identities:
         address = "0x" + keccak256(f"sub-account {master} {number}".encode())[-20:].hex()
         self.sub_accounts[address] = SubAccount(master, name)
         return address
+
+    def rename_sub_account(self, master: str, address: str, name: str) -> bool:
+        """Give a sub-account another name; False if it isn't the master's."""
+        sub = self.sub_accounts.get(address)
+        if sub is None or sub.master != master:
+            return False
+        self.sub_accounts[address] = SubAccount(master, name)
+        return True

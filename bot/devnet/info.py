@@ -6,8 +6,10 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Final
 
-from bot.devnet import universe
+from bot.devnet import listing, universe
 from bot.devnet.candles import INTERVALS, candles
+from bot.devnet.info_neutral import NEUTRAL
+from bot.devnet.info_spot import SPOT
 from bot.devnet.records import Json
 from bot.devnet.wire import Fields, Malformed, number_text, text
 from bot.devnet.world import World
@@ -42,7 +44,7 @@ def context(world: World, name: str) -> Json:
     hour = market.hour(world.now_ms)
     day_before = market.bar(hour - 23)["open"][i]
     volume, mid = float(moment.volume_usd_day[i]), float(moment.mid[i])
-    bid, ask = touch(world, name)
+    bid, ask = listing.touch(world, name)
     impact = None
     if bid is not None and ask is not None:
         impact = [text(_impact(world, name, 1) or bid), text(_impact(world, name, -1) or ask)]
@@ -72,16 +74,9 @@ def _impact(world: World, name: str, sign: int) -> Decimal | None:
     return None
 
 
-def touch(world: World, name: str) -> tuple[Decimal | None, Decimal | None]:
-    """Best bid and ask of everybody."""
-    rows = levels(world, name, 1)
-    bid, ask = (Decimal(side[0]["px"]) if side else None for side in rows)
-    return bid, ask
-
-
 def levels(world: World, name: str, most: int = SHOWN_LEVELS) -> tuple[list[Json], list[Json]]:
     """Bids and asks, best first, users' orders and the outside market's together."""
-    book, unit = world.exchange.books[name], world.instruments[name].lot
+    book, unit = listing.book_of(world, name), listing.grid_of(world, name).lot
     sides = []
     for sign in (1, -1):
         merged: dict[Decimal, list[int]] = {}
@@ -110,9 +105,7 @@ def l2_book(world: World, fields: Fields) -> Any:
 
 def book_of(world: World, coin: str, figures: int | None = None, mantissa: int | None = None) -> Json | None:
     """A book's best twenty levels a side, or wider ones of so many significant figures; None where there is none."""
-    if coin in world.spot_pairs:
-        return {"coin": coin, "time": world.now_ms, "levels": [[], []]}
-    if coin not in world.instruments:
+    if not listing.is_listed(world, coin):
         return None
     time_ms = world.market.book_ms(world.now_ms)
     if figures is None:
@@ -138,13 +131,12 @@ def book_of(world: World, coin: str, figures: int | None = None, mantissa: int |
 
 
 def mids(world: World) -> dict[str, str]:
-    """Middle of the book of each coin; of spot pairs, the oracle they follow."""
+    """Middle of the book of each coin and spot pair."""
     shown = {}
-    for name in world.names:
-        bid, ask = touch(world, name)
-        known = [price for price in (bid, ask) if price is not None]
-        shown[name] = text(sum(known, Decimal(0)) / len(known)) if known else text(world.exchange.marks[name])
-    return shown | {pair: text(world.oracle(perp)) for pair, perp in world.spot_pairs.items()}
+    for name in (*world.names, *world.spot.pairs):
+        known = [price for price in listing.touch(world, name) if price is not None]
+        shown[name] = text(sum(known, Decimal(0)) / len(known) if known else listing.mark_of(world, name))
+    return shown
 
 
 def all_mids(world: World, fields: Fields) -> Any:
@@ -159,23 +151,6 @@ def meta_and_contexts(world: World, fields: Fields) -> Any:
     return [world.meta, contexts(world)]
 
 
-def spot_contexts(world: World) -> list[Json]:
-    """Contexts of the spot pairs; nobody trades them here, so there is no middle."""
-    return [
-        {
-            "prevDayPx": context(world, perp)["prevDayPx"],
-            "dayNtlVlm": "0.0",
-            "markPx": text(world.oracle(perp)),
-            "midPx": None,
-            "circulatingSupply": "1000000.0",
-            "coin": pair,
-            "totalSupply": "1000000.0",
-            "dayBaseVlm": "0.0",
-        }
-        for pair, perp in world.spot_pairs.items()
-    ]
-
-
 def candle_snapshot(world: World, fields: Fields) -> Any:
     """Candles of one coin and interval."""
     req = fields.inner("req")
@@ -183,7 +158,7 @@ def candle_snapshot(world: World, fields: Fields) -> Any:
     end_ms = req.optional_integer("endTime")
     if interval not in INTERVALS:
         raise Malformed
-    if coin not in world.instruments:
+    if not listing.is_listed(world, coin):
         return []
     return candles(world, coin, interval, start_ms, world.now_ms if end_ms is None else end_ms)
 
@@ -264,17 +239,15 @@ MARKET: Final[dict[str, Callable[[World, Fields], Any]]] = {
     "meta": meta,
     "allPerpMetas": lambda world, _: [world.meta],
     "metaAndAssetCtxs": meta_and_contexts,
-    "spotMeta": lambda world, _: world.spot_meta,
-    "spotMetaAndAssetCtxs": lambda world, _: [world.spot_meta, spot_contexts(world)],
     "allMids": all_mids,
     "l2Book": l2_book,
     "recentTrades": recent_trades,
     "candleSnapshot": candle_snapshot,
     "fundingHistory": funding_history,
     "predictedFundings": predicted_fundings,
-    "perpsAtOpenInterestCap": lambda *_: [],
-    "perpDexs": lambda *_: [None],
     "marginTable": margin_table,
     "maxMarketOrderNtls": max_market_order_notionals,
     "exchangeStatus": exchange_status,
+    **SPOT,
+    **NEUTRAL,
 }

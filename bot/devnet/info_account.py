@@ -3,96 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, Final
 
+from bot.devnet import info_spot, twap
+from bot.devnet.clearinghouse import account, clearinghouse_state, known
 from bot.devnet.exchange_actions import Exchange
 from bot.devnet.info import context, main_dex
+from bot.devnet.info_neutral import NEUTRAL_OF_USER
 from bot.devnet.orders import leverage_value
-from bot.devnet.records import Json, UserRecords
+from bot.devnet.records import Json
 from bot.devnet.wire import CLOID, Fields, Malformed, ServerFault, cut, text
 from bot.devnet.world import DAY_MS, World
-from bot.model.account import Account, MarginMode, Position
-from bot.model.margin import initial_margin
 from bot.model.money import ZERO, usd
+from bot.sim.fees import HYPERLIQUID_SPOT
 
 MOST_ROWS: Final = 500
 MOST_FILLS: Final = 2000
-EMPTY: Final = Account()
-
-
-def account(world: World, user: str) -> Account:
-    """The exchange's books of a user, empty ones if it has none."""
-    return world.exchange.accounts.get(user, EMPTY)
-
-
-def clearinghouse_state(world: World, user: str) -> Json:
-    """Margin and positions of a user, zeros for one who has none."""
-    held, marks = account(world, user), world.exchange.marks
-    rows = [_position(world, user, held, position) for position in held.positions.values()]
-    cross_used, all_used, cross_notional, notional = ZERO, ZERO, ZERO, ZERO
-    for name, position in held.positions.items():
-        value = abs(position.notional_usd(marks[name]))
-        used = _margin_used(world, user, name, position)
-        notional, all_used = notional + value, all_used + used
-        if position.margin_mode is MarginMode.CROSS:
-            cross_notional, cross_used = cross_notional + value, cross_used + used
-    isolated = sum((position.cash_usd for position in held.positions.values()), ZERO)
-    withdrawable = world.exchange.withdrawable_usd(user) if world.exists(user) else ZERO
-    return {
-        "marginSummary": _summary(held.equity_usd(marks), notional, held.cash_usd + isolated, all_used),
-        "crossMarginSummary": _summary(
-            held.cross_value_usd(marks), cross_notional, held.cash_usd, cross_used
-        ),
-        "crossMaintenanceMarginUsed": text(usd(held.maintenance_usd(marks))),
-        "withdrawable": text(withdrawable),
-        "assetPositions": [{"type": "oneWay", "position": row} for row in rows],
-        "time": world.now_ms,
-    }
-
-
-def _summary(value: Decimal, notional: Decimal, raw: Decimal, used: Decimal) -> Json:
-    return {
-        "accountValue": text(usd(value)),
-        "totalNtlPos": text(usd(notional)),
-        "totalRawUsd": text(usd(raw)),
-        "totalMarginUsed": text(usd(used)),
-    }
-
-
-def _margin_used(world: World, user: str, name: str, position: Position) -> Decimal:
-    notional = position.notional_usd(world.exchange.marks[name])
-    if position.margin_mode is MarginMode.ISOLATED:
-        return position.cash_usd + notional
-    leverage, _ = world.exchange.leverage(user, name)
-    return initial_margin(notional, leverage)
-
-
-def _position(world: World, user: str, held: Account, position: Position) -> Json:
-    instrument, marks = position.instrument, world.exchange.marks
-    name = instrument.name
-    mark = marks[name]
-    leverage, _ = world.exchange.leverage(user, name)
-    profit = position.unrealised_usd(mark)
-    liquidation = held.liquidation_price(name, marks)
-    paid = world.records(user).paid_funding.get(name, [ZERO, ZERO, ZERO])
-    return {
-        "coin": name,
-        "szi": text(instrument.size(position.lots)),
-        "leverage": leverage_value(world, user, name),
-        "entryPx": text(cut(position.entry_price, max(6 - instrument.size_decimals, 0) + 1)),
-        "positionValue": text(usd(abs(position.notional_usd(mark)))),
-        "unrealizedPnl": text(usd(profit)),
-        "returnOnEquity": text((profit * leverage / abs(position.cost_usd)).quantize(Decimal("1e-10"))),
-        "liquidationPx": None if liquidation is None else text(liquidation.quantize(Decimal("1e-10"))),
-        "marginUsed": text(usd(_margin_used(world, user, name, position))),
-        "maxLeverage": instrument.max_leverage,
-        "cumFunding": {
-            "allTime": text(paid[0]),
-            "sinceOpen": text(paid[1]),
-            "sinceChange": text(paid[2]),
-        },
-    }
 
 
 def open_orders(world: World, user: str) -> list[Json]:
@@ -103,11 +29,6 @@ def open_orders(world: World, user: str) -> list[Json]:
 def frontend_open_orders(world: World, user: str) -> list[Json]:
     """The same in the long shape."""
     return [order.full() for order in reversed(known(world, user).open_orders())]
-
-
-def known(world: World, user: str) -> UserRecords:
-    """What is remembered of a user, nothing if it is unknown."""
-    return world.users.get(user) or UserRecords()
 
 
 def order_status(world: World, user: str, order_id: int | str) -> Json:
@@ -146,6 +67,7 @@ def user_fees(world: World, user: str) -> Json:
     """Rates by volume, with the days that made them."""
     schedule = world.exchange.rules.fees
     volume = world.exchange.volume_14d_usd(user, world.now_ms) if world.exists(user) else ZERO
+    spot = HYPERLIQUID_SPOT
     taker, maker = schedule.rate(False, volume), schedule.rate(True, volume)
     zero = {"bpsOfMaxSupply": "0.0", "discount": "0.0"}
     days = known(world, user).day_volume
@@ -157,18 +79,18 @@ def user_fees(world: World, user: str) -> Json:
         "feeSchedule": {
             "cross": text(schedule.tiers[0].taker),
             "add": text(schedule.tiers[0].maker),
-            "spotCross": "0.0007",
-            "spotAdd": "0.0004",
+            "spotCross": text(spot.tiers[0].taker),
+            "spotAdd": text(spot.tiers[0].maker),
             "tiers": {
                 "vip": [
                     {
                         "ntlCutoff": text(tier.above_usd),
                         "cross": text(tier.taker),
                         "add": text(tier.maker),
-                        "spotCross": "0.0007",
-                        "spotAdd": "0.0004",
+                        "spotCross": text(also.taker),
+                        "spotAdd": text(also.maker),
                     }
-                    for tier in schedule.tiers[1:]
+                    for tier, also in zip(schedule.tiers[1:], spot.tiers[1:], strict=True)
                 ],
                 "mm": [],
             },
@@ -177,8 +99,8 @@ def user_fees(world: World, user: str) -> Json:
         },
         "userCrossRate": text(taker),
         "userAddRate": text(maker),
-        "userSpotCrossRate": "0.0007",
-        "userSpotAddRate": "0.0004",
+        "userSpotCrossRate": text(spot.rate(False, volume)),
+        "userSpotAddRate": text(spot.rate(True, volume)),
         "activeReferralDiscount": "0.0",
         "trial": None,
         "feeTrialEscrow": "0.0",
@@ -217,16 +139,18 @@ def sub_accounts(door: Exchange, user: str) -> list[Json] | None:
             "subAccountUser": address,
             "master": user,
             "clearinghouseState": clearinghouse_state(door.world, address),
-            "spotState": spot_state(),
+            "spotState": info_spot.state(door.world, address),
         }
         for address, sub in door.identities.sub_accounts_of(user).items()
     ]
     return rows or None
 
 
-def spot_state() -> Json:
-    """Nobody holds anything in the spot wallet: transfers to it are not part of the devnet."""
-    return {"balances": []}
+def _sub_accounts_by_dex(door: Exchange, user: str, _: Fields) -> Any:
+    rows = sub_accounts(door, user)
+    for row in rows or ():
+        row["dexToClearinghouseState"] = [["", row.pop("clearinghouseState")]]
+    return rows
 
 
 def portfolio(world: World, user: str) -> list[Any]:
@@ -270,10 +194,19 @@ def web_data(door: Exchange, user: str) -> Json:
         "serverTime": world.now_ms,
         "isVault": False,
         "user": user,
-        "twapStates": [],
-        "spotState": spot_state(),
-        "spotAssetCtxs": [],
+        "twapStates": twap.states(world, user),
+        "spotState": info_spot.state(world, user),
+        "spotAssetCtxs": info_spot.contexts(world),
     }
+
+
+def web_data_3(door: Exchange, user: str) -> Json:
+    """Its successor's, which leaves the rest to other channels."""
+    page = web_data(door, user)
+    names = ("agentAddress", "agentValidUntil", "cumLedger", "serverTime", "isVault", "user")
+    state = {name: page[name] for name in names}
+    state["dexAbstractionEnabled"] = known(door.world, user).dex_abstraction
+    return {"userState": state, "perpDexStates": [{"totalVaultEquity": "0.0"}]}
 
 
 def _between(rows: list[Json], fields: Fields) -> list[Json]:
@@ -290,6 +223,11 @@ def _fills_by_time(door: Exchange, user: str, fields: Fields) -> Any:
     if fields.of.get("reversed"):
         rows.reverse()
     return rows[:MOST_FILLS]
+
+
+def _slices_by_time(door: Exchange, user: str, fields: Fields) -> Any:
+    rows = _between([piece["fill"] for piece in known(door.world, user).twap_fills], fields)[:MOST_FILLS]
+    return [{"fill": row, "twapId": row["twapId"]} for row in rows]
 
 
 def _order_status(door: Exchange, user: str, fields: Fields) -> Any:
@@ -318,7 +256,7 @@ def _rate_limit(door: Exchange, user: str, _: Fields) -> Any:
         "cumVlm": text(records.cum_volume),
         "nRequestsUsed": records.requests,
         "nRequestsCap": 10_000 + int(records.cum_volume),
-        "nRequestsSurplus": 0,
+        "nRequestsSurplus": records.reserved_requests,
     }
 
 
@@ -344,7 +282,7 @@ def _max_builder_fee(door: Exchange, user: str, fields: Fields) -> Any:
 
 ACCOUNT: Final[dict[str, Callable[[Exchange, str, Fields], Any]]] = {
     "clearinghouseState": _perps(clearinghouse_state),
-    "spotClearinghouseState": lambda *_: spot_state(),
+    "spotClearinghouseState": lambda door, user, _: info_spot.state(door.world, user),
     "openOrders": _perps(open_orders),
     "frontendOpenOrders": _perps(frontend_open_orders),
     "orderStatus": _order_status,
@@ -360,20 +298,19 @@ ACCOUNT: Final[dict[str, Callable[[Exchange, str, Fields], Any]]] = {
     "userRole": lambda door, user, _: user_role(door, user),
     "extraAgents": lambda door, user, _: extra_agents(door, user),
     "subAccounts": lambda door, user, _: sub_accounts(door, user),
+    "subAccounts2": _sub_accounts_by_dex,
     "activeAssetData": _active_asset_data,
     "userAbstraction": lambda door, user, _: known(door.world, user).abstraction,
-    "userDexAbstraction": lambda *_: False,
+    "userDexAbstraction": lambda door, user, _: known(door.world, user).dex_abstraction,
     "portfolio": lambda door, user, _: portfolio(door.world, user),
     "referral": _referral,
     "maxBuilderFee": _max_builder_fee,
     "approvedBuilders": lambda door, user, _: list(known(door.world, user).builders),
-    "userTwapSliceFills": lambda *_: [],
-    "twapHistory": lambda *_: [],
-    "userVaultEquities": lambda *_: [],
-    "userToMultiSigSigners": lambda *_: None,
-    "delegations": lambda *_: [],
-    "delegatorHistory": lambda *_: [],
-    "delegatorRewards": lambda *_: [],
-    "isVip": lambda *_: False,
+    "userTwapSliceFills": lambda door, user, _: list(known(door.world, user).twap_fills)[
+        : -MOST_FILLS - 1 : -1
+    ],
+    "userTwapSliceFillsByTime": _slices_by_time,
+    "twapHistory": lambda door, user, _: list(known(door.world, user).twap_history)[: -MOST_FILLS - 1 : -1],
+    **NEUTRAL_OF_USER,
     "webData2": lambda door, user, _: web_data(door, user),
 }

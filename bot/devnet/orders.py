@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from bot.devnet.listing import asset_of, average_decimals, book_of, grid_of, is_spot, name_of, touch
 from bot.devnet.records import Json, WireOrder
 from bot.devnet.wire import CLOID, Fields, Malformed, cut, text
 from bot.devnet.world import World
 from bot.errors import Refused
 from bot.model.account import MarginMode
+from bot.model.instrument import MIN_ORDER_USD
 from bot.model.order import Order, OrderReport, OrderStatus, Side, TimeInForce, Trigger, TriggerKind
 
 TIFS: Final = {
@@ -24,6 +26,7 @@ WHOLE_POSITION: Final = 10**12
 """Lots of an order for the whole position, whatever its size when it fires."""
 MOST_OPEN_ORDERS: Final = 1000
 NEVER_PLACED = "Order was never placed, already canceled, or filled."
+POST_ONLY = "Post only order would have immediately matched"
 CANNOT_MODIFY = "Cannot modify canceled or filled order."
 UNKNOWN_ASSET = "Invalid asset"
 
@@ -143,7 +146,7 @@ def _wire_order(
     return WireOrder(
         order_id,
         user,
-        world.names[ask.asset],
+        name_of(world, ask.asset) or "",
         ask.is_buy,
         ask.price,
         ask.size,
@@ -163,12 +166,17 @@ def _wire_order(
 
 def _off_limits(world: World, ask: Ask) -> str:
     """Why an order can't be whatever the market is; empty if it can."""
-    if ask.asset >= len(world.names):
-        return "Invalid spot" if ask.asset >= 10_000 else UNKNOWN_ASSET
-    instrument = world.instruments[world.names[ask.asset]]
+    name = name_of(world, ask.asset)
+    if name is None:
+        return "Invalid spot" if is_spot(ask.asset) else UNKNOWN_ASSET
+    grid = grid_of(world, name)
+    if is_spot(ask.asset) and ask.trigger_price is not None:
+        return "Placing trigger orders is not enabled on spot trading yet."
+    if is_spot(ask.asset) and ask.reduce_only:
+        return "Reduce-only is invalid for spot trading."
     if ask.price <= 0 or (ask.trigger_price is not None and ask.trigger_price <= 0):
         return "Order has invalid price."
-    if ask.size < 0 or ask.size != instrument.size(instrument.lots(ask.size)):
+    if ask.size < 0 or ask.size != grid.size(grid.lots(ask.size)):
         return "Order has invalid size."
     if ask.trigger_price is not None and (ask.price - ask.trigger_price) * (1 if ask.is_buy else -1) < 0:
         return "Invalid TP/SL price."
@@ -185,7 +193,7 @@ def _place_one(
     children: list[WireOrder] | None = None,
 ) -> Any:
     error = _off_limits(world, ask)
-    name = "" if error else world.names[ask.asset]
+    name = name_of(world, ask.asset) or ""
     whole = is_position and ask.size == 0
     if not error and ask.size == 0 and not whole:
         error = "Order has zero size."
@@ -198,7 +206,7 @@ def _place_one(
     if error:
         return {"error": f"{error} asset={ask.asset}"}
     order = _wire_order(world, user, ask, builder, world.exchange.reserve_order_id(), is_position=whole)
-    bid_ask = _touch(world, name)
+    bid_ask = touch(world, name)
     records.add_order(order)
     for child in children or ():
         child.status_ms = world.now_ms
@@ -207,7 +215,7 @@ def _place_one(
     order.children = children or []
     order.status = "new"
     request = _order(world, order, whole=whole)
-    report = world.exchange.submit(user, request, world.now_ms, order.order_id)
+    report = submit(world, user, request, order.order_id)
     world.pump()
     if report.status is OrderStatus.REJECTED:
         for child in order.children:
@@ -219,7 +227,17 @@ def _place_one(
     return _placed(world, order, report)
 
 
+def submit(world: World, user: str, order: Order, order_id: int) -> OrderReport:
+    """Hand an order to the exchange that lists its coin."""
+    if order.instrument in world.spot.pairs:
+        world.spot.exchange.join(user, world.exchange.traded(user))
+        return world.spot.exchange.submit(user, order, world.now_ms, order_id)
+    return world.exchange.submit(user, order, world.now_ms, order_id)
+
+
 def _too_large(world: World, ask: Ask) -> str:
+    if is_spot(ask.asset):
+        return ""
     leverage = world.instruments[world.names[ask.asset]].max_leverage
     most = (
         30_000_000
@@ -237,9 +255,8 @@ def _too_large(world: World, ask: Ask) -> str:
 
 def _order(world: World, order: WireOrder, *, whole: bool) -> Order:
     """What the exchange is told of an order."""
-    instrument = world.instruments[order.coin]
     side = Side.BUY if order.is_buy else Side.SELL
-    lots = WHOLE_POSITION if whole else instrument.lots(order.size)
+    lots = WHOLE_POSITION if whole else grid_of(world, order.coin).lots(order.size)
     if order.trigger_price is None:
         tif, trigger = TIFS[order.tif or "Gtc"], None
     else:
@@ -250,21 +267,9 @@ def _order(world: World, order: WireOrder, *, whole: bool) -> Order:
     return Order(client_id, order.coin, side, lots, order.limit_price, tif, order.reduce_only, trigger)
 
 
-def _touch(world: World, name: str) -> tuple[Decimal | None, Decimal | None]:
-    """Best bid and ask, of users and of the outside market."""
-    book = world.exchange.books[name]
-    prices: list[Decimal | None] = []
-    for sign in (1, -1):
-        resting, outside = book.best(sign), book.outside(sign)
-        known = [price for price in (resting.price if resting else None, outside) if price is not None]
-        prices.append((max(known) if sign > 0 else min(known)) if known else None)
-    return prices[0], prices[1]
-
-
 def _reason(report: OrderReport, bid_ask: tuple[Decimal | None, Decimal | None]) -> str:
-    if report.reason.startswith("Post only"):
-        bid, ask = (format(price.normalize(), "f") if price is not None else "N/A" for price in bid_ask)
-        return f"Post only order would have immediately matched, bbo was {bid}@{ask}."
+    if report.reason.startswith(POST_ONLY):
+        return f"{POST_ONLY}, bbo was {_bbo(bid_ask)}."
     return report.reason
 
 
@@ -272,11 +277,10 @@ def _placed(world: World, order: WireOrder, report: OrderReport) -> Json:
     named = {"oid": order.order_id} | ({"cloid": order.cloid} if order.cloid is not None else {})
     if report.status.is_open:
         return {"resting": named}
-    instrument = world.instruments[order.coin]
-    average = cut(report.average_price, max(6 - instrument.size_decimals, 0) + 1)
+    average = cut(report.average_price, average_decimals(world, order.coin))
     return {
         "filled": {
-            "totalSz": text(instrument.size(report.filled_lots)).removesuffix(".0"),
+            "totalSz": text(grid_of(world, order.coin).size(report.filled_lots)).removesuffix(".0"),
             "avgPx": text(average),
         }
         | named
@@ -286,13 +290,14 @@ def _placed(world: World, order: WireOrder, report: OrderReport) -> Json:
 def cancel(world: World, user: str, asset: int, order_id: int | str) -> Any:
     """The status of one cancel."""
     order = world.records(user).find(order_id)
-    if order is None or not order.is_open or world.column.get(order.coin) != asset:
+    if order is None or not order.is_open or asset_of(world, order.coin) != asset:
         return {"error": f"{NEVER_PLACED} asset={asset}"}
     if order.order_id in world.dormant:
         world.cancel_quietly(user, order.order_id, "canceled")
         return "success"
+    exchange = world.spot.exchange if is_spot(asset) else world.exchange
     try:
-        world.exchange.cancel(user, order.order_id, world.now_ms)
+        exchange.cancel(user, order.order_id, world.now_ms)
     except Refused:
         return {"error": f"{NEVER_PLACED} asset={asset}"}
     world.pump()
@@ -314,21 +319,13 @@ def modify(world: World, user: str, order_id: int | str, ask: Ask, *, always_pla
     old = world.records(user).find(order_id)
     if old is None or not old.is_open:
         return {"error": CANNOT_MODIFY}
-    if ask.asset >= len(world.names) or world.names[ask.asset] != old.coin or ask.is_buy != old.is_buy:
+    if name_of(world, ask.asset) != old.coin or ask.is_buy != old.is_buy:
         return {"error": f"Cannot modify order side or asset. asset={ask.asset}"}
-    error = _off_limits(world, ask)
+    error = _off_limits(world, ask) or _off_grid(world, ask, old.coin)
     if error:
         return {"error": f"{error} asset={ask.asset}"}
-    if not always_place and ask.trigger_price is None and TIFS[ask.tif or "Gtc"] is TimeInForce.IOC:
-        return {"error": f"Cannot modify into an order that executes immediately. asset={ask.asset}"}
-    if not always_place and ask.trigger_price is None:
-        book = world.exchange.books[old.coin]
-        if book.can_match(1 if ask.is_buy else -1, ask.price):
-            bid, ask_price = _touch(world, old.coin)
-            bbo = f"{format((bid or Decimal(0)).normalize(), 'f')}@{format((ask_price or Decimal(0)).normalize(), 'f')}"
-            return {
-                "error": f"Post only order would have immediately matched, bbo was {bbo}. asset={ask.asset}"
-            }
+    if not always_place and (error := _executes(world, ask, old.coin)):
+        return {"error": f"{error} asset={ask.asset}"}
     children, siblings, whole = old.children, old.siblings, old.is_position_tpsl
     if cancel(world, user, ask.asset, old.order_id) != "success":
         return {"error": CANNOT_MODIFY}
@@ -336,6 +333,31 @@ def modify(world: World, user: str, order_id: int | str, ask: Ask, *, always_pla
     if "resting" in status:
         _inherit(world, user, old.order_id, status["resting"]["oid"], children, siblings)
     return status
+
+
+def _off_grid(world: World, ask: Ask, coin: str) -> str:
+    """What the request alone shows to be wrong, which must not cost the order that was to be changed."""
+    grid, prices = grid_of(world, coin), [ask.price, ask.trigger_price or ask.price]
+    if not all(grid.is_on_grid(price) for price in prices):
+        return "Price must be divisible by tick size."
+    if not ask.reduce_only and ask.size * prices[-1] < MIN_ORDER_USD:
+        return "Order must have minimum value of $10."
+    return ""
+
+
+def _executes(world: World, ask: Ask, coin: str) -> str:
+    """Why an order would not just rest; empty if it would."""
+    if ask.trigger_price is not None:
+        return "Cannot modify into a trigger order without always_place."
+    if TIFS[ask.tif or "Gtc"] is TimeInForce.IOC:
+        return "Cannot modify into an order that executes immediately."
+    if book_of(world, coin).can_match(1 if ask.is_buy else -1, ask.price):
+        return f"{POST_ONLY}, bbo was {_bbo(touch(world, coin))}."
+    return ""
+
+
+def _bbo(bid_ask: tuple[Decimal | None, Decimal | None]) -> str:
+    return "@".join(format(price.normalize(), "f") if price is not None else "N/A" for price in bid_ask)
 
 
 def _inherit(

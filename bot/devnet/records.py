@@ -115,6 +115,40 @@ class WireOrder:
         return {"order": self.full(), "status": self.status, "statusTimestamp": self.status_ms}
 
 
+@dataclass(slots=True)
+class Twap:
+    """An order that is carried out in slices; sizes in coins."""
+
+    twap_id: int
+    user: str
+    asset: int
+    coin: str
+    is_buy: bool
+    size: Decimal
+    reduce_only: bool
+    minutes: int
+    randomize: bool
+    started_ms: int
+    slices_done: int = 0
+    executed: Decimal = ZERO
+    executed_usd: Decimal = ZERO
+
+    def state(self) -> Json:
+        """As in `twapHistory` and `twapStates`."""
+        return {
+            "coin": self.coin,
+            "user": self.user,
+            "side": "B" if self.is_buy else "A",
+            "sz": text(self.size),
+            "executedSz": text(self.executed),
+            "executedNtl": text(self.executed_usd),
+            "minutes": self.minutes,
+            "reduceOnly": self.reduce_only,
+            "randomize": self.randomize,
+            "timestamp": self.started_ms,
+        }
+
+
 class UserRecords:
     """Everything about one user that the exchange itself forgets; lists are oldest first."""
 
@@ -123,6 +157,8 @@ class UserRecords:
         self.by_cloid: dict[str, int] = {}
         self.order_history: deque[Json] = deque(maxlen=MOST_ORDERS)
         self.fills: deque[Json] = deque(maxlen=MOST_FILLS)
+        self.twap_fills: deque[Json] = deque(maxlen=MOST_FILLS)
+        self.twap_history: deque[Json] = deque(maxlen=MOST_ORDERS)
         self.funding: list[Json] = []
         self.ledger: list[Json] = []
         self.transfers = 0  # rows that were ever in it
@@ -136,6 +172,9 @@ class UserRecords:
         self.schedule_cancel_ms: int | None = None
         self.schedule_cancels: dict[int, int] = {}  # UTC day → how often it fired
         self.abstraction = "default"
+        self.dex_abstraction = False
+        self.display_name = ""
+        self.reserved_requests = 0
         self.equity: list[tuple[int, Decimal, Decimal]] = []  # time, account value, profit
 
     def forget(self, today: int) -> None:

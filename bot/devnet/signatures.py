@@ -42,6 +42,16 @@ USER_SIGNED: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = {
             "TokenDelegate",
             "address validator,uint64 wei,bool isUndelegate,uint64 nonce",
         ),
+        ("userPortfolioMargin", "UserPortfolioMargin", "address user,bool enabled,uint64 nonce"),
+        ("linkStakingUser", "LinkStakingUser", "address user,bool isFinalize,uint64 nonce"),
+        (
+            "sendToEvmWithData",
+            "SendToEvmWithData",
+            (
+                "string token,string amount,string sourceDex,string destinationRecipient,string addressEncoding,"
+                "uint32 destinationChainId,uint64 gasLimit,bytes data,uint64 nonce"
+            ),
+        ),
         ("cDeposit", "CDeposit", "uint64 wei,uint64 nonce"),
         ("cWithdraw", "CWithdraw", "uint64 wei,uint64 nonce"),
         ("convertToMultiSigUser", "ConvertToMultiSigUser", "string signers,uint64 nonce"),
@@ -123,7 +133,8 @@ def user_signer(action: Mapping[str, Any], signature: tuple[int, int, int]) -> s
     data = keccak256(f"HyperliquidTransaction:{name}({declared})".encode())
     try:
         for field, kind in fields:
-            data += _word(action.get(field, "" if field == "agentName" else None), kind)
+            value = action.get(field)
+            data += _word("" if value is None and field == "agentName" else value, kind)
         chain_id = int(action["signatureChainId"], 16)
         domain = _domain(b"HyperliquidSignTransaction", chain_id)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -138,6 +149,10 @@ def _word(value: Any, kind: str) -> bytes:
         return int(value).to_bytes(32, "big")
     if kind == "uint64" and isinstance(value, int) and not isinstance(value, bool) and value < 2**64:
         return value.to_bytes(32, "big")
+    if kind == "uint32" and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32:
+        return value.to_bytes(32, "big")
+    if kind == "bytes" and isinstance(value, str):
+        return keccak256(bytes.fromhex(value.removeprefix("0x")))
     if kind == "address" and isinstance(value, str):
         return bytes(12) + _address_bytes(value)
     raise TypeError(f"{value!r} is no {kind}")

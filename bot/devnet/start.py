@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from coincurve import PrivateKey
 
-from bot.devnet import account_actions, controls, happenings, universe
+from bot.devnet import account_actions, controls, happenings, twap, universe
 from bot.devnet.keeping import Keeper, checksum, load
 from bot.devnet.market import Market, ReplayedBars, SyntheticBars
 from bot.devnet.server import Server
@@ -141,6 +141,7 @@ def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Serv
         paused=options.paused,
     )
     world.due.append(lambda: account_actions.cancel_scheduled(world))
+    world.due.append(lambda: twap.run_due(world))
     server = Server(world, mainnet=options.mainnet_signatures, rate_limits=options.rate_limits)
     server.more_routes.append(controls.add_routes)
     for number in range(options.funded):

@@ -1,4 +1,4 @@
-"""What is listed on the devnet: its perpetuals with the real venue's margin tables, and the tokens beside them."""
+"""What perpetuals are listed on the devnet, with the real venue's margin tables."""
 
 from __future__ import annotations
 
@@ -29,24 +29,6 @@ TABLE_OF: Final[Mapping[str, int]] = {
     **dict.fromkeys(("AVAX", "DOGE", "SUI", "kPEPE", "LINK", "AAVE", "NEAR", "HYPE", "FARTCOIN"), 52),
     **dict.fromkeys(("BNB", "ARB"), 51),
 }
-
-USDC: Final = {
-    "name": "USDC",
-    "szDecimals": 8,
-    "weiDecimals": 8,
-    "index": 0,
-    "tokenId": "0x6d1e7cde53ba9467b783cb7c530ce054",
-    "isCanonical": True,
-    "evmContract": None,
-    "fullName": None,
-    "deployerTradingFeeShare": "0.0",
-}
-_SPOT: Final = (
-    # perpetual, token, token index, pair index, size decimals, wei decimals, token id
-    ("BTC", "UBTC", 197, 142, 5, 10, "0x8f254b963e8468305d409b33aa137c67", "Unit Bitcoin"),
-    ("ETH", "UETH", 221, 151, 4, 9, "0xe1edd30daaf5caac3fe63569e24748da", "Unit Ethereum"),
-    ("SOL", "USOL", 254, 156, 3, 8, "0x49b67c39f5566535de22b29b0e51e685", "Unit Solana"),
-)
 
 
 def instrument(coin: CoinModel) -> Instrument:
@@ -100,32 +82,3 @@ def _table(description: str, tiers: Sequence[tuple[int, int]]) -> dict[str, Any]
         "description": description,
         "marginTiers": [{"lowerBound": text(bound), "maxLeverage": leverage} for bound, leverage in tiers],
     }
-
-
-def spot_pairs(names: Sequence[str]) -> dict[str, str]:
-    """Name of each spot pair → the perpetual whose oracle it follows."""
-    return {f"@{pair}": perp for perp, _, _, pair, *_ in _SPOT if perp in names}
-
-
-def spot_meta(names: Sequence[str]) -> dict[str, Any]:
-    """The reply to `spotMeta`: pairs that follow the oracles of the perpetuals called `names`."""
-    listed = [row for row in _SPOT if row[0] in names]
-    tokens: list[dict[str, Any]] = [dict(USDC)]
-    for _, name, index, _, size_decimals, wei_decimals, token_id, full_name in listed:
-        tokens.append(
-            dict(USDC)
-            | {
-                "name": name,
-                "szDecimals": size_decimals,
-                "weiDecimals": wei_decimals,
-                "index": index,
-                "tokenId": token_id,
-                "isCanonical": False,
-                "fullName": full_name,
-            }
-        )
-    universe = [
-        {"tokens": [index, 0], "name": f"@{pair}", "index": pair, "isCanonical": False}
-        for _, _, index, pair, *_ in listed
-    ]
-    return {"universe": universe, "tokens": tokens}

@@ -12,7 +12,8 @@ import numpy as np
 
 from bot.devnet import universe
 from bot.devnet.market import Market, Moment
-from bot.devnet.records import STREET, Json, UserRecords, WireOrder, fake_hash, trade_id
+from bot.devnet.records import STREET, Json, Twap, UserRecords, WireOrder, fake_hash, trade_id
+from bot.devnet.spot import Spot
 from bot.devnet.statefile import FLOW, TIME
 from bot.devnet.wire import text
 from bot.errors import Refused, StateError
@@ -26,7 +27,7 @@ MOST_STEPS: Final = 60  # of the market at a time; more than that and steps grow
 DAY_MS: Final = 86_400_000
 
 _PASSING: Final = frozenset(
-    {"market", "moment", "meta", "listeners", "due", "record", "speed", "paused"}
+    {"market", "moment", "meta", "spot", "listeners", "due", "record", "speed", "paused"}
     | {"prints", "touched", "_tell", "_anchor", "_flow"}
 )
 """What of a world is not kept over a restart: it is made anew, or it was for those who listened then."""
@@ -56,14 +57,17 @@ class World:
         self.exchange = Exchange(market.instruments)
         self._tell = tell
         self.meta = universe.meta(market.instruments)
-        self.spot_meta = universe.spot_meta(self.names)
-        self.spot_pairs = universe.spot_pairs(self.names)
+        self.spot = Spot(market, seed)
         self.speed, self.paused = speed, paused
         self.now_ms = self.quoted_ms = start_ms
         self.users: dict[str, UserRecords] = {}
         self.dormant: dict[int, Order] = {}  # children that wait for their parent to fill
+        self.twaps: dict[int, Twap] = {}  # those that run
+        self.slices: dict[int, int] = {}  # orders of the moment that are slices of a TWAP → its number
         self.touched: set[str] = set()  # users whose account changed since somebody last looked
-        self.tape: dict[str, deque[Json]] = {name: deque(maxlen=200) for name in self.names}
+        self.tape: dict[str, deque[Json]] = {
+            name: deque(maxlen=200) for name in (*self.names, *self.spot.pairs)
+        }
         self.prints: list[Json] = []  # trades since somebody last looked
         self.listeners: list[Listener] = []
         self.due: list[Callable[[], None]] = []  # what else is to be looked at when time has passed
@@ -137,6 +141,7 @@ class World:
             bids, asks = ladders[column]
             self.exchange.quote_depth(name, bids, asks, time_ms)
         self.exchange.set_marks(marks, time_ms)
+        self.spot.step(moment)
         self.pump()
 
     def requote(self) -> None:
@@ -171,6 +176,9 @@ class World:
         for column in range(len(self.names)):
             if self._flow.random() < 0.3:
                 self._someone_trades(self._flow, column)
+        for trade in self.spot.someone_trades(self._flow, self.now_ms):
+            self._street_trades(*trade)
+        self.pump()
 
     def _someone_trades(self, dice: np.random.Generator, column: int) -> None:
         """Another trader takes a little from the book: the oldest order at the best price first."""
@@ -186,6 +194,9 @@ class World:
             self.exchange.submit(STREET, Order("flow", name, side, lots), self.now_ms)
             self.pump()
             return
+        self._street_trades(name, side, price, lots)
+
+    def _street_trades(self, name: str, side: Side, price: Decimal, lots: int) -> None:
         self.street_trades += 1
         number = trade_id(-self.street_trades)
         self.print_trade(name, side, price, lots, self.now_ms, number, [STREET, STREET])
@@ -198,7 +209,7 @@ class World:
             "coin": name,
             "side": "B" if side is Side.BUY else "A",
             "px": text(price),
-            "sz": text(self.instruments[name].size(lots)),
+            "sz": text((self.spot.pairs.get(name) or self.instruments[name]).size(lots)),
             "hash": fake_hash("block", time_ms, number),
             "time": time_ms,
             "tid": number,
@@ -256,8 +267,9 @@ class World:
             del self.dormant[order_id]
             self.set_status(order, reason, self.now_ms)
             return
+        exchange = self.spot.exchange if order.coin in self.spot.pairs else self.exchange
         try:
-            self.exchange.cancel(user, order_id, self.now_ms, reason)
+            exchange.cancel(user, order_id, self.now_ms, reason)
         except Refused:
             return
 
@@ -266,12 +278,13 @@ class World:
         kept = {name: each for name, each in vars(self).items() if name not in _PASSING}
         kept["flow"] = None if self._flow is None else self._flow.bit_generator.state
         kept["market"] = self.market.saved()
+        kept["spot"] = self.spot.exchange
         return kept
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Become what `saved` was taken of. Raises StateError if the market lists other instruments by now."""
         kept = {name: each for name, each in kept.items() if name != "market"}
-        flow = kept.pop("flow")
+        flow, self.spot.exchange = kept.pop("flow"), kept.pop("spot")
         before, now = (
             [(each.name, each.size_decimals) for each in listed]
             for listed in (kept["instruments"].values(), self.market.instruments)

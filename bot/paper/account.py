@@ -23,7 +23,7 @@ from bot.signer.policy import SignerConfigError
 
 NAME: Final = "paper"
 SCRYPT_N: Final = 1 << 12  # quick: the password is in the next file
-APPROVED_MS: Final = 99 * 365 * 86_400_000
+APPROVED_MS: Final = 50 * 365 * 86_400_000
 TIMEOUT_S: Final = 20.0
 
 

@@ -57,7 +57,7 @@ class World:
 
 @asynccontextmanager
 async def put_up(wanted: Surroundings, fail: Callable[[BaseException], None]) -> AsyncIterator[World]:
-    """Start the devnet, its time standing, and the signer; end them at the end. `fail` hears of one that ends early.
+    """Start the devnet and the signer; end them at the end. `fail` hears of one that ends early.
 
     StateError or Unavailable, one sentence, where they can't be started.
     """
@@ -67,7 +67,7 @@ async def put_up(wanted: Surroundings, fail: Callable[[BaseException], None]) ->
     async with AsyncExitStack() as stack:
         devnet = await Child.start(
             "the devnet",
-            ["devnet", *_options(port=0, paused=True, state=folder / "devnet.state", **wanted.devnet)],
+            ["devnet", *_options(port=0, state=folder / "devnet.state", **wanted.devnet)],
             folder / "devnet.log",
             lambda line: line.startswith("{"),
             timeout_s=DEVNET_S,

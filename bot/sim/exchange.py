@@ -19,7 +19,7 @@ from bot.model.order import Order, OrderReport, OrderStatus, TimeInForce, Trigge
 from bot.sim import state as saved
 from bot.sim.book import Book, Level, LiveOrder
 from bot.sim.clearing import Clearing, Event, Member, Rules
-from bot.sim.fees import FeeSchedule
+from bot.sim.fees import FeeSchedule, TradedVolume
 from bot.sim.liquidation import liquidate
 from bot.sim.matching import Matching
 
@@ -72,6 +72,10 @@ class Exchange:
     def volume_14d_usd(self, account: str, time_ms: int) -> Decimal:
         """What decides the account's fee tier: traded notional of the 14 full UTC days before."""
         return self._clearing.member(account).traded.last_14d_usd(time_ms)
+
+    def traded(self, account: str) -> TradedVolume:
+        """What the account traded by day; what it trades elsewhere may be added."""
+        return self._clearing.member(account).traded
 
     def open_orders(self, account: str) -> list[OrderReport]:
         """Orders that rest or wait for their trigger, oldest first."""

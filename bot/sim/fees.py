@@ -63,6 +63,19 @@ HYPERLIQUID_PERPS = FeeSchedule(
     )
 )
 
+# The same tiers on spot, whose volume counts twice toward them.
+HYPERLIQUID_SPOT = FeeSchedule(
+    (
+        _tier("0", "0.070", "0.040"),
+        _tier("5_000_000", "0.060", "0.030"),
+        _tier("25_000_000", "0.050", "0.020"),
+        _tier("100_000_000", "0.040", "0.010"),
+        _tier("500_000_000", "0.035", "0"),
+        _tier("2_000_000_000", "0.030", "0"),
+        _tier("7_000_000_000", "0.025", "0"),
+    )
+)
+
 
 class TradedVolume:
     """One account's traded notional by UTC day, enough of it to know its fee tier.

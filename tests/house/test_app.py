@@ -194,8 +194,9 @@ def test_a_paper_run_is_what_the_config_says(path: Path) -> None:
         "market": "synthetic",
         "speed": 7200,
         "seed": 5,
+        "paused": True,
         "history_h": 30,
-        "agent_days": 36_500,
+        "agent_days": 18_615,
         "start": "2025-02-01",
         "coins": ("BTC", "SOL"),
     }

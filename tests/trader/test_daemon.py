@@ -155,7 +155,7 @@ def exchange_books(folder: Path) -> tuple[Any, Any]:
     """The account and what is remembered of it, as the exchange itself left them."""
     state = folder / "state" / "journal" / "devnet.state"
     options = Options(
-        seed=3, coins=("BTC", "SOL", "DOGE"), start_ms=parse_utc("2024-03-01"), history_h=400, agent_days=36_500,
+        seed=3, coins=("BTC", "SOL", "DOGE"), start_ms=parse_utc("2024-03-01"), history_h=400, agent_days=18_615,
         paused=True, state=state,
     )  # fmt: skip
     server = build(options)

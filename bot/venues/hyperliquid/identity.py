@@ -15,8 +15,9 @@ from bot.clock import utc
 from bot.errors import ConfigError
 from bot.model.money import ZERO
 from bot.signer.expiry import expiry_warning
+from bot.venues.hyperliquid.balances import Balance, SpotState
 from bot.venues.hyperliquid.client import Client
-from bot.venues.hyperliquid.parse_account import Balance, MarginState, Role
+from bot.venues.hyperliquid.parse_account import MarginState, Role
 from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.signing import Whose
 
@@ -119,8 +120,8 @@ async def check_account(client: Client, whose: Whose, coins: Sequence[str], univ
         what = MODES.get(mode, f"is in {mode} mode, which this program does not know")
         raise ConfigError(f"{account} {what}; switch the account to standard mode")
     margin: MarginState = await client.info({"type": "clearinghouseState", "user": account})
-    spot: tuple[Balance, ...] = await client.info({"type": "spotClearinghouseState", "user": account})
-    warnings += _money(account, margin, spot)
+    spot: SpotState = await client.info({"type": "spotClearinghouseState", "user": account})
+    warnings += _money(account, margin, spot.balances)
     listed = {instrument.name: instrument for instrument in universe.instruments}
     warnings += [
         f"{coin} is delisted at the venue, so that it is only ever closed; take it out of the config"
@@ -128,7 +129,16 @@ async def check_account(client: Client, whose: Whose, coins: Sequence[str], univ
         if coin in listed and listed[coin].is_delisted
     ]
     return Identity(
-        account, role.kind, whose.master, whose.agent, name, until_ms, mode, margin, spot, tuple(warnings)
+        account,
+        role.kind,
+        whose.master,
+        whose.agent,
+        name,
+        until_ms,
+        mode,
+        margin,
+        spot.balances,
+        tuple(warnings),
     )
 
 
