@@ -121,9 +121,9 @@ class HyperliquidVenue:
                 check_signer(whose, terms.network, terms.account, terms.coins, universe)
                 found = await check_account(client, whose, terms.coins, universe)
             for line in found.lines():
-                log.info(line)
+                log.info("account", found=line)
             for warning in found.warnings:
-                log.warning(warning)
+                log.warning("account", found=warning)
             return cls(terms, signs, client, universe)
         except BaseException:
             await client.close()

@@ -34,6 +34,8 @@ def text(value: Decimal) -> str:
 class FakeVenue:
     def __init__(self, account: str) -> None:
         self.account = account
+        self.role = "user"
+        self.leader = account
         self.now_ms = START_MS + 1_000
         self.opening = Decimal(10_000)
         self.raw_usd = Decimal(10_000)
@@ -197,7 +199,8 @@ class FakeVenue:
             "clearinghouseState": self.margin_state(),
             "frontendOpenOrders": [o for oid, o in self.orders.items() if self.statuses[oid] == "open"],
             "userRateLimit": {"cumVlm": "0.0", "nRequestsUsed": len(self.actions), "nRequestsCap": 10_000},
-            "userRole": {"role": "agent", "data": {"user": self.account}} if body.get("user") in self.agents else {"role": "user"},
+            "userRole": {"role": "agent", "data": {"user": self.leader}} if body.get("user") in self.agents else {"role": self.role},
+            "vaultDetails": {"leader": self.leader},
             "extraAgents": [{"name": "desk", "address": each, "validUntil": None} for each in self.agents],
             "userAbstraction": "disabled",
             "spotClearinghouseState": {"balances": []},

@@ -148,6 +148,7 @@ REPLIES: Mapping[str, Any] = {
     "userFunding": [{"time": T, "hash": "0x1", "delta": PAYMENT | {"type": "funding"}}],
     "userNonFundingLedgerUpdates": TRANSFERS,
     "userRateLimit": {"cumVlm": "1.0", "nRequestsUsed": 2, "nRequestsCap": 10_000, "nRequestsSurplus": 0},
+    "vaultDetails": {"name": "v", "vaultAddress": ME, "leader": OTHER},
     "userRole": {"role": "subAccount", "data": {"master": OTHER}},
     "userAbstraction": "disabled",
     "extraAgents": [{"name": "bot", "address": OTHER, "validUntil": T}],

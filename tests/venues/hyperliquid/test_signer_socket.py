@@ -114,6 +114,8 @@ def play(
 ) -> None:
     venue = FakeVenue(account)
     venue.agents.add(SdkSigns({}).address)
+    if account != ACCOUNT:
+        venue.role, venue.leader = "vault", ACCOUNT
 
     async def run(path: Path) -> None:
         with SignerClient(path) as client:
@@ -147,7 +149,8 @@ def test_a_vault_of_the_policy_is_whose_books_are_read_and_for_whom_every_action
         sent = [each for each in venue.requests if each["path"] == "/exchange"]
         assert len(sent) == 4
         assert {each["vaultAddress"] for each in sent} == {vault}
-        assert {each["user"] for each in venue.requests if "user" in each} == {vault}
+        asked = [each for each in venue.requests if "user" in each and each["type"] != "extraAgents"]
+        assert {each["user"] for each in asked} == {vault}
         assert {each["user"] for each in venue.subscribed[-1] if "user" in each} == {vault}
 
     play(tmp_path, scene, account=vault, text=text)
