@@ -49,13 +49,16 @@ def describe(
 @click.option(
     "--from", "start", default="2024-01-01", show_default=True, metavar="DATE", help="First hour (UTC)."
 )
-def generate(folder: Path, coins: str, days: int, seed: int, start: str) -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object: the files written, and of what."
+)
+def generate(folder: Path, coins: str, days: int, seed: int, start: str, as_json: bool) -> None:
     """Make up a market's history and write it into FOLDER, a new one, as a recording would be.
 
     Prices, funding, premium, open interest and volume behave like Hyperliquid's, but nothing in them happened: good for
     trying the bot out, worth nothing as evidence.
     """
-    from bot.clock import HOUR_MS, parse_utc
+    from bot.clock import HOUR_MS, parse_utc, utc
     from bot.data.generate import generate as write
     from bot.data.tables import nearest
     from bot.errors import ConfigError
@@ -66,8 +69,14 @@ def generate(folder: Path, coins: str, days: int, seed: int, start: str) -> None
         if coin not in MAJORS:
             raise ConfigError(f"the synthetic market has no coin {coin!r}; {nearest(coin, list(MAJORS))}")
     start_ms = parse_utc(start) // HOUR_MS * HOUR_MS
-    for path in write(folder, [MAJORS[coin] for coin in wanted], days * 24, seed, start_ms):
-        click.echo(path)
+    written = [
+        str(path) for path in write(folder, [MAJORS[coin] for coin in wanted], days * 24, seed, start_ms)
+    ]
+    if as_json:
+        facts = {"files": written, "coins": wanted, "hours": days * 24, "seed": seed, "start": utc(start_ms)}
+        click.echo(json.dumps(facts))
+    else:
+        click.echo("\n".join(written))
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def decide(snapshot: Snapshot, mandate: Mandate) -> Decision:
     wanted = construct(opinions, snapshot, mandate)
     allowed, findings = review(wanted, opinions, snapshot, mandate)
     orders = plan(allowed, snapshot, mandate.execution)
-    findings = _faults(mandate.strategies, opinions) + findings
+    findings = _faults(mandate.strategies, opinions, snapshot.quarantined or {}) + findings
     return Decision(snapshot.id, snapshot.time_ms, opinions, wanted, allowed, findings, orders)
 
 
@@ -58,10 +58,16 @@ def forecast(
     return tuple(opinions)
 
 
-def _faults(strategies: Sequence[Slot], opinions: Sequence[Opinion]) -> tuple[Finding, ...]:
-    """A finding for each strategy that gave no usable answer."""
+def _faults(
+    strategies: Sequence[Slot], opinions: Sequence[Opinion], quarantined: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """A finding for each strategy that gave no usable answer, under another name once it is not asked any more."""
     return tuple(
-        Finding(f"strategy {slot.name}", "", f"no usable answer, it holds what it has: {opinion.problem}")
+        Finding(
+            f"{'quarantine' if slot.name in quarantined else 'strategy'} {slot.name}",
+            "",
+            f"no usable answer, it holds what it has: {opinion.problem}",
+        )
         for slot, opinion in zip(strategies, opinions, strict=True)
         if opinion.problem
     )

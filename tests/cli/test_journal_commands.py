@@ -19,7 +19,8 @@ from tests.journal.diary import DEPOSIT, FINDING, HOUR_MS, START_MS, Desk
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = ("status", "positions", "orders", "funding", "pnl", "explain BTC", "explain latest")
 CONFIG = 'version = 1\nname = "x"\nmode = "paper"\n[market]\n[[strategies]]\nplugin = "funding_carry"\n'
-HEAVY = ("numpy", "pydantic", "pyarrow", "structlog", "apscheduler", "plotly", "bottleneck")
+HEAVY = ("numpy", "pydantic", "pyarrow", "structlog", "apscheduler", "plotly", "bottleneck", "pandas", "numba", "ccxt",
+         "hyperliquid", "eth_account", "coincurve")  # fmt: skip
 BECAUSE = "carry: funding z +1.5 is extreme"
 
 

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,8 +20,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HEAVY = (
     "apscheduler",
     "bottleneck",
+    "ccxt",
+    "coincurve",
+    "eth_account",
+    "hyperliquid",
     "jinja2",
+    "numba",
     "numpy",
+    "pandas",
     "plotly",
     "pyarrow",
     "pydantic",
@@ -89,6 +96,37 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     done = CliRunner().invoke(cli, [name, "--help"])
     assert done.exit_code == 0, done.output
     assert "Example:" in done.output
+
+
+# Commands that do not answer with facts: daemons, whose logs tell what happens, one that prints JSON anyway, and those
+# that deal with keys, which are a dialogue.
+WITHOUT_FACTS = {"run", "devnet", "config schema"}
+A_DIALOGUE = ("signer ", "wallet ")
+
+
+def leaves(group: click.Group = cli, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command there is, with the words that call it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+def test_every_command_down_to_the_last_has_an_example_and_prints_its_facts_as_json() -> None:
+    commands = dict(leaves())
+    assert {"backtest", "config check", "data describe", "strategies check"} <= set(commands)
+    assert [name for name, command in commands.items() if "Example:" not in (command.epilog or "")] == []
+    takes_json = {
+        name
+        for name, command in commands.items()
+        if any("--json" in option.opts for option in command.params)
+    }
+    silent = {name for name in set(commands) - takes_json if not name.startswith(A_DIALOGUE)}
+    assert silent <= WITHOUT_FACTS
 
 
 def test_a_command_that_is_not_there_says_so_in_one_sentence(

@@ -185,6 +185,7 @@ def test_a_quarantined_strategy_is_not_asked() -> None:
     snapshot = replace(moment(mandate), quarantined={"odd": "it failed before"})
     decision = decide(snapshot, mandate)
     assert asked == []
+    assert decision.findings[0].rule == "quarantine odd"
     assert decision.findings[0].detail.endswith("it failed before")
 
 

@@ -111,7 +111,7 @@ WHERE strategy = 'carry' AND allowed_lots != 0 ORDER BY time_ms LIMIT 1"""
 CARRY_WANTS = """
 SELECT time_ms, instrument, wanted_lots FROM forecast JOIN decision ON id = decision_id WHERE strategy = 'carry'"""
 OUT = """
-SELECT time_ms, detail FROM finding JOIN decision ON id = decision_id WHERE rule = 'strategy carry' ORDER BY time_ms"""
+SELECT time_ms, detail FROM finding JOIN decision ON id = decision_id WHERE rule IN ('strategy carry', 'quarantine carry') ORDER BY time_ms"""
 
 
 @pytest.mark.parametrize(("hours", "silent"), [(3, 3), (7, 1000)])
