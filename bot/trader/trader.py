@@ -18,9 +18,10 @@ import structlog
 from bot.clock import Clock, WallClock, utc
 from bot.errors import StateError
 from bot.journal.journal import Journal
+from bot.journal.ledger import Holding
 from bot.journal.records import CycleFacts, RunFacts
 from bot.model.decision import NO_ORDERS, Decision, LotsArray, Memory, OrderPlan
-from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus, Transfer
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
 from bot.trader.diary import Story, by_strategy, equity_point
@@ -86,7 +87,14 @@ class Trader:
             self._venue.instruments,
             memory or Memory.blank(len(self._strategies), len(names), float(account.equity_usd)),
         )
-        if checkpoint is not None:
+        if checkpoint is None:
+            held = {
+                each.instrument.name: Holding.at(each.lots, each.mark, each.instrument.size_decimals)
+                for each in account.positions
+            }
+            opened_ms = panel.grid.end_ms
+            self._journal.open_books(opened_ms, account.deposits_usd, account.equity_usd, held)
+        else:
             desk.restore(saved["desk"])
         _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         observer = Observer(panel, self._venue.instruments, self._mandate)
@@ -117,7 +125,14 @@ class Trader:
             self._journal.record_decision(decision, desk.state, seen.account.equity_usd)
             self._say(decision)
             account = await self._act(decision.plan, seen.account, decision.snapshot_id)
-            self._journal.record_cycle(self._facts(seen.time_ms, account, decision))
+            for drift in self._journal.record_cycle(self._facts(seen.time_ms, account, decision)):
+                log.error(
+                    "books differ from the venue's",
+                    part=drift.part,
+                    coin=drift.coin or "all",
+                    usd=str(drift.usd),
+                    lots=drift.lots,
+                )
         self._untold.clear()
         self._time_ms, self._account = seen.time_ms, account
         self.cycles += 1
@@ -162,6 +177,7 @@ class Trader:
             fills=[event for event in told if isinstance(event, Fill)],
             payments=[event for event in told if isinstance(event, FundingPayment)],
             liquidations=[event for event in told if isinstance(event, Liquidation)],
+            transfers=[event for event in told if isinstance(event, Transfer)],
             positions=positions,
             by_strategy=by_strategy(desk.attribution, account.mark, self._strategies),
         )
@@ -240,6 +256,8 @@ def _report(events: Sequence[VenueEvent]) -> None:
         elif isinstance(event, OrderReport) and event.status is OrderStatus.REJECTED:
             order = event.order
             log.warning("refused", coin=order.instrument, order=order.client_id, reason=event.reason)
+        elif isinstance(event, Transfer):
+            log.warning("transfer", usd=money(event.usd), kind=event.kind)
         elif isinstance(event, Liquidation):
             log.error("liquidated", coin=event.instrument, kind=event.kind, price=short(event.price))
     if payments:
