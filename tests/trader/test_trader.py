@@ -30,6 +30,18 @@ from tests.trader.paper import MANDATE, TERMS, everything, run, trader
 COINS = [MAJORS[name] for name in ("BTC", "SOL", "DOGE", "WIF")]
 START_MS = 1_704_067_200_000
 WARMUP = 120
+KEPT = (
+    "fill",
+    "funding",
+    "equity",
+    "position",
+    "strategy_pnl",
+    "memory",
+    "orders",
+    "entry",
+    "posting",
+    "balance",
+)
 
 
 def synthetic() -> SyntheticSource:
@@ -75,7 +87,7 @@ def test_a_run_broken_into_pieces_writes_the_same_journal(tmp_path: Path, source
 
     whole, pieces = everything(tmp_path / "whole.sqlite"), everything(tmp_path / "pieces.sqlite")
     assert len(whole["fill"]) > 40
-    for table in ("fill", "funding", "equity", "position", "strategy_pnl", "memory", "orders"):
+    for table in KEPT:
         assert pieces[table] == whole[table], table
     # The first decision after a start is told in full; no other difference is allowed.
     assert [row[:-1] for row in pieces["decision"]] == [row[:-1] for row in whole["decision"]]
@@ -129,7 +141,7 @@ def test_a_cycle_that_was_cut_off_is_made_again_alike(tmp_path: Path, survives: 
     run(synthetic(), path, 60 - done)
 
     whole, cut = everything(tmp_path / "whole.sqlite"), everything(path)
-    for table in ("fill", "funding", "equity", "position", "strategy_pnl", "memory", "orders"):
+    for table in KEPT:
         assert cut[table] == whole[table], table
 
 
