@@ -22,7 +22,8 @@ def pnl(config_file: Path | None, journal_file: Path | None, as_json: bool, days
     """Split what was made since the account was opened into price, funding and fees.
 
     Fees that were paid are negative, so price + funding + fees = total, in every row, and opening balance + total =
-    equity. A UTC day ends with its last midnight's funding.
+    equity but for transfers. Coins are the ledger's, and `not explained` is what the venue states beyond it. A UTC day
+    ends with its last midnight's funding.
     """
     from bot.journal.pnl import pnl as of
 
@@ -42,11 +43,15 @@ def pnl(config_file: Path | None, journal_file: Path | None, as_json: bool, days
         [(row["day"], *_cells(row), amount(row["equity_usd"])) for row in facts["days"][-days:]],
         text=("day",),
     )
-    total = signed(facts["pnl"]["total"])
+    moved = f", transfers {signed(facts['transfers_usd'])}" if facts["transfers_usd"] else ""
     click.echo(
-        f"At {clock(facts['time'])}: opened with {amount(facts['opening_usd'])}, {total}, "
-        f"equity {amount(facts['equity_usd'])} USD."
+        f"At {clock(facts['time'])}: opened with {amount(facts['opening_usd'])}{moved}, made "
+        f"{signed(facts['pnl']['total'])}, equity {amount(facts['equity_usd'])} USD."
     )
+    if facts["unexplained_transfers_usd"]:
+        click.echo(f"Transfers that nothing explains: {signed(facts['unexplained_transfers_usd'])} USD.")
+    for coin, lots in facts["unexplained_lots"].items():
+        click.echo(f"Lots that no fill explains: {lots:+,} of {coin}.")
 
 
 def _table(

@@ -45,9 +45,13 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         yield "time", f"{clock(facts['time'])}, {facts['cycles']:,} cycles in this run"
         yield "state", facts["state"] or UNKNOWN
-        yield "equity", f"{amount(facts['equity_usd'])} USD, opened with {amount(facts['opening_usd'])}"
+        moved = f", transfers {signed(facts['transfers_usd'])}" if facts["transfers_usd"] else ""
+        opening = amount(facts["opening_usd"])
+        yield "equity", f"{amount(facts['equity_usd'])} USD, opened with {opening}{moved}"
         yield "pnl", _split(facts["pnl"])
         yield "today", f"{_split(facts['today'])}, {facts['today']['day']}"
+        if facts["suspense_usd"] or facts["unexplained_lots"]:
+            yield "books", f"{_unexplained(facts)}; see hedgerow ledger verify"
         high = amount(facts["high_water_mark_usd"])
         yield "drawdown", f"{ratio(facts['drawdown'], '.2%')} below the high of {high}"
         gross, net = (ratio(facts[f"{name}_leverage"], ".2f") for name in ("gross", "net"))
@@ -69,6 +73,11 @@ def _daemon(facts: dict[str, Any]) -> str:
     if facts["daemon"] == "stopped":
         return f"stopped at {clock(facts['ended_wall'])} UTC, {seen}"
     return f"gone: it ended without saying so, {seen}; start it again and it goes on from there"
+
+
+def _unexplained(facts: dict[str, Any]) -> str:
+    lots = "".join(f", {lots:+,} lots of {coin}" for coin, lots in facts["unexplained_lots"].items())
+    return f"nothing explains {signed(facts['suspense_usd'])} USD{lots} that the venue states"
 
 
 def _split(parts: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bot.journal.records import PositionFacts
 from bot.model.decision import Memory
-from bot.model.order import Fill, FundingPayment, Liquidation, Order, OrderReport
+from bot.model.order import Fill, FundingPayment, Liquidation, Order, OrderReport, Transfer
 
 Row = tuple[str | int | float | None, ...]
 
@@ -150,6 +150,11 @@ def liquidation_row(event: Liquidation) -> Row:
         str(event.price),
         str(event.forfeited_usd),
     )
+
+
+def transfer_row(transfer: Transfer) -> Row:
+    """The columns of `transfer`."""
+    return transfer.time_ms, transfer.reference, transfer.kind, str(transfer.usd)
 
 
 def position_row(position: PositionFacts) -> Row:

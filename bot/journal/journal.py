@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bot.errors import StateError
-from bot.journal import codec, market
+from bot.journal import bookkeeping, codec, market
 from bot.journal.attempts import Attempts
 from bot.journal.codec import Row
 from bot.journal.commands import Commands
 from bot.journal.decisions import Decisions
+from bot.journal.ledger import Books, Drift, Holding
 from bot.journal.records import Checkpoint, CycleFacts, LastRun, RunFacts
 from bot.journal.writer import Writer
 from bot.model.decision import Decision, Memory, TradingState
@@ -34,13 +35,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (clien
     average_price = excluded.average_price, reason = excluded.reason, updated_ms = excluded.updated_ms
 WHERE excluded.updated_ms >= orders.updated_ms
     AND (orders.status IN ('planned', 'resting', 'waiting') OR excluded.status NOT IN ('resting', 'waiting'))"""
-_INSERT_FILL: Final = (
-    "INSERT INTO fill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (trade_id) DO NOTHING"
-)
-_INSERT_FUNDING: Final = (
-    "INSERT INTO funding VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (time_ms, instrument) DO NOTHING"
-)
-_INSERT_LIQUIDATION: Final = "INSERT INTO liquidation VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _INSERT_EQUITY: Final = "INSERT OR REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_STRATEGY_PNL: Final = "INSERT INTO strategy_pnl VALUES (?, ?, ?, ?)"
 _INSERT_POSITION: Final = "INSERT INTO position VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -69,6 +63,7 @@ class Journal:
         self._strategies: tuple[str, ...] = ()
         self._instruments: tuple[str, ...] = ()
         self._decisions: Decisions | None = None
+        self._books: Books | None = None
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -111,6 +106,8 @@ class Journal:
         self._strategies = tuple(facts.strategies)
         self._instruments = tuple(instrument.name for instrument in facts.instruments)
         self._decisions = Decisions(run_id, self._strategies, self._instruments)
+        balances = [dict(row) for row in self._writer.each("SELECT * FROM balance")]
+        self._books = Books.load(balances) if balances else None
         return run_id
 
     def _list_instruments(self, connection: sqlite3.Connection, facts: RunFacts) -> None:
@@ -143,8 +140,25 @@ class Journal:
             gist = decisions.write(connection, decision, state, equity_usd)
         decisions.last = gist
 
-    def record_cycle(self, facts: CycleFacts) -> None:
-        """Write down all that a cycle brought, with the memory and the checkpoint that a restart continues from."""
+    def open_books(
+        self, time_ms: int, deposits_usd: Decimal, equity_usd: Decimal, held: Mapping[str, Holding]
+    ) -> None:
+        """Begin the ledger with the account as it is found, before its first cycle. ValueError where there was one.
+
+        `deposits_usd` is what profit is to be counted from; `equity_usd` may be off it by what `held` has gained since.
+        """
+        if self._writer.one("SELECT 1 FROM equity") is not None:
+            raise ValueError("the books are open, and a cycle has been written down in them")
+        with self._writer.transaction() as connection:
+            books = bookkeeping.open_books(connection, time_ms, deposits_usd, equity_usd, held)
+        self._books = books
+
+    def record_cycle(self, facts: CycleFacts) -> Sequence[Drift]:
+        """Write down all that a cycle brought, with the memory and the checkpoint that a restart continues from.
+
+        Returns what the venue says of the account and nothing explains, empty where the books agree with it: it is in
+        SUSPENSE from now on.
+        """
         run_id, point = self._run(), facts.equity
         amounts = (point.equity_usd, point.cash_usd, point.price_pnl_usd, point.funding_pnl_usd)
         equity = (facts.time_ms, *map(str, (*amounts, point.fees_usd, point.gross_usd, point.net_usd)))
@@ -156,10 +170,14 @@ class Journal:
         ]
         rows = [(at_ms, market.encode(row, self._instruments)) for at_ms, row in facts.market.items()]
         with self._writer.transaction() as connection:
+            # An account whose opening was not told began with nothing but what the venue says was brought in.
+            books = (
+                bookkeeping.open_books(connection, facts.time_ms, *(facts.equity.deposits_usd,) * 2, {})
+                if self._books is None
+                else self._books.copy()
+            )
             connection.executemany(_REPORT_ORDER, _reports(facts.reports))
-            connection.executemany(_INSERT_FILL, map(codec.fill_row, facts.fills))
-            connection.executemany(_INSERT_FUNDING, map(codec.payment_row, facts.payments))
-            connection.executemany(_INSERT_LIQUIDATION, map(codec.liquidation_row, facts.liquidations))
+            drifts = bookkeeping.book_cycle(connection, books, facts)
             connection.execute(_INSERT_EQUITY, equity)
             connection.execute("DELETE FROM position")
             connection.executemany(_INSERT_POSITION, map(codec.position_row, facts.positions))
@@ -169,7 +187,9 @@ class Journal:
             connection.execute(_SET_CHECKPOINT, _sealed(facts.time_ms, checkpoint))
             connection.executemany(_INSERT_MARKET, rows)
             connection.execute(_COUNT_CYCLE, (facts.time_ms, facts.wall_ms, run_id))
+        self._books = books
         self._writer.tidy()
+        return drifts
 
     def record_event(self, time_ms: int, kind: str, text: str) -> None:
         """Write down something worth knowing later that has no table of its own."""

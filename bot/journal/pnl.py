@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from itertools import chain
-from typing import Final
 
 from bot.clock import utc
-from bot.journal.reader import DAY_MS, PARTS, Facts, Reader, Split, minus, moment, split
-
-# Payments of any kind are in millionths of a dollar, and there are many of them, so whole millionths are summed where
-# the rows are, exactly and fast. Price is what fills have closed, less margin that went to a liquidator.
-_BY_COIN: Final = """
-SELECT instrument AS coin, 'price' AS part, sum(CAST(round(closed_pnl_usd * 1000000) AS INTEGER)) AS micros
-    FROM fill GROUP BY instrument
-UNION ALL SELECT instrument, 'price', -sum(CAST(round(forfeited_usd * 1000000) AS INTEGER))
-    FROM liquidation GROUP BY instrument
-UNION ALL SELECT instrument, 'funding', sum(CAST(round(usd * 1000000) AS INTEGER)) FROM funding GROUP BY instrument
-UNION ALL SELECT instrument, 'fees', -sum(CAST(round(fee_usd * 1000000) AS INTEGER)) FROM fill GROUP BY instrument"""
+from bot.journal.ledger import Books, Holding
+from bot.journal.reader import DAY_MS, PARTS, ZERO, Facts, Reader, Split, minus, moment, split
 
 
 def pnl(reader: Reader) -> Facts:
-    """`price + funding + fees = total` in every row, `opening_usd + total = equity_usd`; days, coins and strategies
-    each sum to `pnl`.
+    """`price + funding + fees = total` in every row, `opening_usd + transfers_usd + total = equity_usd`; days, strategies
+    with `unattributed`, and coins with `suspense` and `rounding_usd` each sum to `pnl`.
 
-    What the coins' fills, payments and positions can't explain of the account's own totals is in `suspense`, and what
-    no strategy answers for in `unattributed`; they are 0 unless something was missed. A UTC day has what came after
-    its first midnight up to and including its last, and `today` is the one that the last cycle belongs to.
+    Coins are the ledger's. What the venue says of the account and nothing explains is in `suspense`, in
+    `unexplained_transfers_usd` and in `unexplained_lots`, and what no strategy answers for in `unattributed`; they are 0
+    or empty unless something was missed. `rounding_usd` is what the venue's sum, to the millionth, is above that of
+    the coins. A UTC day has what came after its first midnight up to and including its last, and `today` is the one
+    that the last cycle belongs to.
     """
     total = split(reader.last)
-    coins = _by_coin(reader)
+    books, held = ledger(reader)
+    coins = {coin: _summed(books.of_coin(coin, held)) for coin in books.coins()}
+    suspense = books.suspense()
+    unexplained = _summed(suspense)
     strategies = {
         row["strategy"]: split(row) for row in reader.each("SELECT * FROM strategy_pnl ORDER BY strategy")
     }
@@ -43,17 +36,31 @@ def pnl(reader: Reader) -> Facts:
         "strategies": [{"strategy": name, **row} for name, row in strategies.items()],
         "unattributed": minus(total, _sum(strategies.values())) if strategies else None,
         "coins": [{"coin": name, **row} for name, row in sorted(coins.items())],
-        "suspense": minus(total, _sum(coins.values())),
+        "suspense": unexplained,
+        "unexplained_transfers_usd": suspense["transfers"],
+        "unexplained_lots": books.unexplained_lots(),
+        "rounding_usd": total["total"] - _sum(coins.values())["total"] - unexplained["total"],
         "days": _by_day(reader),
     }
 
 
 def worth(reader: Reader) -> Facts:
-    """Equity at the end of the last cycle, and what the account was opened with."""
+    """Equity at the end of the last cycle, what the account was opened with, and what was brought in since."""
     if reader.last is None:
-        return {"equity_usd": None, "opening_usd": None}
+        return {"equity_usd": None, "opening_usd": None, "transfers_usd": None}
     equity = Decimal(reader.last["equity_usd"])
-    return {"equity_usd": equity, "opening_usd": equity - split(reader.last)["total"]}
+    moved = sum((Decimal(row["usd"]) for row in reader.each("SELECT usd FROM transfer")), ZERO)
+    opening = equity - split(reader.last)["total"] - moved
+    return {"equity_usd": equity, "opening_usd": opening, "transfers_usd": moved}
+
+
+def ledger(reader: Reader) -> tuple[Books, dict[str, Holding]]:
+    """The ledger's balances, and what is held at the last cycle's marks."""
+    held = {
+        row["instrument"]: Holding.at(row["lots"], Decimal(row["mark"]), row["size_decimals"])
+        for row in reader.each("SELECT * FROM position")
+    }
+    return Books.load(reader.each("SELECT * FROM balance")), held
 
 
 def today(reader: Reader) -> Facts | None:
@@ -86,17 +93,10 @@ def _by_day(reader: Reader) -> list[Facts]:
     return days
 
 
-def _by_coin(reader: Reader) -> dict[str, Split]:
-    coins: dict[str, Split] = defaultdict(lambda: split(None))
-    paid = ((row["coin"], row["part"], Decimal(row["micros"]).scaleb(-6)) for row in reader.each(_BY_COIN))
-    held = (
-        (row["instrument"], "price", Decimal(row["unrealised_usd"]))
-        for row in reader.each("SELECT instrument, unrealised_usd FROM position")
-    )
-    for coin, part, amount in chain(paid, held):
-        coins[coin][part] += amount
-        coins[coin]["total"] += amount
-    return coins
+def _summed(parts: Mapping[str, Decimal]) -> Split:
+    """Price, funding and fees, and their sum."""
+    price, funding, fees = (parts[name] for name in ("price", "funding", "fees"))
+    return {"price": price, "funding": funding, "fees": fees, "total": price + funding + fees}
 
 
 def _sum(rows: Iterable[Split]) -> Split:

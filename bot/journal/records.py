@@ -10,7 +10,7 @@ from typing import Any
 from bot.model.account import MarginMode
 from bot.model.decision import Memory
 from bot.model.instrument import Instrument
-from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Transfer
 from bot.model.panel import FloatArray
 
 
@@ -46,6 +46,11 @@ class EquityPoint:
     gross_usd: Decimal
     net_usd: Decimal
 
+    @property
+    def deposits_usd(self) -> Decimal:
+        """The opening balance and what was brought in since, less what was taken out."""
+        return self.equity_usd - self.price_pnl_usd - self.funding_pnl_usd + self.fees_usd
+
 
 @dataclass(frozen=True, slots=True)
 class PositionFacts:
@@ -76,10 +81,20 @@ class StrategyPnl:
 
 
 @dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the market says was settled at `time_ms`, a full hour: the oracle price and the rate per hour of a coin."""
+
+    time_ms: int
+    instrument: str
+    oracle: Decimal
+    rate_per_hour: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class CycleFacts:
     """What has happened up to `time_ms`, since the cycle before, and what the next one continues from.
 
-    Fills, payments and liquidations already known are passed over, so telling them again does no harm. `positions`
+    Fills, payments, transfers and liquidations already known are passed over, so telling them again does no harm. `positions`
     and `by_strategy` are the whole of it. `checkpoint` is what the venue and the trader go on from, as JSON values.
     """
 
@@ -95,6 +110,8 @@ class CycleFacts:
     positions: Sequence[PositionFacts] = ()
     by_strategy: Sequence[StrategyPnl] = ()
     market: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)  # rows seen, by their time
+    transfers: Sequence[Transfer] = ()
+    settlements: Sequence[Settlement] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,47 @@ CREATE TABLE liquidation (
     UNIQUE (time_ms, instrument, kind, lots, price)
 ) STRICT;
 
+CREATE TABLE transfer (
+    time_ms INTEGER NOT NULL,
+    reference TEXT NOT NULL,                    -- the venue's own name for it
+    kind TEXT NOT NULL,
+    usd TEXT NOT NULL,                          -- brought in > 0
+    PRIMARY KEY (time_ms, reference, kind)
+) STRICT, WITHOUT ROWID;
+
+-- What was settled in an hour by the market's own word, for the coins that were held: payments are held against it.
+CREATE TABLE settlement (
+    time_ms INTEGER NOT NULL,
+    instrument TEXT NOT NULL,
+    oracle TEXT NOT NULL,
+    rate_per_hour TEXT NOT NULL,
+    PRIMARY KEY (time_ms, instrument)
+) STRICT, WITHOUT ROWID;
+
+-- The ledger, by double entry; bot/journal/ledger.py says what the accounts are. The postings of an entry sum to 0.
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY,
+    time_ms INTEGER NOT NULL,                   -- when it happened
+    cycle_ms INTEGER NOT NULL,                  -- the cycle in which it was booked
+    kind TEXT NOT NULL,                         -- opening, fill, funding, transfer, forfeit, lots, suspense
+    reference TEXT NOT NULL,
+    UNIQUE (kind, reference)
+) STRICT;
+
+CREATE TABLE posting (
+    entry_id INTEGER NOT NULL REFERENCES entry (id),
+    account TEXT NOT NULL,
+    usd TEXT NOT NULL,
+    lots INTEGER NOT NULL,
+    PRIMARY KEY (entry_id, account)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE balance (                          -- the sums of postings
+    account TEXT PRIMARY KEY,
+    usd TEXT NOT NULL,
+    lots INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Amounts since the account was opened: equity = opening balance + price_pnl + funding_pnl − fees.
 CREATE TABLE equity (
     time_ms INTEGER PRIMARY KEY,

@@ -8,7 +8,7 @@ from typing import Final
 
 from bot.errors import StateError
 from bot.journal.file import owner
-from bot.journal.pnl import today, worth
+from bot.journal.pnl import ledger, today, worth
 from bot.journal.reader import Facts, Reader, Row, moment, split
 
 # The decision in which the one at a moment was last written in full: itself, or the one that it repeats.
@@ -21,7 +21,7 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
     """What the newest run says of itself. `daemon` is running, stopped, or gone (it ended without saying so).
 
     Leverages are notional at mark over equity, `drawdown` a fraction of the highest equity that the risk rules have
-    seen, `today` the UTC day of the last cycle. StateError if no run has begun.
+    seen, `today` the UTC day of the last cycle, `suspense_usd` what nothing explains. StateError if no run has begun.
     """
     run = reader.one("SELECT * FROM run ORDER BY id DESC LIMIT 1")
     if run is None:
@@ -47,11 +47,19 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
         **worth(reader),
         "pnl": split(reader.last),
         "today": today(reader),
+        **_unexplained(reader),
         **_exposure(reader),
         **_counts(reader),
         "last_decision": last and {"id": last["id"], **moment("time", last["time_ms"])},
         "findings": findings_at(reader, last["time_ms"]) if last else [],
     }
+
+
+def _unexplained(reader: Reader) -> Facts:
+    """What the venue says of the account and the ledger can't explain; 0 and empty unless something was missed."""
+    books, _ = ledger(reader)
+    lots = books.unexplained_lots()
+    return {"suspense_usd": sum(books.suspense().values(), Decimal(0)), "unexplained_lots": lots}
 
 
 def _exposure(reader: Reader) -> Facts:

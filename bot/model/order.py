@@ -168,3 +168,16 @@ class Liquidation:
     price: Decimal
     kind: str  # "partial", "full" or "backstop"
     forfeited_usd: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Money brought to the account (`usd` > 0) or taken away; `reference` is the venue's own name for it.
+
+    `kind` in the venue's words: deposit, withdraw, accountClassTransfer, …
+    """
+
+    time_ms: int
+    usd: Decimal
+    kind: str
+    reference: str

@@ -14,7 +14,7 @@ import numpy as np
 
 from bot.model.decision import NO_ORDERS, AccountView, Decision, LotsArray, Memory, OrderPlan, TradingState
 from bot.model.instrument import Instrument
-from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Purpose
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Purpose, Transfer
 from bot.model.panel import HOUR_MS, FloatArray
 from bot.pipeline.by_hand import order_by_hand
 from bot.pipeline.decide import decide, forget, open_day, remember
@@ -48,7 +48,7 @@ class Desk:
 
     def absorb(
         self,
-        events: Sequence[OrderReport | Fill | FundingPayment | FundingRound | Liquidation],
+        events: Sequence[OrderReport | Fill | FundingPayment | FundingRound | Liquidation | Transfer],
         lots: LotsArray,
     ) -> None:
         """Take in what the venue did; `lots` is what the account holds after it."""
@@ -62,8 +62,19 @@ class Desk:
                 self._fill(event, lots)
             elif type(event) is Liquidation and event.forfeited_usd:
                 self.attribution.forfeit(event, self._columns[event.instrument])
+            elif type(event) is Transfer:
+                self._shift(float(event.usd))
         if self.attribution.held_lots is not held_before:
             self.memory = replace(self.memory, held_lots=self.attribution.held_lots)
+
+    def _shift(self, usd: float) -> None:
+        """What is brought in is no gain and what is taken out no loss: what equity is held against moves with it."""
+        memory = self.memory
+        self.memory = replace(
+            memory,
+            high_water_mark_usd=max(0.0, memory.high_water_mark_usd + usd),
+            day_open_usd=memory.day_open_usd + usd,
+        )
 
     def _fill(self, fill: Fill, lots: LotsArray) -> None:
         column = self._columns[fill.instrument]

@@ -19,10 +19,11 @@ from bot.clock import Clock, WallClock, utc
 from bot.errors import ConfigError, StateError, VenueError
 from bot.journal.commands import Answer, Command
 from bot.journal.journal import Journal
+from bot.journal.ledger import Holding
 from bot.journal.records import CycleFacts, RunFacts
 from bot.model.decision import NO_ORDERS, Decision, LotsArray, Memory, OrderPlan
 from bot.model.money import exact
-from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus, Transfer
 from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
@@ -90,7 +91,14 @@ class Trader:
             self._venue.instruments,
             memory or Memory.blank(len(self._strategies), len(names), float(account.equity_usd)),
         )
-        if checkpoint is not None:
+        if checkpoint is None:
+            held = {
+                each.instrument.name: Holding.at(each.lots, each.mark, each.instrument.size_decimals)
+                for each in account.positions
+            }
+            opened_ms = panel.grid.end_ms
+            self._journal.open_books(opened_ms, account.deposits_usd, account.equity_usd, held)
+        else:
             desk.restore(saved["desk"])
         _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         observer = Observer(panel, self._venue.instruments, self._mandate)
@@ -141,7 +149,14 @@ class Trader:
             self._journal.record_decision(decision, self._started().desk.state, before.equity_usd)
             self._say(decision)
             account = await self._act(decision.plan, before, decision.snapshot_id)
-            self._journal.record_cycle(self._facts(self._time_ms, account, decision, market))
+            for drift in self._journal.record_cycle(self._facts(self._time_ms, account, decision, market)):
+                log.error(
+                    "books differ from the venue's",
+                    part=drift.part,
+                    coin=drift.coin or "all",
+                    usd=str(drift.usd),
+                    lots=drift.lots,
+                )
         told, self._untold = self._untold, []
         self._account = account
         return told
@@ -245,6 +260,7 @@ class Trader:
             fills=[event for event in told if isinstance(event, Fill)],
             payments=[event for event in told if isinstance(event, FundingPayment)],
             liquidations=[event for event in told if isinstance(event, Liquidation)],
+            transfers=[event for event in told if isinstance(event, Transfer)],
             positions=positions,
             by_strategy=by_strategy(desk.attribution, account.mark, self._strategies),
             market=market,
@@ -324,6 +340,8 @@ def _report(events: Sequence[VenueEvent]) -> None:
         elif isinstance(event, OrderReport) and event.status is OrderStatus.REJECTED:
             order = event.order
             log.warning("refused", coin=order.instrument, order=order.client_id, reason=event.reason)
+        elif isinstance(event, Transfer):
+            log.warning("transfer", usd=money(event.usd), kind=event.kind)
         elif isinstance(event, Liquidation):
             log.error("liquidated", coin=event.instrument, kind=event.kind, price=short(event.price))
     if payments:

@@ -16,10 +16,10 @@ from bot.model.account import MarginMode
 from bot.model.attempt import Attempt, AttemptState, Evidence
 from bot.model.decision import AccountView, OrderPlan
 from bot.model.instrument import Instrument
-from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Transfer
 from bot.model.panel import FloatArray, Panel
 
-VenueEvent = OrderReport | Fill | FundingPayment | Liquidation
+VenueEvent = OrderReport | Fill | FundingPayment | Liquidation | Transfer
 
 
 @dataclass(frozen=True, slots=True)

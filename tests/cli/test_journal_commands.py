@@ -13,11 +13,21 @@ from click.testing import CliRunner
 from bot.cli import cli, main
 from bot.cli.reading import DEFAULT_JOURNAL, clock, number, price, show_json, signed
 from bot.errors import ConfigError
+from bot.model.order import FundingPayment
 from bot.settings import JournalSettings
 from tests.journal.diary import DEPOSIT, FINDING, HOUR_MS, START_MS, Desk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMANDS = ("status", "positions", "orders", "funding", "pnl", "explain BTC", "explain latest")
+COMMANDS = (
+    "status",
+    "positions",
+    "orders",
+    "funding",
+    "pnl",
+    "explain BTC",
+    "explain latest",
+    "ledger verify",
+)
 CONFIG = 'version = 1\nname = "x"\nmode = "paper"\n[market]\n[[strategies]]\nplugin = "funding_carry"\n'
 HEAVY = ("numpy", "pydantic", "pyarrow", "structlog", "apscheduler", "plotly", "bottleneck", "pandas", "numba", "ccxt",
          "hyperliquid", "eth_account", "coincurve")  # fmt: skip
@@ -293,3 +303,25 @@ def test_amounts_are_shown_with_the_digits_that_matter() -> None:
         "2024-05-01 00:00:30",
         "–",
     ]
+
+
+def test_ledger_verify_is_right_and_leaves_with_0(desk: Desk) -> None:
+    told = facts(desk, "ledger verify")
+    assert (told["is_right"], told["differences"], told["cycles"]) == (True, [], 60)
+    assert "0 differences" in ask(desk, "ledger verify")
+
+
+def test_what_nothing_explains_is_shown_by_status_and_pnl_and_fails_ledger_verify(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "paper.sqlite").hours(3)
+    desk.misses = lambda event: isinstance(event, FundingPayment) and event.instrument == "BTC"
+    desk.hour()
+    (missed,) = desk.missed
+    assert isinstance(missed, FundingPayment)
+    amount = signed(missed.usd)
+    assert f"nothing explains {amount} USD that the venue states" in ask(desk, "status")
+    assert row(ask(desk, "pnl"), "not", "explained")[-1] == amount
+    assert facts(desk, "pnl")["suspense"]["total"] == missed.usd
+    for options in ([], ["--json"]):
+        done = CliRunner().invoke(cli, ["ledger", "verify", *options, "--journal", str(desk.journal.path)])
+        assert done.exit_code == 1
+        assert "SUSPENSE:funding" in done.output

@@ -1,13 +1,14 @@
 """A small desk on the simulated exchange that keeps a journal: real fills, payments and a liquidation, by seed."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
 from bot.journal.journal import Journal
+from bot.journal.ledger import Drift
 from bot.journal.records import CycleFacts, EquityPoint, PositionFacts, RunFacts, StrategyPnl
 from bot.model.account import Account, MarginMode
 from bot.model.decision import (
@@ -106,6 +107,11 @@ class Desk:
         self.payments: list[FundingPayment] = []
         self.liquidations: list[Liquidation] = []
         self.decisions: list[Decision] = []
+        self.misses: Callable[[object], bool] | None = None  # events that are not told
+        self.counts_missed_funding = True
+        self.missed: list[object] = []
+        self.drifts: list[list[Drift]] = []
+        self.journal.open_books(START_MS, DEPOSIT, DEPOSIT, {})
 
     @property
     def account(self) -> Account:
@@ -172,14 +178,17 @@ class Desk:
         return self.account.equity_usd(self.exchange.marks)
 
     def _record(self) -> None:
-        events = [event for _, event in self.exchange.drain()]
+        events: list[object] = [event for _, event in self.exchange.drain()]
+        if self.misses is not None:
+            self.missed += [event for event in events if self.misses(event)]
+            events = [event for event in events if event not in self.missed]
         fills = [event for event in events if isinstance(event, Fill)]
         payments = [event for event in events if isinstance(event, FundingPayment)]
         liquidations = [event for event in events if isinstance(event, Liquidation)]
         self.fills += fills
         self.payments += payments
         self.liquidations += liquidations
-        self.journal.record_cycle(
+        drifts = self.journal.record_cycle(
             CycleFacts(
                 self.time_ms,
                 WALL_MS + self.time_ms - START_MS,
@@ -194,15 +203,19 @@ class Desk:
                 self.by_strategy(),
             )
         )
+        self.drifts.append(list(drifts))
 
     def point(self) -> EquityPoint:
         account, marks = self.account, self.exchange.marks
         equity = self.equity_usd()
-        price = equity - DEPOSIT - account.funding_usd + account.fees_usd
+        funding = account.funding_usd
+        if not self.counts_missed_funding:
+            funding -= sum((each.usd for each in self.missed if isinstance(each, FundingPayment)), ZERO)
+        price = equity - DEPOSIT - funding + account.fees_usd
         values = [position.notional_usd(marks[name]) for name, position in account.positions.items()]
         gross = sum((abs(value) for value in values), ZERO)
         return EquityPoint(
-            equity, account.cash_usd, price, account.funding_usd, account.fees_usd, gross, sum(values, ZERO)
+            equity, account.cash_usd, price, funding, account.fees_usd, gross, sum(values, ZERO)
         )
 
     def positions(self) -> list[PositionFacts]:

@@ -1,6 +1,5 @@
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from bot.errors import ConfigError, StateError
 from bot.journal.book import funding, orders, positions
 from bot.journal.journal import Journal
+from bot.journal.ledger import Drift
 from bot.journal.pnl import pnl
 from bot.journal.reader import read
 from bot.journal.records import EquityPoint, PositionFacts, StrategyPnl
@@ -20,7 +20,7 @@ from bot.journal.status import status
 from bot.model.account import MarginMode
 from bot.model.decision import Memory, OrderPlan, TradingState
 from bot.model.money import ZERO
-from bot.model.order import FundingPayment, Order, OrderReport, OrderStatus, Side
+from bot.model.order import Fill, FundingPayment, Order, OrderReport, OrderStatus, Purpose, Side
 from tests.journal.diary import (
     DEPOSIT,
     FINDING,
@@ -106,19 +106,28 @@ def test_a_coins_price_profit_is_the_cash_that_its_trades_brought_and_what_is_he
         assert row["funding"] == sum(p.usd for p in desk.payments if p.instrument == coin)
 
 
-def test_a_payment_that_was_never_written_down_stands_in_suspense(desk: Desk, tmp_path: Path) -> None:
-    copy = tmp_path / "copy.sqlite"
-    source, target = sqlite3.connect(desk.journal.path), sqlite3.connect(copy)
-    source.backup(target)
-    missed = next(payment for payment in desk.payments if payment.instrument == "BTC")
-    target.execute("DELETE FROM funding WHERE time_ms = ? AND instrument = 'BTC'", (missed.time_ms,))
-    target.commit()
-    source.close()
-    target.close()
-    with read(copy) as reader:
-        told = pnl(reader)["suspense"]
-    assert told == {"price": ZERO, "funding": missed.usd, "fees": ZERO, "total": missed.usd}
-    assert missed.usd != 0
+@pytest.mark.parametrize("venue_counts_it", [True, False], ids=["counted", "not counted"])
+def test_a_payment_that_was_never_told_stands_in_suspense_to_the_millionth(
+    path: Path, venue_counts_it: bool
+) -> None:
+    """Whether the venue's running total has the payment that no event told of, or only its equity."""
+    desk = Desk(path).hours(5)
+    desk.misses = lambda event: isinstance(event, FundingPayment) and event.instrument == "BTC"
+    desk.counts_missed_funding = venue_counts_it
+    desk.hour()
+    desk.misses = None
+    missed = desk.missed[0]
+    assert isinstance(missed, FundingPayment)
+    assert missed.usd
+    part = "funding" if venue_counts_it else "price"
+    assert desk.drifts[-1] == [Drift(part, missed.usd)]
+    desk.hours(3)
+    assert desk.drifts[-3:] == [[], [], []]  # told once, and kept
+    with read(path) as reader:
+        told, doing = pnl(reader), status(reader, WALL_MS)
+    assert told["suspense"] == {**dict.fromkeys(PARTS, ZERO), part: missed.usd, "total": missed.usd}
+    assert doing["suspense_usd"] == missed.usd
+    assert told["equity_usd"] == desk.equity_usd()
 
 
 def test_what_no_strategy_answers_for_is_told(journal: Journal, path: Path) -> None:
@@ -452,7 +461,11 @@ def test_digits_beyond_a_millionth_are_kept_so_that_nothing_is_left_unexplained(
         ZERO,
         "",
     )
-    journal.record_cycle(quiet_cycle(START_MS, equity=point(str(gain), "0", "0"), positions=[held]))
+    bought = Fill(
+        9, START_MS, "BTC", Side.BUY, 5, Decimal(60000), Decimal(3), ZERO, False, "c", 1, Purpose.ENTRY
+    )
+    equity = point(str(gain), "0", "0")
+    assert not journal.record_cycle(quiet_cycle(START_MS, equity=equity, positions=[held], fills=[bought]))
     with read(path) as reader:
         told = pnl(reader)
     assert told["opening_usd"] == 1000

@@ -32,6 +32,9 @@ TABLES = {
     "position": "*",
     "memory": "*",
     "checkpoint": "*",
+    "entry": "*",
+    "posting": "*",
+    "balance": "*",
 }
 
 MANDATE = Mandate(

@@ -9,7 +9,16 @@ import pytest
 from benchmarks.standard_workload import OPEN_LIMITS
 from bot.model.decision import NO_ORDERS, AccountView, Decision, Memory, TradingState
 from bot.model.instrument import simple_instrument
-from bot.model.order import Fill, FundingPayment, Liquidation, Order, Purpose, Side, TriggerKind
+from bot.model.order import (
+    Fill,
+    FundingPayment,
+    Liquidation,
+    Order,
+    Purpose,
+    Side,
+    Transfer,
+    TriggerKind,
+)
 from bot.model.panel import HOUR_MS, Panel
 from bot.pipeline.mandate import Execution, Mandate, Sizing, Slot
 from bot.pipeline.market import Prepared
@@ -244,3 +253,14 @@ def test_a_desk_that_was_written_down_divides_the_next_fill_as_the_old_one_would
     again.absorb([late], np.array([750, 0]))
     assert again.memory.held_lots.tolist() == [[1000, 0], [-250, 0]]
     assert again.attribution.cash_usd == [D(-1000), D(250)]
+
+
+def test_what_is_taken_out_is_no_drawdown_and_what_is_brought_in_no_gain() -> None:
+    scene = Scene(panel_of(4, ("AAA", "BBB"), close=100.0), {})
+    scene.decide(1)
+    before = scene.desk.memory
+    scene.desk.absorb([Transfer(START_MS, D("-4000.5"), "withdraw", "0xa")], scene.lots)
+    memory = scene.desk.memory
+    assert (memory.high_water_mark_usd, memory.day_open_usd) == (EQUITY - 4000.5, EQUITY - 4000.5)
+    scene.desk.absorb([Transfer(START_MS, D(4000.5), "deposit", "0xb")], scene.lots)
+    assert scene.desk.memory == before

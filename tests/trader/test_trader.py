@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 
 from bot.errors import StateError
 from bot.journal.journal import Journal
+from bot.journal.pnl import pnl
+from bot.journal.reader import read
+from bot.journal.verify import verify
 from bot.model.decision import Opinion, OrderPlan
 from bot.model.money import usd
-from bot.model.order import OrderReport
+from bot.model.order import FundingPayment, OrderReport
 from bot.model.panel import HOUR_MS
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.strategy import View
@@ -22,14 +26,28 @@ from bot.research.backtest import Backtest
 from bot.research.backtest import run as backtest
 from bot.research.markets import synthetic_panel
 from bot.sim.coins import MAJORS
+from bot.trader.trader import Trader
 from bot.venues.simulated import SimulatedVenue
 from bot.venues.sources import ReplaySource, SyntheticSource
+from bot.venues.venue import VenueEvent
 from strategies.funding_carry import FundingCarry
 from tests.trader.paper import MANDATE, TERMS, everything, run, trader
 
 COINS = [MAJORS[name] for name in ("BTC", "SOL", "DOGE", "WIF")]
 START_MS = 1_704_067_200_000
 WARMUP = 120
+KEPT = (
+    "fill",
+    "funding",
+    "equity",
+    "position",
+    "strategy_pnl",
+    "memory",
+    "orders",
+    "entry",
+    "posting",
+    "balance",
+)
 
 
 def synthetic() -> SyntheticSource:
@@ -75,7 +93,7 @@ def test_a_run_broken_into_pieces_writes_the_same_journal(tmp_path: Path, source
 
     whole, pieces = everything(tmp_path / "whole.sqlite"), everything(tmp_path / "pieces.sqlite")
     assert len(whole["fill"]) > 40
-    for table in ("fill", "funding", "equity", "position", "strategy_pnl", "memory", "orders"):
+    for table in KEPT:
         assert pieces[table] == whole[table], table
     # The first decision after a start is told in full; no other difference is allowed.
     assert [row[:-1] for row in pieces["decision"]] == [row[:-1] for row in whole["decision"]]
@@ -180,9 +198,6 @@ class Unlucky(SimulatedVenue):
 
 @pytest.mark.parametrize("survives", [1, 2, 7])
 def test_a_cycle_that_was_cut_off_is_made_again_alike(tmp_path: Path, survives: int) -> None:
-
-    from bot.trader.trader import Trader
-
     run(synthetic(), tmp_path / "whole.sqlite", 60)
 
     async def cut_off(journal: Journal) -> None:
@@ -202,7 +217,7 @@ def test_a_cycle_that_was_cut_off_is_made_again_alike(tmp_path: Path, survives: 
     run(synthetic(), path, 60 - done)
 
     whole, cut = everything(tmp_path / "whole.sqlite"), everything(path)
-    for table in ("fill", "funding", "equity", "position", "strategy_pnl", "memory", "orders"):
+    for table in KEPT:
         assert cut[table] == whole[table], table
 
 
@@ -239,6 +254,56 @@ def test_books_add_up_at_every_cycle(tmp_path: Path) -> None:
     totals = np.array([[float(str(cell)) for cell in row[1:]] for row in found["strategy_pnl"]]).sum(axis=0)
     last = [float(str(cell)) for cell in found["equity"][-1][3:6]]
     assert totals == pytest.approx(last, abs=1e-4)
+
+
+def test_the_ledger_explains_every_cycle_and_derives_again_to_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with structlog.testing.capture_logs() as logs:
+        for cycles in (150, 50):
+            run(synthetic(), path, cycles)
+    assert not [each for each in logs if each["log_level"] == "error"]
+    with read(path) as reader:
+        checked, made = verify(reader), pnl(reader)
+    assert checked["differences"] == []
+    assert checked["funding"]["rows"] == []
+    assert checked["funding"]["hours"] > 100
+    assert checked["entries"] > 150
+    assert abs(made["rounding_usd"]) <= Decimal("0.0000005")
+    assert made["opening_usd"] == 100_000
+
+
+def test_what_the_venue_states_and_nothing_explains_is_an_error_in_the_log(tmp_path: Path) -> None:
+    class Forgetful(SimulatedVenue):
+        """Pays funding and does not say so, once."""
+
+        missed = Decimal(0)
+
+        def take_events(self) -> tuple[VenueEvent, ...]:
+            events = super().take_events()
+            paid = [event for event in events if isinstance(event, FundingPayment) and event.usd]
+            if not paid or self.missed:
+                return events
+            self.missed = paid[0].usd
+            return tuple(event for event in events if event is not paid[0])
+
+    venue = Forgetful(synthetic(), TERMS)
+
+    async def life(journal: Journal) -> None:
+        it = Trader("paper", venue, MANDATE, journal, {"version": 1, "name": "paper", "mode": "paper"})
+        await it.start()
+        for _ in range(60):
+            await it.cycle()
+
+    with structlog.testing.capture_logs() as logs, Journal.open(tmp_path / "journal.sqlite") as journal:
+        asyncio.run(life(journal))
+    assert venue.missed
+    errors = [(each["part"], each["usd"]) for each in logs if each["log_level"] == "error"]
+    assert errors == [("funding", str(venue.missed))]
+    with read(tmp_path / "journal.sqlite") as reader:
+        assert pnl(reader)["suspense"]["total"] == venue.missed
+        assert [each["what"].partition(",")[0] for each in verify(reader)["differences"]] == [
+            "SUSPENSE:funding"
+        ]
 
 
 def test_every_position_says_why_it_is_held(tmp_path: Path) -> None:
