@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from bot.devnet.market import STEP_MS, STEPS, Ladder, Market, Moment, ReplayedBars
+from bot.devnet.ladders import Ladder
+from bot.devnet.market import STEP_MS, STEPS, Market, Moment, ReplayedBars
 from bot.devnet.statefile import MARKET
 from bot.devnet.world import World
 from bot.errors import ConfigError, DataError, HedgerowError, StateError, VenueError

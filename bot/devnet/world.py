@@ -265,12 +265,11 @@ class World:
         """Everything that it has to know again after a restart."""
         kept = {name: each for name, each in vars(self).items() if name not in _PASSING}
         kept["flow"] = None if self._flow is None else self._flow.bit_generator.state
-        kept["market"] = self.market.saved()
         return kept
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Become what `saved` was taken of. Raises StateError if the market lists other instruments by now."""
-        kept = {name: each for name, each in kept.items() if name != "market"}
+        kept = dict(kept)
         flow = kept.pop("flow")
         before, now = (
             [(each.name, each.size_decimals) for each in listed]
