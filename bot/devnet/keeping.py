@@ -11,7 +11,8 @@ import importlib
 import io
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from zlib import crc32
 
@@ -79,12 +80,46 @@ class Keeper:
             self._file.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A snapshot: when it was taken, what the market said of itself, and the rest, which `restore` reads."""
+
+    now_ms: int
+    market: Mapping[str, Any]
+    rest: bytes
+
+
 def dump(door: Exchange) -> bytes:
     """Everything that a devnet will need to go on."""
-    return pickle.dumps({"world": door.world.saved(), "door": door.saved()}, protocol=5)
+    world, rest = door.world, io.BytesIO()
+    pickler = pickle.Pickler(rest, protocol=5)
+    pickler.dispatch_table = {type(each): _named(name) for name, each in _standing_parts(door).items()}
+    pickler.dump((world.saved(), door.saved()))
+    return pickle.dumps(Kept(world.now_ms, world.market.saved(), rest.getvalue()), protocol=5)
 
 
-def load(saved: Saved, market: Mapping[str, Any], file: StateFile) -> dict[str, Any]:
+def restore(door: Exchange, kept: Kept, file: StateFile) -> None:
+    """Make a new devnet around the same market the one that was kept. Raises StateError if that can't be."""
+    world, rest = _read(kept.rest, file, _standing_parts(door))
+    door.world.restore(world)
+    door.restore(rest)
+
+
+def _standing_parts(door: Exchange) -> dict[str, Any]:
+    """What is made anew at a start, and what may be referred to all the same."""
+    return {"world": door.world, "market": door.world.market, "door": door}
+
+
+def _named(name: str) -> Callable[[Any], tuple[Callable[[str], Any], tuple[str]]]:
+    return lambda _: (_standing, (name,))
+
+
+def _standing(name: str) -> Any:
+    """Stands in a snapshot for a part that is not in it; its reader knows it by its name."""
+    raise AssertionError(name)
+
+
+def load(saved: Saved, market: Mapping[str, Any], file: StateFile) -> Kept:
     """What `dump` took, of the same market. Raises ConfigError if it is of another, StateError if it is none."""
     for name in sorted({*saved.market, *market}):
         before, now = saved.market.get(name), market.get(name)
@@ -93,16 +128,20 @@ def load(saved: Saved, market: Mapping[str, Any], file: StateFile) -> dict[str, 
                 f"the devnet's state {file.path} is of a market with {name} {before}, not {now}; "
                 "start it with what it was made with or name another file"
             )
+    kept = _read(saved.snapshot, file, {})
+    if not isinstance(kept, Kept):
+        raise StateError(f"{file.path} is not a devnet's state; name another file or move it away")
+    return kept
+
+
+def _read(data: bytes, file: StateFile, parts: Mapping[str, Any]) -> Any:
     try:
-        kept = _Reader(io.BytesIO(saved.snapshot)).load()
-        if not isinstance(kept, dict) or not {"world", "door"} <= kept.keys():
-            raise StateError("it holds something else")
+        return _Reader(io.BytesIO(data), parts).load()
     except Exception as error:  # noqa: BLE001 - a crafted pickle can raise anything
         raise StateError(
             f"the devnet's state {file.path} can't be read by this program ({error}); go on with the program that "
             "wrote it or name another file"
         ) from None
-    return kept
 
 
 def checksum(answer: Any) -> int:
@@ -113,7 +152,13 @@ def checksum(answer: Any) -> int:
 class _Reader(pickle.Unpickler):
     """Reads data only: nothing that a file says is called but the classes that a devnet consists of."""
 
+    def __init__(self, data: io.BytesIO, parts: Mapping[str, Any]) -> None:
+        super().__init__(data)
+        self._parts = parts
+
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == (__name__, _standing.__name__):
+            return self._parts.__getitem__
         if (module, name) in _FOREIGN:
             return getattr(importlib.import_module(module), name)
         if module.startswith(_OWN) and "." not in name:

@@ -10,30 +10,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 
+from bot.devnet.ladders import Ladder, ladders
 from bot.errors import StateError
-from bot.model.instrument import PERP_PRICE_DECIMALS, SIGNIFICANT_FIGURES, Instrument
+from bot.model.instrument import PERP_PRICE_DECIMALS, Instrument
 from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.sim.coins import MAJORS, CoinModel
 from bot.sim.synthetic import FIELDS, SyntheticMarket, hourly_rates
 
 STEP_MS = 5000
 STEPS = HOUR_MS // STEP_MS
-LEVELS = 20
-_SHARE_AT_TOUCH = 1 / 20_000  # of a day's volume, at the best price
-_FAR_BPS = (60.0, 120.0, 250.0, 500.0)
 QUOTE_MS = 250
 """Prices stand for so long: whoever asks twice meanwhile meets the same book, less what was taken from it."""
 KEPT_HOURS, CHUNK_HOURS = 5000, 500
 """Of bars that are over, at least so many are kept; they are dropped by chunks."""
 
 Bar = Mapping[str, FloatArray]
-Ladder = list[tuple[Decimal, int]]
 
 
 class Source(Protocol):
@@ -217,58 +213,13 @@ class Market:
 
     def ladders(self, moment: Moment) -> list[tuple[Ladder, Ladder]]:
         """What the outside market bids and asks for each instrument at a moment, best first, as prices and lots."""
-        mid, half = moment.mid, 0.5e-4 * moment.spread_bps
-        generator = np.random.default_rng((self._seed, moment.time_ms))
-        noise = np.exp(0.5 * generator.standard_normal((2, len(mid), LEVELS)))
-        tick = 10.0 ** -self._decimals(mid)
-        step = np.maximum(tick, mid * np.maximum(half, 2e-5))[:, None]
-        touch = (moment.volume_usd_day * _SHARE_AT_TOUCH / mid * self._lots_per_coin)[:, None]
-        near = touch * (1 + np.arange(LEVELS) / 2) * noise
-        far = np.broadcast_to(touch * 100, (len(mid), len(_FAR_BPS)))
-        sides: list[list[Ladder]] = []
-        for side, sign in enumerate((-1, 1)):
-            prices = (mid * (1 + sign * half))[:, None] + sign * np.arange(LEVELS) * step
-            beyond = mid[:, None] * (1 + sign * np.array(_FAR_BPS) / 1e4)
-            beyond[(beyond - prices[:, -1:]) * sign <= 0] = 0  # nearer than the last
-            lots = np.concatenate((near[side], far), axis=1)
-            sides.append(self._rounded(np.concatenate((prices, beyond), axis=1), lots, sign))
-        made = []
-        for bids, asks in zip(*sides, strict=True):
-            if bids and asks and bids[0][0] >= asks[0][0]:  # a mid on the grid and no spread to speak of
-                made.append((bids, [level for level in asks if level[0] > bids[0][0]]))
-            else:
-                made.append((bids, asks))
-        return made
-
-    def _decimals(self, prices: FloatArray) -> FloatArray:
-        """Decimals of the grid at prices whose first axis is the instrument's, as whole floats."""
-        figures = SIGNIFICANT_FIGURES - 1 - np.floor(np.log10(prices))
-        most = self._most_decimals.reshape(-1, *(1,) * (prices.ndim - 1))
-        decimals: FloatArray = np.clip(figures, 0, most)
-        return decimals
-
-    def _rounded(self, prices: FloatArray, lots: FloatArray, sign: int) -> list[Ladder]:
-        """Prices on the grid, away from the middle, each once; those that are not above 0 are left out."""
-        is_price = prices > 0
-        decimals = self._decimals(np.where(is_price, prices, 1.0))
-        ticks = prices * 10.0**decimals
-        ticks = np.ceil(ticks - 1e-6) if sign > 0 else np.floor(ticks + 1e-6)
-        whole, size = ticks.astype(np.int64).tolist(), np.maximum(lots, 1).astype(np.int64).tolist()
-        made: list[Ladder] = []
-        for numbers, places, sizes in zip(whole, decimals.astype(np.int64).tolist(), size, strict=True):
-            ladder: Ladder = []
-            last: Decimal | None = None
-            for number, place, each in zip(numbers, places, sizes, strict=True):
-                if number > 0 and (price := _price(number, place)) != last:
-                    ladder.append((price, each))
-                    last = price
-            made.append(ladder)
-        return made
-
-
-@lru_cache(maxsize=2**14)
-def _price(ticks: int, decimals: int) -> Decimal:
-    return Decimal(ticks).scaleb(-decimals)
+        return ladders(
+            moment.mid,
+            0.5e-4 * moment.spread_bps,
+            moment.volume_usd_day / moment.mid * self._lots_per_coin,
+            self._most_decimals,
+            np.random.default_rng((self._seed, moment.time_ms)),
+        )
 
 
 class SyntheticBars:

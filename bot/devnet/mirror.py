@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from bot.devnet.market import STEP_MS, STEPS, Ladder, Market, Moment, ReplayedBars
+from bot.devnet.ladders import Ladder
+from bot.devnet.market import STEP_MS, STEPS, Market, Moment, ReplayedBars
 from bot.devnet.statefile import MARKET
 from bot.devnet.world import World
 from bot.errors import ConfigError, DataError, HedgerowError, StateError, VenueError
@@ -33,7 +34,7 @@ STALE_S: Final = 60.0
 MOST_HISTORY_H: Final = 500  # what one request for settled rates brings
 LONGEST_GAP_H: Final = 4900
 KEPT_PATHS: Final = 48
-_VALUES: Final = ("mark", "oracle", "mid", "funding", "premium", "open_interest")
+_VALUES: Final = ("mark", "oracle", "mid", "funding", "premium", "open_interest", "volume_usd_day")
 
 Told = Mapping[str, Any]
 """One round of asking, as JSON values: `time`, `coins` (name → values), `books` (name → bids, asks)."""
@@ -61,7 +62,7 @@ class MirrorMarket(Market):
         def moment(time_ms: int) -> Moment:
             if not self.is_walking:
                 return self._heard(time_ms)
-            return self._made_moment(min(time_ms, first_ms + self._read * HOUR_MS - 1))
+            return self._made_moment(min(time_ms, self.known_to_ms - 1))
 
         def path(hour: int) -> FloatArray:
             return self._paths[hour] if hour in self._paths else self._made_path(hour)
@@ -151,6 +152,15 @@ class MirrorMarket(Market):
         """When the books were as they are shown."""
         return min(now_ms, self.heard_ms)
 
+    @property
+    def known_to_ms(self) -> int:
+        """When the last bar ends."""
+        return self.first_ms + self._read * HOUR_MS
+
+    def latest_volume(self) -> FloatArray:
+        """What was traded in the last day that bars tell of, in USD."""
+        return self._volume_of_day(self._read - 1)
+
     def saved(self) -> dict[str, Any]:
         """What was heard last; the past is the venue's to keep."""
         return {"heard": self._told}
@@ -171,7 +181,7 @@ class MirrorMarket(Market):
             values["premium"],
             values["funding"],
             values["open_interest"],
-            self._day_volume(self._read - 1),
+            values["volume_usd_day"],
             (touches[:, 1] - touches[:, 0]) / touches.mean(axis=1) * 1e4,
         )
 
@@ -183,8 +193,7 @@ def _ladder(side: Sequence[Sequence[Any]]) -> Ladder:
 def hear(world: World, market: MirrorMarket, told: Told) -> None:
     """Let the world be as it was heard to be, and not behind the venue's time."""
     world.catch_up()
-    if world.now_ms < told["time"]:
-        world.advance(told["time"] - world.now_ms)
+    world.advance(max(0, told["time"] - world.now_ms))
     world.record([MARKET, told])
     market.take(told)
     world.requote()
@@ -221,7 +230,7 @@ class Mirror:
             while True:
                 await asyncio.sleep(self.round_s)
                 try:
-                    hear(world, self.market, await observe(client, self.instruments))
+                    hear(world, self.market, await observe(client, self.market))
                     self.error, self.heard_s = "", time.monotonic()
                     if self.market.hour(world.now_ms) > hour:
                         hour = self.market.hour(world.now_ms)
@@ -241,43 +250,33 @@ class Mirror:
         self.market.correct(open_ms, found)  # type: ignore[arg-type]
 
 
-async def observe(client: Client, instruments: Sequence[Instrument]) -> dict[str, Any]:
+async def observe(client: Client, market: MirrorMarket) -> dict[str, Any]:
     """What the venue says now. DataError if it isn't what a venue can say, Unavailable if it says nothing."""
+    instruments = market.instruments
+    found: list[Book] = await asyncio.gather(
+        *(client.info({"type": "l2Book", "coin": each.name}) for each in instruments)
+    )
     known, contexts = await client.info({"type": "metaAndAssetCtxs"})
     by_name = {each.name: (each, context) for each, context in zip(known.instruments, contexts, strict=True)}
     coins: dict[str, list[float]] = {}
     books: dict[str, list[list[list[Any]]]] = {}
-    time_ms = 0
-    for mine in instruments:
+    for mine, book, volume_usd_day in zip(instruments, found, market.latest_volume().tolist(), strict=True):
         listed = by_name.get(mine.name)
         if listed is None or listed[0].size_decimals != mine.size_decimals:
             raise DataError(
                 f"the mirrored venue no longer lists {mine.name} as it did; start the devnet anew"
             )
-        told = listed[1]
-        coins[mine.name] = [
-            float(value)
-            for value in (
-                told.mark,
-                told.oracle,
-                told.mark if told.mid is None else told.mid,
-                told.funding,
-                told.premium or 0,
-                told.open_interest,
-            )
-        ]
-    found: list[Book] = await asyncio.gather(
-        *(client.info({"type": "l2Book", "coin": each.name}) for each in instruments)
-    )
-    for mine, book in zip(instruments, found, strict=True):
         if book.coin != mine.name:
             raise DataError(f"the mirrored venue answered with the book of {book.coin} for {mine.name}")
+        told = listed[1]
+        mid = told.mark if told.mid is None else told.mid
+        values = (told.mark, told.oracle, mid, told.funding, told.premium or 0, told.open_interest)
+        coins[mine.name] = [*map(float, values), volume_usd_day]
         books[mine.name] = [
             [[str(level.price), mine.lots(level.size)] for level in side if mine.lots(level.size)]
             for side in (book.bids, book.asks)
         ]
-        time_ms = max(time_ms, book.time_ms)
-    return {"time": time_ms, "coins": coins, "books": books}
+    return {"time": max(book.time_ms for book in found), "coins": coins, "books": books}
 
 
 def open_mirror(
@@ -289,7 +288,7 @@ def open_mirror(
     """
     try:
         return asyncio.run(_open(url, coins, history_h, since_ms, round_s))
-    except ConfigError:
+    except (ConfigError, StateError):
         raise
     except HedgerowError as error:
         raise ConfigError(f"the venue at {url} can't be mirrored: {error}") from None
@@ -308,8 +307,7 @@ async def _open(
                 f"the venue at {url} lists no {', '.join(unknown)}; it lists {', '.join(listed)}"
             )
         instruments = tuple(listed[coin] for coin in coins or listed)
-        first = await observe(client, instruments)
-        end_ms = int(first["time"]) // HOUR_MS * HOUR_MS
+        end_ms = await client.info({"type": "exchangeStatus"}) // HOUR_MS * HOUR_MS
         gap_h = 0 if since_ms is None else max(0, (end_ms - since_ms) // HOUR_MS + 1)
         if gap_h > LONGEST_GAP_H:
             raise StateError(
@@ -322,9 +320,10 @@ async def _open(
                 raise ConfigError(
                     f"the venue at {url} has no candles of {each.name}; leave it out with --coins"
                 )
+        market = MirrorMarket(instruments, ReplayedBars(panel), end_ms - hours * HOUR_MS, hours)
+        first = await observe(client, market)
     finally:
         await client.close()
-    market = MirrorMarket(instruments, ReplayedBars(panel), end_ms - hours * HOUR_MS, hours)
     market.take(first)
     if round_s is None:
         round_s = max(SHORTEST_ROUND_S, (20 + 2 * len(instruments)) / WEIGHT_PER_S)
@@ -334,10 +333,9 @@ async def _open(
 def go_live(world: World, mirror: Mirror) -> None:
     """Walk through what was missed, hour by hour, then be where the venue is."""
     market = mirror.market
-    full_ms = int(mirror.first["time"]) // HOUR_MS * HOUR_MS
-    if world.now_ms < full_ms:
+    if world.now_ms < market.known_to_ms:
         market.is_walking = True
-        world.advance_to(full_ms)
+        world.advance_to(market.known_to_ms)
         market.is_walking = False
     market.is_live = True
     hear(world, market, mirror.first)

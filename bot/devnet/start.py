@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from coincurve import PrivateKey
 
 from bot.devnet import account_actions, controls, happenings, twap, universe
-from bot.devnet.keeping import Keeper, checksum, load
+from bot.devnet.keeping import Keeper, Kept, checksum, load, restore
 from bot.devnet.market import Market, ReplayedBars, SyntheticBars
 from bot.devnet.server import Server
 from bot.devnet.signatures import address_of, keccak256
@@ -91,6 +91,7 @@ def _resume(options: Options, file: StateFile) -> Server:
         kept = load(saved, _asked(options), file)
         still = replace(options, start_ms=saved.market["start_ms"], paused=True)
         server, market = _make(still, kept)
+        restore(server.door, kept, file)
         _replay_inputs(server, saved, file)
         server.world.set_speed(options.speed, paused=options.paused)
         server.resumed = True
@@ -123,17 +124,17 @@ def _replay_inputs(server: Server, saved: Saved, file: StateFile) -> None:
     server.channels.after_action()  # nobody listens yet
 
 
-def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Server, dict[str, Any]]:
+def _make(options: Options, kept: Kept | None = None) -> tuple[Server, dict[str, Any]]:
     """A devnet, the one that was kept if so, and what its market is known by."""
     mirror = _mirror(options, kept) if options.market == "mirror" else None
     if mirror is not None:
         market: Market = mirror.market
         start_ms = int(mirror.first["time"]) if options.start_ms is None else options.start_ms
     else:
-        market, start_ms = _market(options, None if kept is None else kept["world"]["market"])
+        market, start_ms = _market(options, None if kept is None else kept.market)
     world = World(
         market,
-        start_ms if kept is None else kept["world"]["now_ms"],
+        start_ms if kept is None else kept.now_ms,
         options.seed,
         happenings.tell,
         flow=options.flow and mirror is None,
@@ -152,9 +153,6 @@ def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Serv
         )
         if kept is None:
             world.fund(address, FUNDED_USDC)
-    if kept is not None:
-        world.restore(kept["world"])
-        server.door.restore(kept["door"])
     server.door.identities.longest_agent_ms = options.agent_days * DAY_MS
     world.pump()
     if mirror is not None:
@@ -166,15 +164,15 @@ def _make(options: Options, kept: Mapping[str, Any] | None = None) -> tuple[Serv
     return server, _asked(options) | {"start_ms": start_ms}
 
 
-def _mirror(options: Options, kept: Mapping[str, Any] | None) -> Mirror:
+def _mirror(options: Options, kept: Kept | None) -> Mirror:
     from bot.devnet.mirror import TESTNET_URL, open_mirror
 
-    since_ms = None if kept is None else kept["world"]["now_ms"]
+    since_ms = None if kept is None else kept.now_ms
     mirror = open_mirror(
         options.mirror_url or TESTNET_URL, options.coins, options.history_h, since_ms, options.mirror_round_s
     )
     if kept is not None:
-        mirror.market.take(kept["world"]["market"]["heard"])
+        mirror.market.take(kept.market["heard"])
     return mirror
 
 

@@ -27,7 +27,7 @@ MOST_STEPS: Final = 60  # of the market at a time; more than that and steps grow
 DAY_MS: Final = 86_400_000
 
 _PASSING: Final = frozenset(
-    {"market", "moment", "meta", "spot", "listeners", "due", "record", "speed", "paused"}
+    {"market", "moment", "meta", "listeners", "due", "record", "speed", "paused"}
     | {"prints", "touched", "_tell", "_anchor", "_flow"}
 )
 """What of a world is not kept over a restart: it is made anew, or it was for those who listened then."""
@@ -277,14 +277,12 @@ class World:
         """Everything that it has to know again after a restart."""
         kept = {name: each for name, each in vars(self).items() if name not in _PASSING}
         kept["flow"] = None if self._flow is None else self._flow.bit_generator.state
-        kept["market"] = self.market.saved()
-        kept["spot"] = self.spot.exchange
         return kept
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Become what `saved` was taken of. Raises StateError if the market lists other instruments by now."""
-        kept = {name: each for name, each in kept.items() if name != "market"}
-        flow, self.spot.exchange = kept.pop("flow"), kept.pop("spot")
+        kept = dict(kept)
+        flow = kept.pop("flow")
         before, now = (
             [(each.name, each.size_decimals) for each in listed]
             for listed in (kept["instruments"].values(), self.market.instruments)

@@ -242,6 +242,16 @@ def test_a_used_nonce_stays_used(tmp_path: Path) -> None:
     crash(server)
 
 
+def test_what_refers_to_the_world_the_market_or_the_door_refers_to_the_new_ones(tmp_path: Path) -> None:
+    kept = replace(OPTIONS, state=tmp_path / "devnet.state")
+    server = build(kept)
+    vars(server.world)["around"] = [server.world, server.world.market, server.door]
+    server.keeper.close()  # type: ignore[union-attr]
+    server = build(kept)
+    assert vars(server.world)["around"] == [server.world, server.world.market, server.door]
+    crash(server)
+
+
 @pytest.mark.parametrize("cut", [1, 5, 40])
 def test_a_torn_tail_is_cut_back_to_the_last_whole_input(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "devnet.state"

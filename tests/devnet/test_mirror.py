@@ -233,7 +233,7 @@ def test_after_a_crash_accounts_are_as_they_were(source: Server, tmp_path: Path)
     def hear() -> None:
         async def ask() -> Any:
             client = Client(source.url)
-            told = await mirror.observe(client, market.instruments)
+            told = await mirror.observe(client, market)
             await client.close()
             return told
 
