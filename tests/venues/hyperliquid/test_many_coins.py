@@ -151,3 +151,18 @@ def test_what_was_read_of_one_hour_is_not_taken_for_another() -> None:
         assert await scene.market.is_settled(NOW_MS + HOUR_MS)
 
     play(act, ["C0", "C1"])
+
+
+def test_a_history_cut_short_goes_on_where_it_was() -> None:
+    async def act(scene: Scene) -> None:
+        whole = await scene.market.history(NOW_MS, 24)
+        scene.venue.requests.clear()
+        scene.venue.faults["/info"].extend([""] * 60 + ["502 before"])
+        with pytest.raises(Unavailable, match="502"):
+            await scene.market.history(NOW_MS, 24)
+        again = await scene.market.history(NOW_MS, 24)
+        assert 100 <= scene.asked["fundingHistory"] + scene.asked["candleSnapshot"] <= 100 + 2 * 25
+        for name, values in whole.fields.items():
+            assert np.array_equal(again.fields[name], values, equal_nan=True), name
+
+    play(act, COINS[:50])
