@@ -195,8 +195,12 @@ class MarketData:
 
     async def is_settled(self, time_ms: int) -> bool:
         """Whether the venue tells the rate that was settled at `time_ms` for the first coin that still trades."""
-        coin = next(iter(self._trading), None)
-        return coin is None or await self._rate(coin, time_ms) is not None
+        for coin in self._trading:
+            try:
+                return await self._rate(coin, time_ms) is not None
+            except DataError as error:  # one coin's nonsense does not hold up the others
+                log.warning("settlement not read", coin=coin, reason=str(error)[:200])
+        return True
 
     async def history(self, end_ms: int, rows: int) -> Panel:
         """`rows` rows up to `end_ms`, a full hour. What the venue does not have is unknown."""
@@ -251,6 +255,7 @@ class MarketData:
         row["spread_bps"] = np.array([self.heard.spread_bps(coin, time_ms) for coin in self._columns])
         for values in row.values():
             values[list(refused)] = np.nan
+        await self.refresh()  # the row is of the hour; what is decided on it needs the prices of now
         self._begin(None)
         return row
 
