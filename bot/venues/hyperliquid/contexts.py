@@ -27,16 +27,17 @@ from bot.venues.hyperliquid.wire import LARGEST_AMOUNT, LARGEST_PRICE, Node, dec
 
 REPLY: Final = "metaAndAssetCtxs"
 COLUMNS: Final = ("mark", "oracle", "funding", "open_interest", "mid", "premium")
-NULLABLE: Final = 2  # of these, the last ones, where nobody trades
+"""In this order: the last two are null where nobody trades."""
 
 SURELY: Final = 0.999
-"""A float this far below a bound is below it as a decimal as well, whatever was rounded; nearer is doubt."""
+"""A float this far within a bound is within it as a decimal as well, whatever was rounded; nearer is doubt."""
 
 _NEGATIVE: Final = -5e-324  # the largest there is
-_PRICE, _RATE = (0.0, float(LARGEST_PRICE)), (-float(LARGEST_RATE), float(LARGEST_RATE))
-_AMOUNT, _PREMIUM = (_NEGATIVE, float(LARGEST_AMOUNT)), (-float(LARGEST_PREMIUM), float(LARGEST_PREMIUM))
-_BOUNDS: Final = np.array([_PRICE, _PRICE, _RATE, _AMOUNT, _PRICE, _PREMIUM]).T[:, :, None]
-_LOW, _HIGH = np.minimum(_BOUNDS[0] * SURELY, 0.0 * _BOUNDS[0]), _BOUNDS[1] * SURELY
+_PRICE: Final = (0.0, float(LARGEST_PRICE))
+_RATE: Final = (-float(LARGEST_RATE), float(LARGEST_RATE))
+_AMOUNT: Final = (_NEGATIVE, float(LARGEST_AMOUNT))
+_PREMIUM: Final = (-float(LARGEST_PREMIUM), float(LARGEST_PREMIUM))
+_LOW, _HIGH = np.array([_PRICE, _PRICE, _RATE, _AMOUNT, _PRICE, _PREMIUM]).T[:, :, None] * SURELY
 _LONGEST: Final = 21  # characters, so that no more than 20 of them follow the point
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import (
-    Awaitable,
-    Callable,
     Coroutine,
     Hashable,
     Iterable,
@@ -22,7 +20,7 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -51,8 +49,6 @@ NOW: Final = {
     "funding": "predicted_funding",
 }
 """Which fields of a row the contexts fill; a context's premium is of the moment, a row's of the settlement."""
-
-Found = TypeVar("Found")
 
 
 class Prices(Mapping[str, Decimal]):
@@ -183,13 +179,6 @@ class MarketData:
         async with self._slots:
             return await self._client.info(request, patient=True)
 
-    async def _once(self, key: Hashable, ask: Callable[[], Awaitable[Found]]) -> Found:
-        """What was read for the same purpose before, or else is read now."""
-        if key not in self._kept:
-            self._kept[key] = await ask()
-        found: Found = self._kept[key]
-        return found
-
     def _begin(self, purpose: Hashable) -> None:
         if self._kept_for != purpose:
             self._kept, self._kept_for = {}, purpose
@@ -206,34 +195,35 @@ class MarketData:
 
     async def is_settled(self, time_ms: int) -> bool:
         """Whether the venue tells the rate that was settled at `time_ms` for the first coin that still trades."""
-        coin = next(iter(self._trading), None)
-        return coin is None or await self._rate(coin, time_ms) is not None
+        for coin in self._trading:
+            try:
+                return await self._rate(coin, time_ms) is not None
+            except DataError as error:  # one coin's nonsense does not hold up the others
+                log.warning("settlement not read", coin=coin, reason=str(error)[:200])
+        return True
 
     async def history(self, end_ms: int, rows: int) -> Panel:
         """`rows` rows up to `end_ms`, a full hour. What the venue does not have is unknown."""
         self._begin(("history", end_ms, rows))
         grid = Grid(end_ms // HOUR_MS - rows + 1, rows)
-        shape = (rows, len(self._instruments))
         names = (*BAR_FIELDS, "mark", "funding_rate", "premium")
-        fields = {name: np.full(shape, np.nan) for name in names}
+        empty = {name: np.full((rows, len(self._instruments)), np.nan) for name in names}
+        fields: dict[str, FloatArray] = self._kept.setdefault("fields", empty)
+        done: set[str] = self._kept.setdefault("done", set())
 
         async def one(column: int, coin: str) -> None:
-            start_ms = grid.start_ms
-            for bar in await self._once(
-                ("bars", coin), lambda: self.candles(coin, start_ms - HOUR_MS, end_ms)
-            ):
+            for bar in await self.candles(coin, grid.start_ms - HOUR_MS, end_ms):
                 row = grid.row(bar.open_ms + HOUR_MS)
                 _put_bar(fields, (row, column), bar)
                 fields["mark"][row, column] = float(bar.close)
-            rates = await self._once(
-                ("rates", coin), lambda: self.settlements(coin, start_ms, end_ms + HOUR_MS)
-            )
-            for hour, rate in rates.items():
+            for hour, rate in (await self.settlements(coin, grid.start_ms, end_ms + HOUR_MS)).items():
                 row = hour - grid.first
                 if 0 <= row < rows:
                     _put_rate(fields, (row, column), rate)
+            done.add(coin)
 
-        await _all(one(column, coin) for coin, column in self._columns.items())
+        log.info("reading the history", coins=len(self._columns) - len(done), hours=rows)
+        await _all(one(column, coin) for coin, column in self._columns.items() if coin not in done)
         self._begin(None)
         return Panel(grid, tuple(self._columns), fields)
 
@@ -265,6 +255,7 @@ class MarketData:
         row["spread_bps"] = np.array([self.heard.spread_bps(coin, time_ms) for coin in self._columns])
         for values in row.values():
             values[list(refused)] = np.nan
+        await self.refresh()  # the row is of the hour; what is decided on it needs the prices of now
         self._begin(None)
         return row
 
@@ -273,7 +264,11 @@ class MarketData:
         bar = self.heard.finished(coin, time_ms - HOUR_MS)
         if bar is not None:
             return [bar]
-        return await self._once(("bar", coin), lambda: self.candles(coin, time_ms - HOUR_MS, time_ms))
+        key = ("bar", coin)
+        if key not in self._kept:
+            self._kept[key] = await self.candles(coin, time_ms - HOUR_MS, time_ms)
+        found: list[Candle] = self._kept[key]
+        return found
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def test_a_row_is_whole_after_some_minutes_and_never_asks_too_much() -> None:
             assert np.isfinite(row[name]).all(), name
         # The rate that showed the settlement is not asked for again.
         assert scene.asked == {
-            "metaAndAssetCtxs": 1, "predictedFundings": 1, "fundingHistory": 200, "candleSnapshot": 200,
+            "metaAndAssetCtxs": 2, "predictedFundings": 1, "fundingHistory": 200, "candleSnapshot": 200,
         }  # fmt: skip
         assert 60 * (scene.weight // 840) <= scene.clock.now_s <= 600
 
@@ -111,7 +111,7 @@ def test_bars_that_the_feed_brought_whole_are_not_asked_for() -> None:
         row = await scene.market.row(NOW_MS)
         assert scene.asked["candleSnapshot"] == 0
         assert (row["close"] == 100).all()
-        assert scene.weight == 20 + 20 + 200 * 20
+        assert scene.weight == 2 * 20 + 20 + 200 * 20
 
     play(act)
 
@@ -149,5 +149,51 @@ def test_what_was_read_of_one_hour_is_not_taken_for_another() -> None:
         assert not await scene.market.is_settled(NOW_MS + HOUR_MS)
         scene.venue.settled_to_ms += HOUR_MS
         assert await scene.market.is_settled(NOW_MS + HOUR_MS)
+
+    play(act, ["C0", "C1"])
+
+
+def test_a_history_cut_short_goes_on_where_it_was() -> None:
+    async def act(scene: Scene) -> None:
+        whole = await scene.market.history(NOW_MS, 24)
+        scene.venue.requests.clear()
+        scene.venue.faults["/info"].extend([""] * 60 + ["502 before"])
+        with pytest.raises(Unavailable, match="502"):
+            await scene.market.history(NOW_MS, 24)
+        again = await scene.market.history(NOW_MS, 24)
+        assert 100 <= scene.asked["fundingHistory"] + scene.asked["candleSnapshot"] <= 100 + 2 * 25
+        for name, values in whole.fields.items():
+            assert np.array_equal(again.fields[name], values, equal_nan=True), name
+
+    play(act, COINS[:50])
+
+
+def test_marks_are_of_now_though_the_row_took_minutes() -> None:
+    async def act(scene: Scene) -> None:
+        answered = scene.venue.answered
+
+        def moved(asked: dict[str, Any], reply: Any) -> None:
+            answered(asked, reply)
+            if asked["type"] == "candleSnapshot":
+                scene.venue.marks["C1"] = Decimal(101)
+
+        scene.venue.answered = moved
+        row = await scene.market.row(NOW_MS)
+        assert row["mark"].tolist() == [100, 100]
+        assert scene.market.mark_array().tolist() == [100, 101]
+        assert (scene.market.marks["C1"], scene.market.oracles["C0"]) == (Decimal(101), Decimal(100))
+
+    play(act, ["C0", "C1"])
+
+
+def test_one_coins_nonsense_does_not_hide_that_the_hour_is_settled() -> None:
+    async def act(scene: Scene) -> None:
+        row = {"coin": "C0", "fundingRate": "0.1", "premium": "NaN", "time": NOW_MS + 48}
+        answer = scene.venue.info
+        scene.venue.info = lambda body: [row] if body.get("coin") == "C0" else answer(body)  # type: ignore[method-assign]
+        assert await scene.market.is_settled(NOW_MS)
+        found = await scene.market.row(NOW_MS)
+        for name in ("funding_rate", "mark", "close"):
+            assert np.isnan(found[name]).tolist() == [True, False], name
 
     play(act, ["C0", "C1"])
