@@ -123,7 +123,7 @@ def test_spot_refusals_have_the_venues_words(
         return said
 
     assert error(True, 1.0, price, GTC) == "Insufficient spot balance asset=10142"
-    assert error(False, 0.01, price * 1.5, GTC) == "Insufficient spot balance asset=10142"
+    assert error(False, 0.01, price + 10_000, GTC) == "Insufficient spot balance asset=10142"
     assert error(True, 0.0001, price, GTC) == "Order must have minimum value of 10 USDC. asset=10142"
     assert error(True, 0.01, price + 0.5, GTC) == "Price must be divisible by tick size. asset=10142"
     assert error(True, 0.000001, price, GTC) == "Order has invalid size. asset=10142"
