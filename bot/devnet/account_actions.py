@@ -106,6 +106,8 @@ def _twap_cancel(door: Exchange, user: str, action: Fields) -> Any:
 def _set_referrer(door: Exchange, user: str, action: Fields) -> None:
     records = door.world.records(user)
     code = action.string("code")
+    if not 1 <= len(code) <= 20:
+        raise Malformed
     if records.referrer is not None:
         raise Refused("Referrer already set.")
     records.referrer = code

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
+from types import NoneType
 from typing import Any, Final
 
 import orjson
 
 from bot.devnet import clearinghouse, info, info_account, info_spot, listing, twap
 from bot.devnet.candles import INTERVALS, current
+from bot.devnet.connection import Connection, Subscription
 from bot.devnet.exchange_actions import Exchange
 from bot.devnet.faults import Faults
 from bot.devnet.records import Json
@@ -18,8 +19,8 @@ from bot.devnet.wire import Fields, Malformed
 SLOW_BOOK_S: Final = 5.0
 FAST_BOOK_LEVELS: Final = 5
 ACCOUNT_S: Final = 1.0
-MOST_WAITING: Final = 20_000  # frames for one connection that doesn't read
-Subscription = dict[str, Any]
+MOST_SUBSCRIPTIONS: Final = 1000  # of one connection
+MOST_USERS: Final = 10
 
 _COIN: Final = ("coin",)
 _USER: Final = ("user",)
@@ -53,7 +54,8 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
         _USER,
     ),
 }
-OPTIONAL: Final = {"dex", "nSigFigs", "mantissa", "fast", "aggregateByTime", "ignorePortfolioMargin"}
+FLAGS: Final = ("fast", "aggregateByTime", "ignorePortfolioMargin")
+OPTIONAL: Final = {"dex", "nSigFigs", "mantissa", *FLAGS}
 _STATE: Final = {
     "webData2",
     "webData3",
@@ -75,37 +77,6 @@ _LIST_NAME: Final = {
 """Channels that begin with what was: name → that of its list."""
 
 
-class Connection:
-    """One socket's subscriptions, and the frames that wait to be sent on it."""
-
-    def __init__(self, faults: Faults) -> None:
-        self.subscriptions: dict[bytes, Subscription] = {}
-        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.last_bbo: dict[str, Any] = {}
-        self._faults = faults
-        self._late: bytes | None = None
-
-    def send(self, channel: str, data: Any) -> None:
-        self.push(orjson.dumps({"channel": channel, "data": data}))
-
-    def push(self, frame: bytes) -> None:
-        """Queue a frame, or what the faults make of it; None in the queue closes the connection."""
-        faults = self._faults
-        if faults.strikes("drop_socket") or self.frames.qsize() > MOST_WAITING:
-            self.frames.put_nowait(None)
-        elif faults.strikes("lose_frame"):
-            return
-        elif self._late is None and faults.strikes("reorder_frame"):
-            self._late = frame
-        else:
-            self.frames.put_nowait(frame)
-            if self._late is not None:
-                self.frames.put_nowait(self._late)
-                self._late = None
-            if faults.strikes("duplicate_frame"):
-                self.frames.put_nowait(frame)
-
-
 class Channels:
     """All connections, and the channels that they listen to."""
 
@@ -124,6 +95,13 @@ class Channels:
         key = _key(subscription)
         if key in connection.subscriptions:
             return f"Already subscribed: {shown}"
+        if len(connection.subscriptions) >= MOST_SUBSCRIPTIONS:
+            return f"Cannot track more than {MOST_SUBSCRIPTIONS} total subscriptions."
+        users = {
+            each["user"] for each in (*connection.subscriptions.values(), subscription) if "user" in each
+        }
+        if len(users) > MOST_USERS:
+            return f"Cannot track more than {MOST_USERS} total users."
         connection.subscriptions[key] = subscription
         connection.send("subscriptionResponse", {"method": "subscribe", "subscription": _echo(subscription)})
         self._first(connection, subscription)
@@ -158,6 +136,9 @@ class Channels:
             if kind == "candle" and fields.string("interval") not in INTERVALS:
                 return None
             info.main_dex(fields)
+            info.book_detail(fields)
+            if not all(isinstance(wanted.get(name, False), bool | NoneType) for name in FLAGS):
+                return None
         except Malformed:
             return None
         return subscription

@@ -184,9 +184,8 @@ def _weight(action: Fields) -> int:
 
 def _order(door: Exchange, user: str, action: Fields) -> Any:
     asks = [orders.Ask.of(row) for row in action.items("orders")]
-    grouping = action.of.get("grouping")
-    if isinstance(grouping, dict):
-        grouping = "na"
+    is_priority = isinstance(action.of.get("grouping"), dict)  # what is bid for speed, which nothing comes of
+    grouping = "na" if is_priority else action.string("grouping")
     if grouping not in {"na", "normalTpsl", "positionTpsl"}:
         raise Malformed
     builder = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import insort
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ NEWEST_NONCE_MS: Final = 86_280_000
 LONGEST_AGENT_MS: Final = 180 * 86_400_000
 NAMED_AGENTS: Final = 3
 MOST_SUB_ACCOUNTS: Final = 10
+MILLISECONDS: Final = re.compile("[0-9]{1,16}", re.ASCII)
 
 
 class Nonces:
@@ -94,7 +96,7 @@ class Identities:
         """
         name, _, until = name.partition(" valid_until ")
         latest = now_ms + self.longest_agent_ms
-        if until and not (until.isdigit() and now_ms < int(until) <= latest):
+        if until and not (MILLISECONDS.fullmatch(until) and now_ms < int(until) <= latest):
             return "Invalid agent valid until"
         if len(name) > 16:
             return "Extra agent name must be between 1 and 16 characters long"

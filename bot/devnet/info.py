@@ -94,13 +94,17 @@ def levels(world: World, name: str, most: int = SHOWN_LEVELS) -> tuple[list[Json
 
 def l2_book(world: World, fields: Fields) -> Any:
     """A book as `l2Book` asks for it."""
-    coin, figures = fields.string("coin"), fields.optional_integer("nSigFigs")
-    mantissa = fields.optional_integer("mantissa")
+    return book_of(world, fields.string("coin"), *book_detail(fields))
+
+
+def book_detail(fields: Fields) -> tuple[int | None, int | None]:
+    """Significant figures and mantissa of a book's prices. Malformed if there are none such."""
+    figures, mantissa = fields.optional_integer("nSigFigs"), fields.optional_integer("mantissa")
     if figures is not None and not 2 <= figures <= 5:
         raise Malformed
     if mantissa is not None and (figures != 5 or mantissa not in {1, 2, 5}):
         raise Malformed
-    return book_of(world, coin, figures, mantissa)
+    return figures, mantissa
 
 
 def book_of(world: World, coin: str, figures: int | None = None, mantissa: int | None = None) -> Json | None:
@@ -158,7 +162,7 @@ def candle_snapshot(world: World, fields: Fields) -> Any:
     end_ms = req.optional_integer("endTime")
     if interval not in INTERVALS:
         raise Malformed
-    if not listing.is_listed(world, coin):
+    if not listing.is_listed(world, coin) or start_ms > world.now_ms:
         return []
     return candles(world, coin, interval, start_ms, world.now_ms if end_ms is None else end_ms)
 

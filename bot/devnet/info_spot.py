@@ -17,8 +17,25 @@ SUPPLY: Final = "1000000.0"
 
 
 def contexts(world: World) -> list[Json]:
-    """Each pair's context, in the order of the universe."""
-    return [context(world, name) for name in world.spot.pairs]
+    """Each pair's context where its number says, which is not where the universe lists it; nobody trades the others."""
+    last = max((each.pair_index for each in world.spot.listings.values()), default=-1)
+    rows = [_untraded(index) for index in range(last + 1)]
+    for name, each in world.spot.listings.items():
+        rows[each.pair_index] = context(world, name)
+    return rows
+
+
+def _untraded(index: int) -> Json:
+    return {
+        "prevDayPx": "1.0",
+        "dayNtlVlm": "0.0",
+        "markPx": "1.0",
+        "midPx": None,
+        "circulatingSupply": SUPPLY,
+        "coin": f"@{index}" if index else "PURR/USDC",
+        "totalSupply": SUPPLY,
+        "dayBaseVlm": "0.0",
+    }
 
 
 def context(world: World, name: str) -> Json:

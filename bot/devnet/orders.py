@@ -25,6 +25,8 @@ TIFS: Final = {
 WHOLE_POSITION: Final = 10**12
 """Lots of an order for the whole position, whatever its size when it fires."""
 MOST_OPEN_ORDERS: Final = 1000
+MOST_OPEN_ORDERS_EVER: Final = 5000
+VOLUME_PER_OPEN_ORDER_USD: Final = 5_000_000
 NEVER_PLACED = "Order was never placed, already canceled, or filled."
 POST_ONLY = "Post only order would have immediately matched"
 CANNOT_MODIFY = "Cannot modify canceled or filled order."
@@ -198,8 +200,7 @@ def _place_one(
     if not error and ask.size == 0 and not whole:
         error = "Order has zero size."
     records = world.records(user)
-    late = ask.reduce_only or ask.trigger_price is not None
-    if not error and late and len(world.exchange.open_ids(user)) >= MOST_OPEN_ORDERS:
+    if not error and _too_many(world, user, ask):
         error = "Too many open orders."
     if not error:
         error = _too_large(world, ask)
@@ -225,6 +226,16 @@ def _place_one(
         if child.status == "open":
             world.set_status(child, "open", world.now_ms)
     return _placed(world, order, report)
+
+
+def _too_many(world: World, user: str, ask: Ask) -> bool:
+    """Whether there is no room for another open order. From a thousand on, nothing that only reduces or waits."""
+    wallet = world.spot.wallet(user)
+    count = len(world.exchange.open_ids(user)) + (len(wallet.open) if wallet is not None else 0)
+    if count < MOST_OPEN_ORDERS:
+        return False
+    room = MOST_OPEN_ORDERS + int(world.records(user).cum_volume / VOLUME_PER_OPEN_ORDER_USD)
+    return ask.reduce_only or ask.trigger_price is not None or count >= min(room, MOST_OPEN_ORDERS_EVER)
 
 
 def submit(world: World, user: str, order: Order, order_id: int) -> OrderReport:

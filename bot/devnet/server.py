@@ -12,7 +12,8 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from bot.devnet.account_actions import ACTIONS
-from bot.devnet.channels import Channels, Connection
+from bot.devnet.channels import Channels
+from bot.devnet.connection import Connection
 from bot.devnet.exchange_actions import Exchange
 from bot.devnet.faults import Faults
 from bot.devnet.info import MARKET
@@ -197,6 +198,7 @@ class Server:
         socket = web.WebSocketResponse(max_msg_size=LARGEST_BODY)
         await socket.prepare(request)
         connection = Connection(self.faults)
+        connection.abort = None if request.transport is None else request.transport.abort
         self.channels.connections.add(connection)
         writer = asyncio.create_task(self._write(socket, connection))
         try:

@@ -90,6 +90,7 @@ class Spot:
         self.exchange = SpotExchange(list(self.pairs.values()))
         self._market = market
         self._seed = seed
+        self._known_factors: dict[str, tuple[int, tuple[float, float]]] = {}  # of the hour last asked for
 
     @property
     def books(self) -> Mapping[str, Book]:
@@ -162,6 +163,12 @@ class Spot:
 
     def _factors(self, name: str, hour: int) -> tuple[float, float]:
         """What the perpetual's middle is multiplied by as an hour begins and as it ends."""
+        known = self._known_factors.get(name)
+        if known is None or known[0] != hour:
+            known = self._known_factors[name] = (hour, self._new_factors(name, hour))
+        return known[1]
+
+    def _new_factors(self, name: str, hour: int) -> tuple[float, float]:
         column, listing = self.column[name], self.listings[name]
         factors = []
         for at, bar in ((hour, self._market.bar(hour - 1)), (hour + 1, self._market.bar(hour))):

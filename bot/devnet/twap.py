@@ -20,6 +20,7 @@ from bot.model.order import Order, OrderReport, OrderStatus, Side, TimeInForce
 SHORTEST_MINUTES, LONGEST_MINUTES = 5, 10_080
 LEAST_USD: Final = 100
 LEAST_SLICE_USD: Final = Decimal(11)  # above the least order at the slice's own limit
+MOST_RUNNING: Final = 100  # of one user
 SLICE_MS: Final = 30_000
 SLIPPAGE: Final = Decimal("0.03")
 MOST_CATCHING_UP: Final = 3
@@ -47,6 +48,8 @@ def place(world: World, user: str, action: Fields) -> Any:
         error = "Reduce-only is invalid for spot trading."
     elif reduce_only and _reducible(world, user, coin, is_buy=is_buy) <= 0:
         error = "Reduce only order would increase position."
+    elif len(states(world, user)) >= MOST_RUNNING:
+        error = f"Too many open TWAP orders. Max is {MOST_RUNNING}."
     elif any(each is not None for each in details.values()):
         error = "TWAP trigger and stop prices are not part of the devnet."
     if error:

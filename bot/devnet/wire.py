@@ -15,6 +15,7 @@ ADDRESS: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{40}", re.ASCII)
 CLOID: Final = re.compile(r"0x[0-9a-fA-F]{32}", re.ASCII)
 HEX_WORD: Final = re.compile(r"0x[0-9a-fA-F]{1,64}", re.ASCII)
 LARGEST: Final = 2**64 - 1
+DEEPEST: Final = 128
 
 CANNOT_READ = "Failed to deserialize the JSON body into the target type"
 
@@ -61,9 +62,20 @@ def decode(body: bytes | str) -> dict[str, Any]:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise Malformed from None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or _too_deep(value):
         raise Malformed
     return value
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether objects and lists lie within each other deeper than the venue's own parser goes."""
+    level = [value]
+    for _ in range(DEEPEST):
+        inside = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [child for each in inside for child in each if isinstance(child, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 class ServerFault(Exception):

@@ -63,6 +63,31 @@ def test_history_of_the_market_and_of_the_account_is_read(exchange: Any) -> None
     assert exchange.fetch_trading_fee(SYMBOL)["taker"] == 0.00045
 
 
+def test_spot_is_bought_and_offered(devnet: Server, funded: Callable[..., LocalAccount]) -> None:
+    settings = options(funded(100_000))
+    settings["options"]["fetchMarkets"]["types"] = ["spot", "swap"]
+    exchange: Any = ccxt.hyperliquid(settings)
+    exchange.urls["api"]["public"] = exchange.urls["api"]["private"] = devnet.url
+    exchange.transfer("USDC", 20_000, "swap", "spot")
+    pair = "BTC/USDC"
+    price = exchange.fetch_ticker(pair)["last"]
+    assert abs(price / exchange.fetch_ticker(SYMBOL)["last"] - 1) < 0.005
+    assert exchange.fetch_order_book(pair)["bids"][0][0] < price
+    assert len(exchange.fetch_ohlcv(pair, "1h")) > 24
+    exchange.create_order(pair, "market", "buy", 0.02, price)
+    offer = exchange.create_order(pair, "limit", "sell", 0.01, round(price * 1.05))
+    assert [order["amount"] for order in exchange.fetch_open_orders(pair)] == [0.01]
+    (trade,) = exchange.fetch_my_trades(pair)
+    assert trade["amount"] == 0.02
+    assert trade["fee"]["cost"] == pytest.approx(0.02 * 0.0007, rel=1e-4)
+    balance = exchange.fetch_balance({"type": "spot"})["total"]
+    assert balance["BTC"] == pytest.approx(0.02 * (1 - 0.0007), rel=1e-6)
+    exchange.cancel_order(offer["id"], pair)
+    assert exchange.fetch_open_orders(pair) == []
+    with pytest.raises(ccxt.InsufficientFunds):
+        exchange.create_order(pair, "limit", "sell", 1, round(price * 1.05))
+
+
 def test_a_refusal_is_the_exchanges_word(exchange: Any) -> None:
     with pytest.raises(ccxt.InvalidOrder, match=r"minimum value of \$10"):
         exchange.create_order(SYMBOL, "limit", "buy", 0.0001, 60_000)

@@ -55,7 +55,9 @@ def test_pairs_are_listed_by_number_and_near_their_perpetual(devnet: Server, inf
     for row in meta["universe"]:
         base, quote = (meta["tokens"][number] for number in row["tokens"])
         assert (base["index"], quote["name"]) == (row["tokens"][0], "USDC")
-    assert [row["coin"] for row in contexts] == ["@142", "@151", "@156"]
+    for row in meta["universe"]:  # a context stands at its pair's number, as on the venue
+        assert contexts[row["index"]]["coin"] == row["name"]
+        assert contexts[row["index"]]["midPx"] == info.all_mids()[row["name"]]
     mids, oracle = info.all_mids(), D(info.meta_and_asset_ctxs()[1][0]["oraclePx"])
     assert abs(D(mids[COIN]) / oracle - 1) < D("0.002")
     assert info.name_to_asset(PAIR) == 10_142
@@ -123,7 +125,7 @@ def test_spot_refusals_have_the_venues_words(
         return said
 
     assert error(True, 1.0, price, GTC) == "Insufficient spot balance asset=10142"
-    assert error(False, 0.01, price * 1.5, GTC) == "Insufficient spot balance asset=10142"
+    assert error(False, 0.01, price + 10_000, GTC) == "Insufficient spot balance asset=10142"
     assert error(True, 0.0001, price, GTC) == "Order must have minimum value of 10 USDC. asset=10142"
     assert error(True, 0.01, price + 0.5, GTC) == "Price must be divisible by tick size. asset=10142"
     assert error(True, 0.000001, price, GTC) == "Order has invalid size. asset=10142"
