@@ -323,7 +323,12 @@ class Fuzz:
         rng = self.rng
         if rng.random() < 0.1:
             coin, side = rng.choice(("BTC", "ETH")), rng.choice(("buy", "sell"))
-            return [self.order(coin, side) for _ in range(rng.randint(3, 9))]
+            size = f"{(LARGEST_USD[coin] * 0.99) / float(self.mid[coin]):.{DECIMALS[coin]}f}"
+            plain = {"size": size, "reduce_only": False, "tif": "Gtc", "trigger": None}
+            return [
+                self.order(coin, side) | plain | {"price": self.near(coin, 20)}
+                for _ in range(rng.randint(3, 9))
+            ]
         return [self.order() for _ in range(rng.choice((1, 1, 1, 2, 4)))]
 
     def report(self) -> dict[str, Any]:

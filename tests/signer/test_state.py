@@ -180,13 +180,37 @@ def test_every_dropped_or_swapped_line_and_every_cut_is_seen(log: Path) -> None:
     assert not broken(log, lines)
 
 
-def test_every_changed_byte_is_seen(log: Path) -> None:
+def test_lines_swapped_doubled_or_put_in_anywhere_are_seen(log: Path) -> None:
+    lines = log.read_bytes().splitlines(keepends=True)
+    for first in range(30):
+        for second in range(first + 1, 30):
+            swapped = lines.copy()
+            swapped[first], swapped[second] = lines[second], lines[first]
+            assert broken(log, swapped), (first, second)
+        assert broken(log, [*lines[: first + 1], *lines[first:]]), first
+        assert broken(log, [*lines[:first], b'{"sequence":%d,"kind":"deny"}\n' % (first + 1), *lines[first:]])
+
+
+def test_every_changed_byte_and_every_cut_anywhere_is_seen(log: Path) -> None:
     whole = log.read_bytes()
     rng = random.Random(3)
-    for place in {0, len(whole) - 1, *rng.sample(range(len(whole)), 400)}:
+    for place in range(len(whole)):
         bent = bytearray(whole)
         bent[place] ^= 1 << rng.randrange(8)
         assert broken(log, [bytes(bent)]), place
+        assert broken(log, [whole[:place]]), place
+
+
+def test_every_changed_byte_of_the_exported_head_is_seen(log: Path) -> None:
+    head = log.with_name("head")
+    whole = head.read_bytes()
+    assert whole.endswith(b"}\n")
+    for place in range(len(whole) - 1):  # the line's end says nothing
+        bent = bytearray(whole)
+        bent[place] ^= 1
+        head.write_bytes(bytes(bent))
+        with pytest.raises(audit.BrokenChain):
+            audit.verify(log, audit.read_head(head))
 
 
 def test_a_rewritten_log_with_right_hashes_is_not_the_exported_one(log: Path) -> None:
