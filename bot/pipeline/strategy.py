@@ -160,7 +160,7 @@ class SignalTable:
             ready &= np.isfinite(values)
         reach = max(signal.reach for signal in signals.values())
         values_of = {name: signal.values for name, signal in signals.items()}
-        return cls(panel.instruments, values_of, ready, reach, [bool(row.all()) for row in ready])
+        return cls(panel.instruments, values_of, ready, reach, ready.all(axis=1).tolist())
 
 
 def _is_field(given: object) -> bool:
