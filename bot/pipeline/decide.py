@@ -13,6 +13,7 @@ import numpy as np
 
 from bot.model.decision import Decision, Memory, Opinion
 from bot.model.panel import HOUR_MS
+from bot.model.rows import same
 from bot.pipeline.execution import plan
 from bot.pipeline.mandate import Mandate, Slot
 from bot.pipeline.market import Market
@@ -59,12 +60,9 @@ def forecast(market: Market, memory: Memory, strategies: Sequence[Slot]) -> tupl
 
 def remember(memory: Memory, decision: Decision) -> Memory:
     """The memory for the next cycle: the scores just given, and since when their signs stand."""
-    if not any(
-        np.count_nonzero(opinion.scores != before)
-        for opinion, before in zip(decision.opinions, memory.scores, strict=True)
-    ):
-        return memory
     scores = np.array([opinion.scores for opinion in decision.opinions])
+    if same(scores, memory.scores):
+        return memory
     changed = np.sign(scores) != np.sign(memory.scores)
     since_ms = memory.since_ms
     if np.count_nonzero(changed):
