@@ -24,7 +24,7 @@ def total(row: FloatArray) -> float:
     return float(row.dot(_ones(len(row))))
 
 
-def largest(row: FloatArray) -> float:
+def largest(row: NDArray[Any]) -> float:
     """The largest value of a row that isn't empty; NaN if one is."""
     return float(row[row.argmax()])
 

@@ -80,6 +80,7 @@ def _keep_working(
 def _orders(need: LotsArray, snapshot: Snapshot, execution: Execution) -> tuple[Order, ...]:
     """Closing orders first, then opening ones, each in the order of the instruments."""
     instruments, marks, held = snapshot.market.instruments, snapshot.market.mark, snapshot.account.lots
+    moment = snapshot.id
     exits, entries = [], []
     for column in need.nonzero()[0].tolist():
         instrument = instruments[column]
@@ -90,12 +91,12 @@ def _orders(need: LotsArray, snapshot: Snapshot, execution: Execution) -> tuple[
         lot_usd = mark / instrument.lots_per_coin
         if closing and (closing == abs(holding) or closing * lot_usd >= instrument.min_order_usd):
             limit = _bound(instrument, side, mark, execution)
-            name = client_id(snapshot.id, instrument.name, "exit")
+            name = client_id(moment, instrument.name, "exit")
             exits.append(
                 Order(name, instrument.name, side, closing, limit, reduce_only=True, purpose=Purpose.EXIT)
             )
         if opening and opening * lot_usd >= instrument.min_order_usd:
-            name = client_id(snapshot.id, instrument.name, "entry")
+            name = client_id(moment, instrument.name, "entry")
             if execution.style is Style.MAKER:
                 limit = _touch(instrument, side, mark, execution)
                 entries.append(Order(name, instrument.name, side, opening, limit, TimeInForce.ALO))

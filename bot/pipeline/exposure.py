@@ -69,11 +69,11 @@ class Case:
     @classmethod
     def of(cls, targets: Targets, opinions: Sequence[Opinion], snapshot: Snapshot, mandate: Mandate) -> Case:
         market, account = snapshot.market, snapshot.account
-        price = market.usd_per_lot
-        if not market.all_fresh:
+        price, all_fresh = market.usd_per_lot, market.all_fresh
+        if not all_fresh:
             price = np.where(market.priced, price, account.entry_price / market.prepared.lots_per_coin)
         buying, selling = _in_flight(snapshot) if account.open_orders else (None, None)
-        if buying is None and market.all_fresh:
+        if buying is None and all_fresh:
             usd = targets.lots * price
             net = abs(total(usd))
         else:

@@ -155,7 +155,7 @@ class BarMarket:
         danger = self.holdings.in_danger(opening, opening)
         if not (plan.orders or danger or self._reached(bar.open)):
             return []
-        if self._marks_are_behind and not (bar.open[self.lots != 0] > 0).all():
+        if self._marks_are_behind and not bar.all_open and not (bar.open[self.lots != 0] > 0).all():
             self.sync_marks()  # what has no price in this bar keeps its last one
         self._marks_are_behind = False
         if danger:
