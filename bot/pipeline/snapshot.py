@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.model.decision import AccountView, Memory, TradingState
+from bot.model.frozen import quickly_made
 from bot.pipeline.market import Market
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What is true at one moment, as far as the trader knows."""
