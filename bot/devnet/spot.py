@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from bot.devnet.market import STEPS, Ladder, Market, Moment
+from bot.devnet.ladders import Ladder
+from bot.devnet.market import STEPS, Market, Moment
 from bot.model.order import Side
 from bot.model.panel import HOUR_MS, FloatArray
 from bot.sim.book import Book

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.model.frozen import quickly_made
 from bot.model.order import Order, OrderReport
 from bot.model.panel import FloatArray
 
@@ -54,6 +55,7 @@ class _Column(dict[str, float | str]):
         return float(value) if np.isfinite(value) else _UNKNOWN
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Opinion:
     """What one strategy believes about every instrument at one moment: scores −1 … +1, shape (instruments,).
@@ -97,6 +99,7 @@ class Forecast:
     because: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Targets:
     """The book wanted: signed lots per instrument, and the part of it each strategy answers for.
@@ -117,6 +120,7 @@ class Finding:
     detail: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class AccountView:
     """The account as the venue states it at one moment, aligned with the market's instruments.
@@ -134,6 +138,7 @@ class AccountView:
     isolated_usd: FloatArray | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What earlier cycles left behind, kept in the journal, so that a restart forgets nothing.
@@ -189,6 +194,7 @@ class OrderPlan:
 NO_ORDERS = OrderPlan()
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One cycle's answer, complete: what was believed, wanted, allowed and why, and what to send."""

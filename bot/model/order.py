@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from bot.model.frozen import quickly_made
 from bot.model.money import ZERO
 
 
@@ -64,6 +65,7 @@ class Purpose(StrEnum):
     MANUAL = "manual"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Order:
     """A request to trade `lots` (> 0) of an instrument. Without a limit price it takes what the market offers."""
@@ -103,6 +105,7 @@ class OrderStatus(StrEnum):
         return self in (OrderStatus.RESTING, OrderStatus.WAITING)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class OrderReport:
     """The venue's word on one order at `time_ms`; `reason` is empty unless it was refused or cancelled."""
@@ -120,6 +123,7 @@ class OrderReport:
         return self.order.lots - self.filled_lots if self.status.is_open else 0
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Fill:
     """A trade that happened. `closed_pnl_usd` is the price profit of the part that reduced a position, before fees."""

@@ -62,7 +62,7 @@ def order_by_hand(
     The whole book passes through the rules with the wish in it, and only that instrument is traded. `number` tells
     the orders of one moment apart. The mandate must hold `SLOT`.
     """
-    snapshot = Snapshot(market, account, memory, state, guards or {}, f"m{number}")
+    snapshot = Snapshot(market, account, memory, state, guards, f"m{number}")
     opinions = forecast(market, memory, mandate.strategies)
     by_strategy = memory.held_lots.copy()
     by_strategy[_row(mandate), column] += lots

@@ -13,6 +13,7 @@ import numpy as np
 
 from bot.model.decision import Decision, Finding, Memory, Opinion
 from bot.model.panel import HOUR_MS
+from bot.model.rows import same
 from bot.pipeline.answer import answer
 from bot.pipeline.execution import plan
 from bot.pipeline.mandate import Mandate, Slot
@@ -75,12 +76,9 @@ def _faults(
 
 def remember(memory: Memory, decision: Decision) -> Memory:
     """The memory for the next cycle: the scores just given, and since when their signs stand."""
-    if not any(
-        np.count_nonzero(opinion.scores != before)
-        for opinion, before in zip(decision.opinions, memory.scores, strict=True)
-    ):
-        return memory
     scores = np.array([opinion.scores for opinion in decision.opinions])
+    if same(scores, memory.scores):
+        return memory
     changed = np.sign(scores) != np.sign(memory.scores)
     since_ms = memory.since_ms
     if np.count_nonzero(changed):

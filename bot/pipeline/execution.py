@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import isinf
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from bot.model.instrument import Instrument
 from bot.model.money import exact
 from bot.model.order import Order, OrderReport, Purpose, Side, TimeInForce, Trigger, TriggerKind
 from bot.model.panel import FloatArray
+from bot.model.rows import same
 from bot.pipeline.mandate import Execution, Guard, Style
 from bot.pipeline.snapshot import Snapshot
 
@@ -36,10 +38,10 @@ PROTECTIVE = (Purpose.STOP, Purpose.TAKE_PROFIT)
 def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPlan:
     """What to cancel and what to send so that the account comes to hold `targets`."""
     account, market = snapshot.account, snapshot.market
-    need = targets.lots - account.lots
     guarded = is_guarded(execution, snapshot.guards)
-    if not account.open_orders and not guarded and not np.count_nonzero(need):
+    if not account.open_orders and not guarded and same(targets.lots, account.lots):
         return NO_ORDERS
+    need = targets.lots - account.lots
     working = [report for report in account.open_orders if report.order.purpose not in PROTECTIVE]
     if snapshot.state is TradingState.HALTED:
         cancels = tuple(_cancel(report, "trading is halted") for report in working)
@@ -79,24 +81,24 @@ def _keep_working(
 
 def _orders(need: LotsArray, snapshot: Snapshot, execution: Execution) -> tuple[Order, ...]:
     """Closing orders first, then opening ones, each in the order of the instruments."""
-    market, held = snapshot.market, snapshot.account.lots
+    instruments, marks, held = snapshot.market.instruments, snapshot.market.mark, snapshot.account.lots
+    moment = snapshot.id
     exits, entries = [], []
-    for column in np.flatnonzero(need).tolist():
-        instrument = market.instruments[column]
-        wanted, holding = int(need[column]), int(held[column])
-        mark = float(market.mark[column])
+    for column in need.nonzero()[0].tolist():
+        instrument = instruments[column]
+        wanted, holding, mark = int(need[column]), int(held[column]), float(marks[column])
         closing = min(abs(wanted), abs(holding)) if wanted * holding < 0 else 0
         opening = abs(wanted) - closing
         side = Side.of(wanted)
         lot_usd = mark / instrument.lots_per_coin
         if closing and (closing == abs(holding) or closing * lot_usd >= instrument.min_order_usd):
             limit = _bound(instrument, side, mark, execution)
-            name = client_id(snapshot.id, instrument.name, "exit")
+            name = client_id(moment, instrument.name, "exit")
             exits.append(
                 Order(name, instrument.name, side, closing, limit, reduce_only=True, purpose=Purpose.EXIT)
             )
         if opening and opening * lot_usd >= instrument.min_order_usd:
-            name = client_id(snapshot.id, instrument.name, "entry")
+            name = client_id(moment, instrument.name, "entry")
             if execution.style is Style.MAKER:
                 limit = _touch(instrument, side, mark, execution)
                 entries.append(Order(name, instrument.name, side, opening, limit, TimeInForce.ALO))
@@ -109,7 +111,7 @@ def _orders(need: LotsArray, snapshot: Snapshot, execution: Execution) -> tuple[
 
 def _bound(instrument: Instrument, side: Side, mark: float, execution: Execution) -> Decimal | None:
     """The worst price to take, `slippage_bps` beyond mark, rounded to the near side; None without a bound."""
-    if not np.isfinite(execution.slippage_bps):
+    if isinf(execution.slippage_bps):
         return None
     price = exact(mark) * (1 + side.sign * exact(execution.slippage_bps) / 10_000)
     return instrument.round_price(price, up=side is Side.SELL)
@@ -168,7 +170,7 @@ def protect(
     return OrderPlan(tuple(cancels), tuple(orders)) if cancels or orders else NO_ORDERS
 
 
-def is_guarded(execution: Execution, guards: Mapping[str, Guard]) -> bool:
+def is_guarded(execution: Execution, guards: Mapping[str, Guard] | None) -> bool:
     """Whether any position is to be protected."""
     return execution.stop_loss is not None or execution.take_profit is not None or bool(guards)
 

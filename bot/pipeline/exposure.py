@@ -14,6 +14,7 @@ import numpy as np
 from bot.model.decision import BoolArray, LotsArray, Opinion, Targets
 from bot.model.order import Purpose
 from bot.model.panel import FloatArray
+from bot.model.rows import largest, total
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.snapshot import Snapshot
 
@@ -38,18 +39,21 @@ class Exposure:
         return max(self.long, -self.short)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Load:
-    """The book as wanted, in USD: gross, net, and its largest position."""
+    """The book as wanted, in USD: gross, net, and its largest position. Made anew for every review, so not frozen."""
 
     gross: float
     net: float
     largest: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Case:
-    """What the rules look at, worked out once: prices for every column that has one, exposure still in flight."""
+    """What the rules look at, worked out once: prices for every column that has one, exposure still in flight.
+
+    Made anew for every review, so not frozen.
+    """
 
     snapshot: Snapshot
     mandate: Mandate
@@ -65,18 +69,18 @@ class Case:
     @classmethod
     def of(cls, targets: Targets, opinions: Sequence[Opinion], snapshot: Snapshot, mandate: Mandate) -> Case:
         market, account = snapshot.market, snapshot.account
-        price = market.usd_per_lot
-        if not market.all_fresh:
+        price, all_fresh = market.usd_per_lot, market.all_fresh
+        if not all_fresh:
             price = np.where(market.priced, price, account.entry_price / market.prepared.lots_per_coin)
         buying, selling = _in_flight(snapshot) if account.open_orders else (None, None)
-        if buying is None and market.all_fresh:
+        if buying is None and all_fresh:
             usd = targets.lots * price
-            net = abs(float(np.add.reduce(usd)))
+            net = abs(total(usd))
         else:
             book = _exposure(targets.lots, price, account.lots, buying, selling)
             usd, net = book.usd, book.net
         gross = np.abs(usd)
-        wanted = Load(float(np.add.reduce(gross)), net, float(np.maximum.reduce(gross)))
+        wanted = Load(total(gross), net, largest(gross))
         return cls(
             snapshot,
             mandate,

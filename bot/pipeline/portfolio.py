@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bot.model.decision import LotsArray, Opinion, Targets, apportion
+from bot.model.rows import largest
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.snapshot import Snapshot
 
@@ -18,8 +19,9 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
     """
     market, memory, sizing = snapshot.market, snapshot.memory, mandate.sizing
     equity = max(0.0, snapshot.account.equity_usd)
-    resting = memory.rest_until_ms > market.time_ms
-    any_resting = np.count_nonzero(resting)
+    resting = (
+        memory.rest_until_ms > market.time_ms if largest(memory.rest_until_ms) > market.time_ms else None
+    )
     parts = []
     for k, (opinion, slot) in enumerate(zip(opinions, mandate.strategies, strict=True)):
         held = memory.held_lots[k]
@@ -47,7 +49,7 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
         if sizing.no_trade_band != np.inf:
             keep &= np.abs(wanted - held) <= sizing.no_trade_band * np.abs(wanted)
         np.copyto(wanted, held, where=keep)
-        if any_resting:
+        if resting is not None:
             wanted[resting] = 0
         parts.append(wanted)
     if len(parts) == 1:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bot.model.decision import AccountView, Memory, TradingState
+from bot.model.frozen import quickly_made
 from bot.pipeline.mandate import Guard
 from bot.pipeline.market import Market
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What is true at one moment, as far as the trader knows.
@@ -23,7 +25,7 @@ class Snapshot:
     account: AccountView
     memory: Memory
     state: TradingState = TradingState.ACTIVE
-    guards: Mapping[str, Guard] = field(default_factory=dict)
+    guards: Mapping[str, Guard] | None = None
     suffix: str = ""
     quarantined: Mapping[str, str] | None = None
 

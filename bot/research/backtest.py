@@ -175,7 +175,7 @@ class _Runner:
         self.prepared = Prepared.of(test.panel, test.instruments, test.mandate)
         self.bars = Bars(test.panel, float(test.rules.funding_cap_per_hour))
         self.silent = self.bars.silent_rows > test.max_gap_h * 3_600_000 / test.panel.grid.interval_ms
-        self.any_silent = [bool(row.any()) for row in self.silent]
+        self.any_silent: list[bool] = np.asarray(self.silent.any(axis=1)).tolist()
         start_ms = test.panel.grid.time_ms(test.first_row) - test.panel.grid.interval_ms
         self.market = BarMarket.opened(
             ACCOUNT,
@@ -273,7 +273,7 @@ class _Runner:
             self.isolated[at] = view.isolated_usd
         self.funding[at] = account.funding_usd
         self.fees[at] = account.fees_usd
-        self.sizes[at] = self.market.size
+        self.sizes[at] = self.market.holdings.size
 
     def _notes(self) -> list[Note]:
         """Why each order went out."""

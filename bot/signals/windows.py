@@ -21,7 +21,8 @@ from bot.model.panel import Field, FloatArray
 HALF_LIVES = 8  # an exponential window is cut where a value's weight has fallen to 1/256
 _COLUMNS_AT_ONCE = 16  # keeps the partial sums of one pass small
 
-#: Partial results over (blocks, rows in block, columns); the first is always the count of known values.
+#: Partial results over (blocks, rows in block, columns); the first is always the count of known values, and has a
+#: single column where it is the same in all.
 _Parts = tuple[FloatArray, ...]
 _Fold = Callable[[FloatArray, FloatArray, bool], _Parts]
 _Join = Callable[[_Parts, _Parts], tuple[FloatArray, ...]]
@@ -117,12 +118,13 @@ def _windowed(field: Field, rows: int, fold: _Fold, join: _Join, min_count: int 
         block[lead : lead + height] = chunk
         known = np.isfinite(block)
         block[~known] = 0.0
-        shape = (blocks, rows, chunk.shape[1])
-        block, flags = block.reshape(shape), known.astype(np.float64).reshape(shape)
-        flat = (blocks * rows, chunk.shape[1])
-        head = tuple(part.reshape(flat)[lead : lead + height] for part in fold(block, flags, False))
-        tail = tuple(np.where(has_tail, part.reshape(flat)[start], 0.0) for part in fold(block, flags, True))
-        short = head[0] + tail[0] < enough
+        if (known == known[:, :1]).all():
+            known = known[:, :1]  # one count does for all columns
+        block = block.reshape(blocks, rows, -1)
+        flags = known.astype(np.float64).reshape(blocks, rows, -1)
+        head = tuple(_flat(part)[lead : lead + height] for part in fold(block, flags, False))
+        tail = tuple(np.where(has_tail, _flat(part)[start], 0.0) for part in fold(block, flags, True))
+        short = np.broadcast_to(head[0] + tail[0] < enough, chunk.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
             joined = join(head, tail)
         if not results:
@@ -131,6 +133,11 @@ def _windowed(field: Field, rows: int, fold: _Fold, join: _Join, min_count: int 
             values[short] = np.nan
             result[:, left : left + _COLUMNS_AT_ONCE] = values
     return tuple(Field(result, field.grid, field.reach + rows - 1) for result in results)
+
+
+def _flat(part: FloatArray) -> FloatArray:
+    """Blocks one after the other."""
+    return part.reshape(-1, part.shape[2])
 
 
 def _accumulate(values: FloatArray, backward: bool) -> FloatArray:

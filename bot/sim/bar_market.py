@@ -38,6 +38,7 @@ from bot.model.panel import FloatArray
 from bot.sim.bars import Bar, Frictions
 from bot.sim.exchange import Exchange, Rules
 from bot.sim.funding import FundingRound
+from bot.sim.holdings import Holdings
 from bot.sim.levels import Levels
 from bot.sim.liquidity import Liquidity
 
@@ -49,8 +50,8 @@ TapeEvent = OrderReport | Fill | FundingPayment | FundingRound | Liquidation
 class BarMarket:
     """One account's trading on an exchange whose outside market comes in bars.
 
-    Beside the exchange's exact books it keeps the account as vectors over the instruments: `lots`, `size` (coins),
-    `entry_price`, and `mark` as carried. `events` collects what happened, in order, until `take_events`.
+    Beside the exchange's exact books it keeps the account as vectors over the instruments: `holdings`, and `mark` as
+    carried. `events` collects what happened, in order, until `take_events`.
     """
 
     def __init__(
@@ -62,11 +63,7 @@ class BarMarket:
         self.instruments = tuple(instruments)
         self.frictions = frictions
         self.columns = {instrument.name: column for column, instrument in enumerate(instruments)}
-        width = len(self.instruments)
-        self.lots: LotsArray = np.zeros(width, np.int64)
-        self.size = np.zeros(width)
-        self.entry_price = np.zeros(width)
-        self.mark = np.zeros(width)
+        self.mark = np.zeros(len(self.instruments))
         self.leverage = np.array([float(exchange.leverage(account, i.name)[0]) for i in instruments])
         on_cross = np.array([exchange.leverage(account, i.name)[1] is MarginMode.CROSS for i in instruments])
         self._on_cross = None if on_cross.all() else on_cross
@@ -75,18 +72,11 @@ class BarMarket:
         self._events: list[TapeEvent] = []
         self._marks_are_behind = False
         self._cap = float(exchange.rules.funding_cap_per_hour)
-        self._lot = np.array([float(instrument.lot) for instrument in instruments])
+        self._lot = [float(instrument.lot) for instrument in instruments]
         self.liquidity = Liquidity(frictions.volume_share, self._lot)
-        self._rate = np.array(
-            [max(float(rate) for _, rate, _ in i.maintenance) + self._cap for i in instruments]
-        )
-        # Size less the most that margin and funding can take of it, in coins.
-        self._longs_after_margin, self._shorts_after_margin = np.zeros(width), np.zeros(width)
-        self._isolated: dict[str, int] = {}
-        self._levels = Levels(width)
+        self.holdings = Holdings(self.account, self.instruments, self.columns, self._cap)
+        self._levels = Levels(len(self.instruments))
         self._open_orders: Sequence[OrderReport] | None = None
-        for name in self.account.positions:
-            self._mirror(name)
 
     @classmethod
     def opened(
@@ -111,10 +101,12 @@ class BarMarket:
     @property
     def equity_usd(self) -> float:
         """Cash and positions at the carried marks."""
-        equity = float(self.account.cash_usd) + float(np.dot(self.size, self.mark))
-        for name in self._isolated:
-            equity += float(self.account.positions[name].cash_usd)
-        return equity
+        return self.holdings.equity_usd(self.mark)
+
+    @property
+    def lots(self) -> LotsArray:
+        """Signed lots held."""
+        return self.holdings.lots
 
     @property
     def isolated_usd(self) -> FloatArray | None:
@@ -122,17 +114,18 @@ class BarMarket:
         if self._on_cross is None:
             return None
         backing = np.where(self._on_cross, np.nan, 0.0)
-        for name, column in self._isolated.items():
-            backing[column] = (
-                float(self.account.positions[name].cash_usd) + self.size[column] * self.mark[column]
-            )
+        held = self.holdings
+        for name, column in held.isolated.items():
+            cash = float(self.account.positions[name].cash_usd)
+            backing[column] = cash + held.size[column] * self.mark[column]
         return backing
 
     @property
     def view(self) -> AccountView:
         """The account as a decision looks at it."""
+        held = self.holdings
         return AccountView(
-            self.equity_usd, self.lots, self.entry_price, self.leverage, self.open_orders, self.isolated_usd
+            self.equity_usd, held.lots, held.entry_price, self.leverage, self.open_orders, self.isolated_usd
         )
 
     @property
@@ -158,10 +151,11 @@ class BarMarket:
                 self.exchange.cancel(self.name, cancel.order_id, time_ms)
         if plan.cancels:
             self._absorb()
-        danger = self._in_danger(bar.open, bar.open)
+        opening = self._opening(bar)
+        danger = self.holdings.in_danger(opening, opening)
         if not (plan.orders or danger or self._reached(bar.open)):
             return []
-        if self._marks_are_behind and not (bar.open[self.lots != 0] > 0).all():
+        if self._marks_are_behind and not bar.all_open and not (bar.open[self.lots != 0] > 0).all():
             self.sync_marks()  # what has no price in this bar keeps its last one
         self._marks_are_behind = False
         if danger:
@@ -169,24 +163,25 @@ class BarMarket:
         met = self._meet_open_orders(bar, bar.open, time_ms)
         names = (*self.account.positions, *met, *(order.instrument for order in plan.orders))
         self._set_marks(names, bar.open, time_ms, solvent=not met and not danger)
-        self._withdraw_quotes(met, time_ms)
+        self.exchange.withdraw_quotes(met)
+        self._absorb()
         reports = [self._submit(order, bar, time_ms) for order in plan.orders]
         self._absorb()
         return reports
 
     def close(self, bar: Bar) -> None:
         """Live through the rest of the bar: triggers, resting orders, liquidation, then funding at its end."""
-        danger = self._in_danger(bar.low, bar.high)
-        if danger and self._in_danger(bar.open, bar.open):
+        danger = self.holdings.in_danger(bar.low, bar.high)
+        if danger and self.holdings.in_danger(opening := self._opening(bar), opening):
             self.sync_marks()
             self._call_margin(bar, bar.open, bar.start_ms)
         if self.open_orders and self._levels.reached(bar.low, bar.high):
             self.sync_marks()
             self._fire_triggers(bar)
             self._trade_through(bar)
-            danger = self._in_danger(bar.low, bar.high)
+            danger = self.holdings.in_danger(bar.low, bar.high)
         if danger:
-            self._call_margin(bar, np.where(self.size > 0, bar.low, bar.high), bar.end_ms)
+            self._call_margin(bar, np.where(self.lots > 0, bar.low, bar.high), bar.end_ms)
         self.mark = bar.mark
         if self.account.positions:
             self._settle(bar, solvent=not danger)
@@ -209,10 +204,15 @@ class BarMarket:
         )
         self.exchange.quote(name, mark, mark, time_ms)
         report = self.exchange.submit(self.name, order, time_ms)
-        self._withdraw_quotes([name], time_ms)
+        self.exchange.withdraw_quotes((name,))
+        self._absorb()
         return report
 
     # The parts of a bar
+
+    def _opening(self, bar: Bar) -> FloatArray:
+        """The marks at the open: what has no price in this bar keeps its last one."""
+        return bar.open if bar.all_open else np.where(bar.open > 0, bar.open, self.mark)
 
     def _submit(self, order: Order, bar: Bar, time_ms: int) -> OrderReport:
         column = self.columns[order.instrument]
@@ -222,10 +222,12 @@ class BarMarket:
             return OrderReport(time_ms, 0, order, OrderStatus.REJECTED, reason=reason)
         if order.trigger is not None:
             return self.exchange.submit(self.name, order, time_ms)
+        if self.liquidity.bounds(bar):
+            self._absorb()  # what the orders before it have taken
         posted = order.time_in_force is TimeInForce.ALO  # it only has to see whether it would take
         self._offer(column, price, order.lots, bar, time_ms, order.reduce_only, in_full=posted)
         report = self.exchange.submit(self.name, order, time_ms)
-        self._withdraw_quotes([order.instrument], time_ms)
+        self.exchange.withdraw_quotes((order.instrument,))
         return report
 
     def _fire_triggers(self, bar: Bar) -> None:
@@ -245,7 +247,8 @@ class BarMarket:
                 continue  # liquidation was there before
             self._offer(column, level, order.lots, bar, bar.end_ms, order.reduce_only)
             self.exchange.set_marks({order.instrument: order.trigger.price}, bar.end_ms)
-            self._withdraw_quotes([order.instrument], bar.end_ms)
+            self.exchange.withdraw_quotes((order.instrument,))
+            self._absorb()
 
     def _is_short(self, name: str, mark: Decimal) -> bool:
         """Whether what backs a position falls short of its maintenance margin at a mark of its own."""
@@ -267,25 +270,6 @@ class BarMarket:
                 self.exchange.trade_through(name, low, high, bar.end_ms, lots=left)
         self._absorb()
 
-    def _in_danger(self, low: FloatArray, high: FloatArray) -> bool:
-        """Whether prices between these and a settlement could liquidate anything; never False when they could.
-
-        The bound takes every position in its highest margin tier and its funding at the cap, all at worst prices.
-        An unknown price is a danger.
-        """
-        if not self.account.positions:
-            return False
-        longs, shorts = self._longs_after_margin, self._shorts_after_margin
-        spare = float(self.account.cash_usd) + float(np.dot(longs, low) + np.dot(shorts, high))
-        if self._isolated:
-            worst = np.where(self.size > 0, low, high)
-            for name, column in self._isolated.items():
-                backed = float((longs[column] + shorts[column]) * worst[column])
-                if not backed + float(self.account.positions[name].cash_usd) > 0:
-                    return True
-                spare -= backed
-        return not spare > 0
-
     def _call_margin(self, bar: Bar, prices: FloatArray, time_ms: int) -> None:
         """Mark every position at `prices`, with a market there to be liquidated into, until nothing falls due."""
         held = [name for name in self.account.positions if prices[self.columns[name]] > 0]
@@ -297,7 +281,8 @@ class BarMarket:
         while (lots := {name: position.lots for name, position in self.account.positions.items()}) != before:
             before = lots  # what a partial liquidation left falls due again within the same bar
             self.exchange.call_margin(marks, time_ms)
-        self._withdraw_quotes(held, time_ms)
+        self.exchange.withdraw_quotes(held)
+        self._absorb()
 
     def _settle(self, bar: Bar, solvent: bool) -> None:
         """Mark at the bar's end and settle funding, at once for the whole book where nothing can be liquidated."""
@@ -305,11 +290,12 @@ class BarMarket:
         if met or not solvent:
             before = self.lots
             self._set_marks((*self.account.positions, *met), bar.mark, bar.end_ms)
-            self._withdraw_quotes(met, bar.end_ms)
+            self.exchange.withdraw_quotes(met)
+            self._absorb()
             solvent = solvent and self.lots is before
         else:
             self._marks_are_behind = True
-        if not (solvent and not self._isolated and self._settle_at_once(bar)):
+        if not (solvent and not self.holdings.isolated and self._settle_at_once(bar)):
             self.sync_marks()
             self._settle_each(bar)
 
@@ -319,7 +305,9 @@ class BarMarket:
             rate = np.clip(np.where(self.lots, rate, 0.0), -self._cap, self._cap)
             if np.isnan(rate).any():
                 return False
-        settled = FundingRound.of(bar.end_ms, self.instruments, self.lots, self.size, bar.oracle, rate)
+        settled = FundingRound.of(
+            bar.end_ms, self.instruments, self.lots, self.holdings.size, bar.oracle, rate
+        )
         if settled is None:
             return False
         self.exchange.pay_funding(self.name, settled.usd, bar.end_ms)
@@ -400,11 +388,6 @@ class BarMarket:
             self._offer(column, float(prices[column]), largest, bar, time_ms, reducing)
         return [*resting, *waiting]
 
-    def _withdraw_quotes(self, names: Iterable[str], time_ms: int) -> None:
-        for name in names:
-            self.exchange.quote(name, None, None, time_ms)
-        self._absorb()
-
     def _set_marks(
         self, names: Iterable[str], prices: FloatArray, time_ms: int, solvent: bool = False
     ) -> None:
@@ -415,27 +398,17 @@ class BarMarket:
 
     def _absorb(self) -> None:
         """Take over what the exchange reports, and bring the vectors up to date with it."""
-        for account, event in self.exchange.drain():
+        events = self.exchange.drain()
+        if not events:
+            return
+        self._open_orders = None
+        traded: set[str] = set()
+        for account, event in events:
             if account == self.name:
                 self._events.append(event)
-                self._open_orders = None
                 if type(event) is Fill:
-                    self._mirror(event.instrument)
+                    traded.add(event.instrument)
                     if event.purpose not in VENUES_OWN:
                         self.liquidity.take(self.columns[event.instrument], event.lots)
-
-    def _mirror(self, name: str) -> None:
-        column, position = self.columns[name], self.account.positions.get(name)
-        lots = position.lots if position else 0
-        size = lots * self._lot[column]
-        self.lots, self.size = self.lots.copy(), self.size.copy()  # a snapshot may still hold the old ones
-        self.lots[column] = lots
-        self.size[column] = size
-        after_margin = size - abs(size) * self._rate[column]
-        self._longs_after_margin[column] = after_margin if size > 0 else 0.0
-        self._shorts_after_margin[column] = after_margin if size < 0 else 0.0
-        self.entry_price = self.entry_price.copy()
-        self.entry_price[column] = float(position.entry_price) if position else 0.0
-        self._isolated.pop(name, None)
-        if position and position.margin_mode is MarginMode.ISOLATED:
-            self._isolated[name] = column
+        if traded:
+            self.holdings.update(traded)

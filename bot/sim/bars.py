@@ -55,6 +55,7 @@ class Bar:
     funding_rate: FloatArray  # per hour, settled at end_ms
     volume_usd: FloatArray | None
     all_paid: bool = False  # every coin's rate is known, and within the venue's cap
+    all_open: bool = False  # every coin's open is known
 
 
 class Bars:
@@ -81,6 +82,7 @@ class Bars:
         self.oracle = _or_else(panel.oracle.values, carried) if own_oracle else carried
         self.funding_rate = panel.funding_rate.values
         self.volume_usd = panel.fields.get("volume_usd")
+        self.all_open: list[bool] = np.isfinite(self.open).all(axis=1).tolist()
         self.all_paid: list[bool] = (np.abs(self.funding_rate).max(axis=1) <= funding_cap_per_h).tolist()
 
     def at(self, row: int) -> Bar:
@@ -96,6 +98,7 @@ class Bars:
             self.funding_rate[row],
             None if self.volume_usd is None else self.volume_usd[row],
             self.all_paid[row],
+            self.all_open[row],
         )
 
 
@@ -109,11 +112,11 @@ def bar_of(
     """One bar from a row of panel fields as they arrive; `before` are the marks carried so far."""
     mark = _or_else(row["mark"], before)
     unknown = np.full(mark.shape, np.nan)
-    rate = row.get("funding_rate", unknown)
+    rate, opened = row.get("funding_rate", unknown), row.get("open", unknown)
     return Bar(
         start_ms,
         end_ms,
-        row.get("open", unknown),
+        opened,
         _or_else(row.get("high", unknown), mark),
         _or_else(row.get("low", unknown), mark),
         mark,
@@ -121,6 +124,7 @@ def bar_of(
         rate,
         row.get("volume_usd"),
         bool(np.abs(rate).max() <= funding_cap_per_h),
+        bool(np.isfinite(opened).all()),
     )
 
 

@@ -67,6 +67,12 @@ class Book:
         self._asks: list[Row] = []
         self._depth: dict[int, list[Level]] = {}
 
+    def clear(self) -> None:
+        """Take the outside market away."""
+        self.bid = self.ask = None
+        if self._depth:
+            self._depth = {}
+
     def deepen(self, bids: Sequence[Level], asks: Sequence[Level]) -> None:
         """Give the outside market a ladder of `(price, lots)` on each side, best first, in place of its quote."""
         self._depth = {1: list(bids), -1: list(asks)}

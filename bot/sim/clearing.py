@@ -164,6 +164,7 @@ class Clearing:
         so that only what it could still grow by is asked for.
         """
         account, working, marks = member.account, member.working, self.marks
+        leverage, default = member.leverage, self._default_leverage
         value, needed = account.cash_usd, ZERO
         for held, position in account.positions.items():
             unit = position.instrument.lot * marks[held]
@@ -178,7 +179,7 @@ class Clearing:
             else:
                 worst -= abs(lots)
             if worst:
-                needed += worst * unit / self.leverage(member, held)
+                needed += worst * unit / (leverage.get(held) or default[held])
         for other in working if name in working else (*working, name):
             if other and other not in account.positions:
                 worst = self.worst_lots(member, other, signed_lots if other == name else 0)

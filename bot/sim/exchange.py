@@ -6,7 +6,7 @@ calls always give the same books. The outside market is a quote of unlimited siz
 
 from __future__ import annotations
 
-from collections.abc import KeysView, Mapping, Sequence
+from collections.abc import Iterable, KeysView, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -169,7 +169,7 @@ class Exchange:
         self._advance(time_ms)
         self._clearing.instrument(instrument)
         book = self.books[instrument]
-        book.deepen((), ())
+        book.clear()
         book.bid, book.ask = bid, ask
         self._meet_outside(instrument, time_ms)
 
@@ -179,10 +179,15 @@ class Exchange:
         self._clearing.instrument(instrument)
         book = self.books[instrument]
         if lots is None:
-            book.deepen((), ())
+            book.clear()
             book.bid, book.ask = bid, ask
         else:
             book.deepen(((bid, lots),) if lots else (), ((ask, lots),) if lots else ())
+
+    def withdraw_quotes(self, instruments: Iterable[str]) -> None:
+        """Take the outside market away from these instruments."""
+        for instrument in instruments:
+            self.books[instrument].clear()
 
     def quote_depth(
         self, instrument: str, bids: Sequence[Level], asks: Sequence[Level], time_ms: int

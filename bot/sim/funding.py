@@ -18,6 +18,7 @@ from bot.model.instrument import Instrument
 from bot.model.money import MICRO_USD, exact
 from bot.model.order import FundingPayment
 from bot.model.panel import FloatArray
+from bot.model.rows import total
 
 LARGEST = 2.0**53  # millionths of a dollar that a float still counts one by one
 
@@ -49,10 +50,10 @@ class FundingRound:
         None where the sum is too large to be exact. The arrays are kept, so nobody may write to them afterwards.
         """
         micro = np.rint(size * oracle * rate_per_hour * -1e6)
-        total = float(np.add.reduce(micro))
-        if not abs(total) <= LARGEST:
+        received = total(micro)
+        if not abs(received) <= LARGEST:
             return None
-        return cls(time_ms, instruments, lots, oracle, rate_per_hour, micro, int(total) * MICRO_USD)
+        return cls(time_ms, instruments, lots, oracle, rate_per_hour, micro, int(received) * MICRO_USD)
 
     def payments(self) -> list[tuple[int, FundingPayment]]:
         """The same as single payments, each with its column."""

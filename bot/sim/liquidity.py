@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isinf, isnan
 
-from bot.model.panel import FloatArray
 from bot.sim.bars import Bar
 
 
@@ -16,14 +16,18 @@ class Liquidity:
     A source that knows no volumes at all bounds nothing. What the venue itself does, it does in full.
     """
 
-    def __init__(self, share: float, lot: FloatArray) -> None:
+    def __init__(self, share: float, lot: Sequence[float]) -> None:
         self.taken: dict[int, int] = {}  # lots traded in this bar, by column
         self._share = share
         self._lot = lot
 
+    def bounds(self, bar: Bar) -> bool:
+        """Whether there is any bound at all."""
+        return bar.volume_usd is not None and not isinf(self._share)
+
     def left(self, column: int, price: float, bar: Bar, reducing: bool) -> int | None:
         """Lots that can be traded at `price` now; None: any number."""
-        if bar.volume_usd is None or isinf(self._share):
+        if bar.volume_usd is None or not self.bounds(bar):
             return None
         volume_usd = float(bar.volume_usd[column])
         if isnan(volume_usd):

@@ -125,8 +125,8 @@ class Attribution:
 
     def _trade(self, column: int, parts: list[int], paid_usd: list[Decimal]) -> None:
         self.held_lots = self.held_lots.copy()  # a snapshot may still hold the old one
-        self.held_lots[:, column] += parts
-        for k, amount in enumerate(paid_usd):
+        for k, (part, amount) in enumerate(zip(parts, paid_usd, strict=True)):
+            self.held_lots[k, column] += part
             self.cash_usd[k] -= amount
 
 

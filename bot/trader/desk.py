@@ -83,8 +83,9 @@ class Desk:
         self.attribution.fill(fill, column, wanted)
         # A trigger means out, even where it found too little volume: what it left is closed next. Else only what is
         # flat at this fill, even if an order of the same bar has opened something since: that goes with the rest.
-        flat = lots[column] == 0 or not self.attribution.held_lots[:, column].any()
-        if own and (flat or fill.purpose in PROTECTIVE):
+        if own and (
+            fill.purpose in PROTECTIVE or lots[column] == 0 or not self.attribution.held_lots[:, column].any()
+        ):
             until_ms = fill.time_ms + self.mandate.sizing.cooldown_h * HOUR_MS
             self.memory = forget(self.memory, column, until_ms)
 

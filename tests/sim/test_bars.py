@@ -14,6 +14,7 @@ from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
 from bot.sim.bar_market import BarMarket
 from bot.sim.bars import Bar, Bars, Frictions, bar_of
 from bot.sim.exchange import FeeSchedule, Rules
+from bot.sim.holdings import Holdings
 from tests.sim.hand_bars import (
     AAA,
     BBB,
@@ -364,13 +365,13 @@ def test_the_vectors_say_what_the_exchanges_books_say() -> None:
         for column, name in enumerate(("AAA", "BBB")):
             held = account.positions.get(name)
             entry = float(held.entry_price) if held else 0.0
-            assert market.entry_price[column] == entry
+            assert market.holdings.entry_price[column] == entry
 
 
-class Careful(BarMarket):
+class Careful(Holdings):
     """Looks closely at every bar, as if each were dangerous."""
 
-    def _in_danger(self, low: FloatArray, high: FloatArray) -> bool:
+    def in_danger(self, low: FloatArray, high: FloatArray) -> bool:
         return True
 
 
@@ -378,9 +379,10 @@ class Careful(BarMarket):
 @pytest.mark.parametrize("seed", range(6))
 def test_the_quick_look_at_a_bar_never_misses_a_liquidation(seed: int, mode: MarginMode) -> None:
     told: list[list[tuple[Any, ...]]] = []
-    for kind in (BarMarket, Careful):
+    for kind in (Holdings, Careful):
         rng = np.random.default_rng(seed)
-        market = kind.opened("me", (AAA, BBB), FREE, SMOOTH, D(10_000), 10, mode, 0)
+        market = BarMarket.opened("me", (AAA, BBB), FREE, SMOOTH, D(10_000), 10, mode, 0)
+        market.holdings = kind(market.account, (AAA, BBB), market.columns, 0.04)
         told.append([])
         price = np.array([100.0, 100.0])
         for hour in range(1, 150):
