@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bot.research.backtest import Backtest
     from bot.trader.schedule import RunClock
     from bot.trader.trader import Trader
-    from bot.venues.hyperliquid.adapter import Terms
+    from bot.venues.hyperliquid.terms import Terms
     from bot.venues.venue import Venue
 
 BPS = 1e-4
@@ -155,7 +155,7 @@ class Daemon:
         if settings.mode == "live":
             assert settings.venue is not None
             terms = live_terms(settings.venue, settings.account)
-            async with connected(terms, settings.venue.signer) as venue:
+            async with connected(terms, settings.venue.signer, journal) as venue:
                 yield Running(venue)
             return
         from bot.paper.world import put_up
@@ -163,7 +163,7 @@ class Daemon:
         async with put_up(surroundings_of(settings, is_new=journal.last_run() is None), fail) as world:
             assert settings.market is not None
             terms = paper_terms(world, settings, rows_needed(self.mandate))
-            async with connected(terms, world.signer) as venue:
+            async with connected(terms, world.signer, journal) as venue:
                 runs = settings.market.source != "mirror"
                 yield Running(venue, world.run_clock if runs else None)
 
@@ -267,7 +267,7 @@ def surroundings_of(settings: Settings, *, is_new: bool) -> Surroundings:
 
 def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
     """How the live adapter trades on a paper run's exchange."""
-    from bot.venues.hyperliquid.adapter import Terms
+    from bot.venues.hyperliquid.terms import Terms
     from bot.venues.hyperliquid.venue_clock import Pace
 
     coins = surroundings_of(settings, is_new=False).coins
@@ -286,7 +286,7 @@ def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
 
 def live_terms(venue: VenueSettings, account: AccountSettings) -> Terms:
     """How the adapter trades on a venue of the world."""
-    from bot.venues.hyperliquid.adapter import Terms
+    from bot.venues.hyperliquid.terms import Terms
 
     return Terms(
         url=venue.url,
@@ -300,7 +300,7 @@ def live_terms(venue: VenueSettings, account: AccountSettings) -> Terms:
 
 
 @asynccontextmanager
-async def connected(terms: Terms, signer: Path | None) -> AsyncIterator[Venue]:
+async def connected(terms: Terms, signer: Path | None, journal: Journal) -> AsyncIterator[Venue]:
     """The Hyperliquid adapter, connected to its venue and its signer, and hung up at the end."""
     from bot.signer.client import SignerClient
     from bot.signer.program import default_socket
@@ -308,7 +308,7 @@ async def connected(terms: Terms, signer: Path | None) -> AsyncIterator[Venue]:
     from bot.venues.hyperliquid.signing import SignerSocket
 
     with SignerClient(signer or default_socket(terms.network)) as client:
-        venue = await HyperliquidVenue.connect(terms, SignerSocket(client))
+        venue = await HyperliquidVenue.connect(terms, SignerSocket(client), journal.attempts)
         try:
             yield venue
         finally:

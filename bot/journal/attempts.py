@@ -21,6 +21,7 @@ _FIND: Final = "SELECT * FROM attempt JOIN action USING (nonce) WHERE cloid = ?"
 _OPEN: Final = (
     "SELECT * FROM attempt JOIN action USING (nonce) WHERE resolved_ms IS NULL ORDER BY nonce, attempt.rowid"
 )
+_OF: Final = "SELECT * FROM attempt JOIN action USING (nonce) WHERE client_id = ? ORDER BY attempt.rowid"
 _USED: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID", "SQLITE_CONSTRAINT_UNIQUE")
 
 
@@ -85,6 +86,10 @@ class Attempts:
         """One, whatever became of it; None if it was never written down."""
         row = self._writer.one(_FIND, cloid)
         return None if row is None else _attempt(row)
+
+    def attempts_of(self, client_id: str) -> Sequence[Attempt]:
+        """Every attempt to place one order, oldest first."""
+        return [_attempt(row) for row in self._writer.each(_OF, client_id)]
 
 
 def _action(attempt: Attempt) -> tuple[int, str, int | None, int, int]:

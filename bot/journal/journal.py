@@ -141,16 +141,28 @@ class Journal:
         decisions.last = gist
 
     def open_books(
-        self, time_ms: int, deposits_usd: Decimal, equity_usd: Decimal, held: Mapping[str, Holding]
+        self,
+        time_ms: int,
+        deposits_usd: Decimal,
+        equity_usd: Decimal,
+        held: Mapping[str, Holding],
+        *,
+        memory: Memory | None = None,
+        checkpoint: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin the ledger with the account as it is found, before its first cycle. ValueError where there was one.
 
         `deposits_usd` is what profit is to be counted from; `equity_usd` may be off it by what `held` has gained since.
+        With `memory` and `checkpoint` a run that is cut off in its first cycle goes on from here.
         """
         if self._writer.one("SELECT 1 FROM equity") is not None:
             raise ValueError("the books are open, and a cycle has been written down in them")
         with self._writer.transaction() as connection:
             books = bookkeeping.open_books(connection, time_ms, deposits_usd, equity_usd, held)
+            if memory is not None and checkpoint is not None:
+                told = codec.encode_memory(memory, self._strategies, self._instruments)
+                connection.execute(_SET_MEMORY, _sealed(time_ms, told))
+                connection.execute(_SET_CHECKPOINT, _sealed(time_ms, codec.encode(checkpoint)))
         self._books = books
 
     def record_cycle(self, facts: CycleFacts) -> Sequence[Drift]:
@@ -222,7 +234,7 @@ class Journal:
             wrong = "" if last_ms is None else f"it has cycles, but their {what} is missing"
         elif row["checksum"] != codec.checksum(row["time_ms"], row["content"]):
             wrong = f"its {what} is not what was written"
-        elif row["time_ms"] != last_ms:
+        elif last_ms is not None and row["time_ms"] != last_ms:
             wrong = f"its {what} is not of its last cycle"
         if wrong:
             raise StateError(

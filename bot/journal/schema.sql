@@ -129,6 +129,7 @@ CREATE TABLE attempt (
     resolved_ms INTEGER                         -- of the evidence that ended it; NULL while it is open
 ) STRICT;
 CREATE INDEX attempt_open ON attempt (nonce) WHERE resolved_ms IS NULL;
+CREATE INDEX attempt_by_client_id ON attempt (client_id);
 
 CREATE TABLE cancel (
     decision_id TEXT NOT NULL REFERENCES decision (id),

@@ -96,8 +96,14 @@ class Trader:
                 each.instrument.name: Holding.at(each.lots, each.mark, each.instrument.size_decimals)
                 for each in account.positions
             }
-            opened_ms = panel.grid.end_ms
-            self._journal.open_books(opened_ms, account.deposits_usd, account.equity_usd, held)
+            self._journal.open_books(
+                panel.grid.end_ms,
+                account.deposits_usd,
+                account.equity_usd,
+                held,
+                memory=desk.memory,
+                checkpoint={"venue": self._venue.checkpoint(), "desk": desk.saved(), "story": {}},
+            )
         else:
             desk.restore(saved["desk"])
         _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)

@@ -46,3 +46,7 @@ class MemoryOutbox:
     def attempt(self, cloid: str) -> Attempt | None:
         """As `Outbox`."""
         return self._attempts.get(cloid)
+
+    def attempts_of(self, client_id: str) -> Sequence[Attempt]:
+        """As `Outbox`."""
+        return [each for each in self._attempts.values() if each.client_id == client_id]

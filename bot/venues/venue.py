@@ -155,3 +155,7 @@ class Outbox(Protocol):
     def attempt(self, cloid: str) -> Attempt | None:
         """One, whatever became of it; None if it was never written down."""
         ...
+
+    def attempts_of(self, client_id: str) -> Sequence[Attempt]:
+        """Every attempt to place one order, oldest first."""
+        ...

@@ -5,31 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final, Self
 
 import structlog
 
 from bot.errors import DataError, Refused, StateError, Unavailable
 from bot.model.account import MarginMode
+from bot.model.attempt import Proof
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.order import Order, OrderReport, OrderStatus
 from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.venues.hyperliquid import feed as feeds
-from bot.venues.hyperliquid import sending
 from bot.venues.hyperliquid.account_reader import AHEAD_MS, AccountReader, Setting
+from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.books import OVERLAP_MS, Books
-from bot.venues.hyperliquid.budget import WEIGHT_PER_MINUTE, WeightBudget
-from bot.venues.hyperliquid.client import TIMEOUT_S, Client
+from bot.venues.hyperliquid.budget import WeightBudget
+from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.identity import check_account, check_signer
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.parse_meta import Universe
-from bot.venues.hyperliquid.sending import AFTER_EXPIRY_MS, Sender
+from bot.venues.hyperliquid.sending import Sender
 from bot.venues.hyperliquid.signing import Facts, Signs, text
-from bot.venues.hyperliquid.venue_clock import Pace, VenueClock
-from bot.venues.venue import AccountState, Observation, VenueEvent
+from bot.venues.hyperliquid.terms import Terms
+from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue import AccountState, Observation, Outbox, VenueEvent
 
 log = structlog.get_logger("hedgerow")
 
@@ -37,30 +39,6 @@ STATE_VERSION: Final = 1
 
 ACTIONS_KEPT: Final = 200
 """Actions of an address's budget that are kept for cancels and for orders that only reduce."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Where, whose and what. `account` is the address whose books are traded: master, sub-account or vault.
-
-    `weight_per_minute` None switches the request budget off, for a venue that has no limit. `settle_s` is how long
-    after the hour its settlement is waited for, `fills_s` how long for the fills of what was filled at once.
-    """
-
-    url: str
-    network: str
-    account: str
-    coins: tuple[str, ...]
-    leverage: int = 5
-    margin_mode: MarginMode = MarginMode.CROSS
-    history_h: int = 720
-    timeout_s: float = TIMEOUT_S
-    weight_per_minute: int | None = WEIGHT_PER_MINUTE
-    settle_s: float = 60.0
-    fills_s: float = 5.0
-    pace: Pace = field(default_factory=Pace)
-    sending: sending.Patience = field(default_factory=sending.Patience)
-    feed: feeds.Patience = field(default_factory=feeds.Patience)
 
 
 class HyperliquidVenue:
@@ -72,6 +50,7 @@ class HyperliquidVenue:
         signs: Signs,
         client: Client,
         universe: Universe,
+        outbox: Outbox,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._terms, self._signs, self._client, self._sleep = terms, signs, client, sleep
@@ -84,7 +63,8 @@ class HyperliquidVenue:
             lambda: client.info({"type": "exchangeStatus"}, urgent=True), sleep=sleep, pace=terms.pace
         )
         self._market = MarketData(client, self.instruments)
-        self._register = Register(self.instruments)
+        self._attempts = Attempts(terms.network, self._account, outbox)
+        self._register = Register(self.instruments, self._attempts)
         self._books = Books(self._account, self._register)
         self._setting = Setting(terms.leverage, terms.margin_mode)
         self._reader = AccountReader(
@@ -108,8 +88,10 @@ class HyperliquidVenue:
         self.feed = feeds.Feed(client.url, self._subscriptions(), self._hear, self._mend, patience=terms.feed)
 
     @classmethod
-    async def connect(cls, terms: Terms, signs: Signs) -> Self:
+    async def connect(cls, terms: Terms, signs: Signs, outbox: Outbox) -> Self:
         """Learn what the venue trades, and that account and signer are what the config says.
+
+        What is sent is written to `outbox` first.
 
         ConfigError where they are not; Unavailable where the venue or the signer does not answer.
         """
@@ -124,7 +106,7 @@ class HyperliquidVenue:
                 log.info("account", found=line)
             for warning in found.warnings:
                 log.warning("account", found=warning)
-            return cls(terms, signs, client, universe)
+            return cls(terms, signs, client, universe, outbox)
         except BaseException:
             await client.close()
             raise
@@ -159,8 +141,12 @@ class HyperliquidVenue:
                 earlier: tuple[int, ...] = ()
             else:
                 earlier = self._restore(checkpoint)
-                for lost in checkpoint["lost"]:
-                    await self._clock.until(int(lost["expires_ms"]) + AFTER_EXPIRY_MS)
+            resting = (
+                each.evidence.order_id for each in self._attempts.at_venue() if each.evidence is not None
+            )
+            earlier = (*earlier, *(order_id for order_id in resting if order_id is not None))
+            self._sender.take_up()
+            self._tell(await self._sender.resolve())
             await self._look(earlier)
             await self._settlements_and_transfers()
             self._row_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
@@ -251,7 +237,7 @@ class HyperliquidVenue:
         ready: list[Order] = []
         refused: list[OrderReport] = []
         for order in orders:
-            reason = "sent before" if self._register.was_sent(order) else ""
+            reason = "" if self._attempts.may_be_sent(order.client_id) else "sent before"
             if not reason and order.reduce_only:
                 held = -lots.get(order.instrument, 0) * order.side.sign
                 if held <= 0:
@@ -307,6 +293,9 @@ class HyperliquidVenue:
             self._tell(await self._sender.resolve())
             await self._market.refresh()
             await self._look()
+            if self._seen_ms // HOUR_MS > self._settled_ms // HOUR_MS:
+                # An hour has ended since the last observation: what it settled is in the equity already.
+                await self._settlements_and_transfers()
             return self._reader.state()
 
     def take_events(self) -> tuple[VenueEvent, ...]:
@@ -315,13 +304,12 @@ class HyperliquidVenue:
         return events
 
     def checkpoint(self) -> Mapping[str, Any]:
-        """Cursors, totals, whose orders are whose, and what is lost."""
+        """Cursors and totals; what was sent is in the outbox."""
         return {
             "version": STATE_VERSION,
             "books": self._books.state(),
             "orders": self._register.state(),
             "settled_nonce": self._sender.settled_nonce,
-            "lost": self._sender.state(),
         }
 
     # Looking
@@ -343,14 +331,15 @@ class HyperliquidVenue:
         start_ms, end_ms = self._books.from_ms(), self._seen_ms + AHEAD_MS
         payments = await self._reader.fundings(start_ms, end_ms)
         self._tell(self._books.take_fundings(payments, self._market.oracles))
-        self._books.take_ledger(await self._reader.ledger(start_ms, end_ms))
+        self._tell(self._books.take_ledger(await self._reader.ledger(start_ms, end_ms)))
         self._books.completed(self._seen_ms)
         self._actions_left = await self._client.info({"type": "userRateLimit", "user": self._account})
 
     def _tell(self, events: Sequence[VenueEvent]) -> None:
-        for event in events:
-            if isinstance(event, OrderReport):
-                self._register.note(event)
+        reports = [event for event in events if isinstance(event, OrderReport)]
+        for report in reports:
+            self._register.note(report)
+        self._attempts.told(reports, Proof.STATUS)
         self._events.extend(events)
 
     # The feed

@@ -16,7 +16,7 @@ import structlog
 from bot.errors import DataError
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, usd
-from bot.model.order import Fill, FundingPayment, Liquidation, Purpose
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Transfer
 from bot.venues.hyperliquid.orders import Register, lots_of
 from bot.venues.hyperliquid.parse_account import LedgerRow, VenueFill, VenueFunding
 from bot.venues.venue import VenueEvent
@@ -161,8 +161,9 @@ class Books:
             )
         return events
 
-    def take_ledger(self, told: Sequence[LedgerRow]) -> None:
-        """Deposits, withdrawals and transfers."""
+    def take_ledger(self, told: Sequence[LedgerRow]) -> list[VenueEvent]:
+        """The deposits, withdrawals and transfers among `told` that are new."""
+        events: list[VenueEvent] = []
         for each in told:
             if not self._is_new(_ledger_key(each), each.time_ms):
                 continue
@@ -170,7 +171,8 @@ class Books:
                 log.error("transfer of an unknown kind; it counts as profit or loss", kind=each.kind)
             elif each.perp_usd:
                 self.deposits_usd += usd(each.perp_usd)
-                log.warning("transfer", usd=str(usd(each.perp_usd)), kind=each.kind)
+                events.append(Transfer(each.time_ms, usd(each.perp_usd), each.kind, each.hash))
+        return events
 
     def state(self) -> dict[str, Any]:
         """As JSON values."""

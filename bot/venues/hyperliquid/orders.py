@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -21,23 +19,18 @@ from bot.model.order import (
     TriggerKind,
 )
 from bot.venues.hyperliquid import signing
+from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.parse_orders import Ending, StatusOf, VenueOrder
 
 TIF: Final = {TimeInForce.GTC: "Gtc", TimeInForce.ALO: "Alo", TimeInForce.IOC: "Ioc"}
 TAKER_SLIPPAGE: Final = Decimal("0.05")
 TRIGGER_SLIPPAGE: Final = Decimal("0.10")
-REMEMBERED: Final = 5_000
 
 STATUS: Final = {
     Ending.FILLED: OrderStatus.FILLED,
     Ending.CANCELED: OrderStatus.CANCELED,
     Ending.REJECTED: OrderStatus.REJECTED,
 }
-
-
-def cloid_of(client_id: str) -> str:
-    """The venue's form of a client id: a function of it, so a restart knows its orders again."""
-    return "0x" + hashlib.sha256(client_id.encode()).hexdigest()[:32]
 
 
 def lots_of(instrument: Instrument, size: Decimal, what: str) -> int:
@@ -48,7 +41,7 @@ def lots_of(instrument: Instrument, size: Decimal, what: str) -> int:
     return lots
 
 
-def to_sign(order: Order, instrument: Instrument, mark: Decimal) -> signing.Order:
+def to_sign(order: Order, instrument: Instrument, mark: Decimal, cloid: str) -> signing.Order:
     """The order as the signer is asked for it. What takes the market is given the worst price it may pay."""
     buys = order.side is Side.BUY
     sign = order.side.sign
@@ -67,7 +60,7 @@ def to_sign(order: Order, instrument: Instrument, mark: Decimal) -> signing.Orde
         side="buy" if buys else "sell",
         size=signing.text(instrument.size(order.lots)),
         price=signing.text(instrument.round_price(price, up=not buys)),
-        cloid=cloid_of(order.client_id),
+        cloid=cloid,
         tif=None if trigger is not None else _tif(order.time_in_force),
         trigger=trigger,
         reduce_only=order.reduce_only,
@@ -78,45 +71,23 @@ def _tif(force: TimeInForce) -> Any:
     return TIF[force]
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    client_id: str
-    purpose: Purpose
-
-
 class Register:
     """Which orders are ours, and which of them were open when last looked at."""
 
-    def __init__(self, instruments: Sequence[Instrument]) -> None:
+    def __init__(self, instruments: Sequence[Instrument], attempts: Attempts) -> None:
         self._instruments = {instrument.name: instrument for instrument in instruments}
-        self._known: dict[str, _Known] = {}
+        self.attempts = attempts
         self.open: dict[int, OrderReport] = {}  # by order id, as last reported
 
     def instrument(self, coin: str) -> Instrument | None:
         """One of those we trade."""
         return self._instruments.get(coin)
 
-    def remember(self, order: Order) -> str:
-        """Write down whose a cloid is, before it is sent; returns it."""
-        cloid = cloid_of(order.client_id)
-        self._known[cloid] = _Known(order.client_id, order.purpose)
-        while len(self._known) > REMEMBERED:
-            del self._known[next(iter(self._known))]
-        return cloid
-
-    def was_sent(self, order: Order) -> bool:
-        """Whether an order of this client id was asked for before."""
-        return cloid_of(order.client_id) in self._known
-
-    def forget(self, order: Order) -> None:
-        """An order that never left."""
-        self._known.pop(cloid_of(order.client_id), None)
-
     def whose(self, cloid: str | None, order_id: int) -> tuple[str, Purpose | None]:
         """Client id and purpose of an order; those of strangers are named for their order id."""
-        known = self._known.get(cloid or "")
+        known = self.attempts.whose(cloid)
         if known is not None:
-            return known.client_id, known.purpose
+            return known
         report = self.open.get(order_id)
         if report is not None:
             return report.order.client_id, report.order.purpose
@@ -188,18 +159,11 @@ class Register:
         return reports, gone
 
     def state(self) -> dict[str, Any]:
-        """Whose each cloid is, and which order ids were open, as JSON values."""
-        return {
-            "known": {cloid: [each.client_id, each.purpose.value] for cloid, each in self._known.items()},
-            "open": sorted(self.open),
-        }
+        """Which order ids were open, as JSON values."""
+        return {"open": sorted(self.open)}
 
     def restore(self, state: Mapping[str, Any]) -> tuple[int, ...]:
-        """Take up what `state` gave; returns the ids of the orders that were open."""
-        self._known = {
-            cloid: _Known(str(client_id), Purpose(purpose))
-            for cloid, (client_id, purpose) in state["known"].items()
-        }
+        """The ids of the orders that were open when `state` was taken."""
         return tuple(int(order_id) for order_id in state["open"])
 
 

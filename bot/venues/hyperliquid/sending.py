@@ -7,14 +7,16 @@ clock beyond the expiry, ends the question.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from bot.errors import DataError, OutcomeUnknown, Refused, Unavailable, VenueError
+from bot.model.attempt import Attempt, AttemptState, Proof
 from bot.model.decision import Cancel
 from bot.model.money import ZERO
 from bot.model.order import Order, OrderReport, OrderStatus, TimeInForce
@@ -22,7 +24,7 @@ from bot.venues.hyperliquid import parse_orders, signing
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
-from bot.venues.hyperliquid.orders import Register, cloid_of, lots_of, to_sign
+from bot.venues.hyperliquid.orders import Register, lots_of, to_sign
 from bot.venues.hyperliquid.parse_orders import Ending, Placed, StatusOf
 from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs
 from bot.venues.hyperliquid.venue_clock import VenueClock
@@ -41,6 +43,7 @@ class Lost:
     nonce: int
     expires_ms: int
     orders: tuple[Order, ...]
+    cloids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Sender:
         self._account, self._client, self._signs = account, client, signs
         self._clock, self._market = clock, market
         self._register, self._books = register, books
+        self._attempts = register.attempts
         self._patience, self._sleep = patience, sleep
         self.lost: list[Lost] = []
         self.settled_nonce = 0
@@ -148,9 +152,11 @@ class Sender:
     async def _batch(self, orders: list[Order]) -> list[OrderReport]:
         refused: list[OrderReport] = []
         signed: Signed | None = None
+        wire: list[signing.Order] = []
         while orders and signed is None:
             try:
-                signed = self._sign(orders)
+                wire = self._wire(orders)
+                signed = self._signs.order(wire, self._expires_in_ms())
             except NotSigned as refusal:
                 if refusal.index is None or refusal.index >= len(orders):
                     return refused + [self._rejected(each, str(refusal)) for each in orders]
@@ -159,39 +165,47 @@ class Sender:
                 return refused + [self._rejected(each, f"not sent: {error}") for each in orders]
         if signed is None:
             return refused
-        for order in orders:
-            self._register.remember(order)
-        return refused + await self._send(signed, orders)
+        self._attempts.write(orders, wire, signed, self._clock.now_ms())
+        reports = await self._send(signed, orders, tuple(each.cloid for each in wire))
+        return refused + reports
 
-    def _sign(self, orders: Sequence[Order]) -> Signed:
+    def _wire(self, orders: Sequence[Order]) -> list[signing.Order]:
         wire: list[signing.Order] = []
         for order in orders:
             instrument = self._register.instrument(order.instrument)
             mark = self._market.marks.get(order.instrument)
             if instrument is None or mark is None:
                 raise NotSigned("the coin has no price at the venue", len(wire))
-            wire.append(to_sign(order, instrument, mark))
-        expires_in_ms = min(int(self._patience.expires_s * 1000 * self._clock.speed), LONGEST_EXPIRY_MS)
-        return self._signs.order(wire, expires_in_ms)
+            wire.append(to_sign(order, instrument, mark, self._attempts.cloid(order.client_id)))
+        return wire
 
-    async def _send(self, signed: Signed, orders: Sequence[Order]) -> list[OrderReport]:
+    def _expires_in_ms(self) -> int:
+        return min(int(self._patience.expires_s * 1000 * self._clock.speed), LONGEST_EXPIRY_MS)
+
+    async def _send(
+        self, signed: Signed, orders: Sequence[Order], cloids: tuple[str, ...]
+    ) -> list[OrderReport]:
+        """Send what has been written down; what became of it, if that takes a while."""
         urgent = all(order.reduce_only for order in orders)
+        at_ms = self._clock.now_ms
         try:
             answer = await self._client.exchange(signed.body, actions=len(orders), urgent=urgent)
             told = parse_orders.placed(answer, len(orders))
         except Refused as refusal:
             reports = [self._rejected(each, str(refusal)) for each in orders]
+            self._attempts.told(reports, Proof.REPLY)
         except Unavailable as error:
-            for order in orders:
-                self._register.forget(order)  # it never left, so the same may be asked again
+            self._attempts.ended(cloids, AttemptState.REJECTED, Proof.NOT_SENT, at_ms(), str(error)[:200])
             reports = [self._rejected(each, f"not sent: {error}") for each in orders]
         except (OutcomeUnknown, DataError) as error:
             log.warning("outcome unknown", orders=len(orders), reason=str(error)[:200])
-            expires_ms = signed.expires_after_ms or self._clock.now_ms()
-            self.lost.append(Lost(signed.nonce, expires_ms, tuple(orders)))
+            self._attempts.ended(cloids, AttemptState.UNKNOWN, Proof.NO_ANSWER, at_ms(), str(error)[:200])
+            expires_ms = signed.expires_after_ms or at_ms()
+            self.lost.append(Lost(signed.nonce, expires_ms, tuple(orders), cloids))
             reports = await self.resolve()
         else:
             reports = [self._report(each, placed) for each, placed in zip(orders, told, strict=True)]
+            self._attempts.told(reports, Proof.REPLY)
         self.settled_nonce = max(self.settled_nonce, signed.nonce)
         return reports
 
@@ -214,6 +228,20 @@ class Sender:
 
     # What got lost
 
+    def take_up(self) -> None:
+        """At a start: what an earlier run had written down to send is lost until the venue says what became of it."""
+        by_nonce: dict[int, list[Attempt]] = {}
+        for attempt in self._attempts.unanswered():
+            by_nonce.setdefault(attempt.nonce, []).append(attempt)
+        for nonce, attempts in by_nonce.items():
+            cloids = tuple(each.cloid for each in attempts)
+            unsaid = [each.cloid for each in attempts if each.state is AttemptState.SENT]
+            why = "the run ended before there was an answer"
+            self._attempts.ended(unsaid, AttemptState.UNKNOWN, Proof.NO_ANSWER, self._clock.now_ms(), why)
+            log.warning("outcome unknown", orders=len(attempts), reason=why)
+            expires_ms = attempts[0].expires_ms or self._clock.now_ms()
+            self.lost.append(Lost(nonce, expires_ms, tuple(map(_order, attempts)), cloids))
+
     async def resolve(self) -> list[OrderReport]:
         """Find out what became of every lost batch. OutcomeUnknown where the venue can't be brought to say."""
         reports: list[OrderReport] = []
@@ -231,16 +259,14 @@ class Sender:
             try:
                 venue_ms = await self._clock.look()
                 dead = voided or venue_ms > lost.expires_ms + AFTER_EXPIRY_MS
-                for order in lost.orders:
-                    if order.client_id not in found and (report := await self._found(order)) is not None:
-                        found[order.client_id] = report
+                for order, cloid in zip(lost.orders, lost.cloids, strict=True):
+                    if cloid not in found and (report := await self._found(order, cloid)) is not None:
+                        found[cloid] = report
+                        self._attempts.told([report], Proof.STATUS)
                 if len(found) == len(lost.orders):
-                    return [found[order.client_id] for order in lost.orders]
+                    return [found[cloid] for cloid in lost.cloids]
                 if dead:
-                    why = (
-                        "voided before it was carried out" if voided else "expired before it was carried out"
-                    )
-                    return [found.get(o.client_id) or self._rejected(o, why) for o in lost.orders]
+                    return self._without(lost, found, venue_ms, voided=voided)
                 voided = await self._fence(lost.nonce)
             except (Unavailable, DataError) as failure:
                 error = str(failure)
@@ -253,9 +279,24 @@ class Sender:
                 await self._sleep(self._patience.poll_s)
                 waited_s += self._patience.poll_s
 
-    async def _found(self, order: Order) -> OrderReport | None:
+    def _without(
+        self, lost: Lost, found: Mapping[str, OrderReport], at_ms: int, *, voided: bool
+    ) -> list[OrderReport]:
+        """The reports of a batch of which some were not carried out and can't be any more."""
+        gone = [cloid for cloid in lost.cloids if cloid not in found]
+        why = "voided before it was carried out" if voided else "expired before it was carried out"
+        if voided:
+            self._attempts.ended(gone, AttemptState.FENCED, Proof.FENCE, at_ms, why)
+        else:
+            self._attempts.ended(gone, AttemptState.EXPIRED, Proof.EXPIRY, at_ms, why)
+        return [
+            found.get(cloid) or self._rejected(order, why)
+            for order, cloid in zip(lost.orders, lost.cloids, strict=True)
+        ]
+
+    async def _found(self, order: Order, cloid: str) -> OrderReport | None:
         """The order if the venue knows it, open or ended."""
-        told = await self._status(cloid_of(order.client_id))
+        told = await self._status(cloid)
         if told is None:
             return None
         if told.ending is Ending.UNKNOWN:
@@ -292,16 +333,18 @@ class Sender:
             return
         raise Unavailable(f"the leverage of {coin} could not be set; trying again later")
 
-    def state(self) -> list[dict[str, Any]]:
-        """What is lost, as JSON values."""
-        return [
-            {
-                "nonce": each.nonce,
-                "expires_ms": each.expires_ms,
-                "cloids": [cloid_of(o.client_id) for o in each.orders],
-            }
-            for each in self.lost
-        ]
+
+def _order(attempt: Attempt) -> Order:
+    """The order of an attempt, as far as the record tells it."""
+    return Order(
+        attempt.client_id,
+        attempt.coin,
+        attempt.side,
+        attempt.lots,
+        Decimal(attempt.price),
+        reduce_only=attempt.reduce_only,
+        purpose=attempt.purpose,
+    )
 
 
 def _batches(orders: Sequence[Order]) -> Iterator[Sequence[Order]]:

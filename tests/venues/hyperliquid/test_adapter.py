@@ -11,6 +11,7 @@ import pytest
 
 from bot.errors import ConfigError, OutcomeUnknown, Unavailable
 from bot.model.account import MarginMode
+from bot.model.attempt import AttemptState
 from bot.model.decision import Cancel, OrderPlan
 from bot.model.order import (
     Fill,
@@ -26,9 +27,11 @@ from bot.model.order import (
     TriggerKind,
 )
 from bot.model.panel import HOUR_MS
-from bot.venues.hyperliquid.adapter import HyperliquidVenue, Terms
-from bot.venues.hyperliquid.orders import cloid_of
+from bot.venues.hyperliquid.adapter import HyperliquidVenue
+from bot.venues.hyperliquid.attempts import cloid_of
 from bot.venues.hyperliquid.sending import Patience
+from bot.venues.hyperliquid.terms import Terms
+from bot.venues.outbox import MemoryOutbox
 from tests.venues.hyperliquid.fake import START_MS, FakeVenue, serving
 from tests.venues.hyperliquid.sdk_signer import SdkSigns
 
@@ -56,7 +59,7 @@ def play(
 
     async def run() -> None:
         async with serving(venue):
-            adapter = await HyperliquidVenue.connect(terms_of(venue, **(terms or {})), signs)
+            adapter = await HyperliquidVenue.connect(terms_of(venue, **(terms or {})), signs, MemoryOutbox())
             try:
                 await adapter.open(checkpoint)
                 await scene(adapter, venue, signs)
@@ -116,7 +119,7 @@ def test_history_has_bars_at_their_close_and_rates_at_their_settlement() -> None
 
     async def run() -> None:
         async with serving(venue):
-            adapter = await HyperliquidVenue.connect(terms_of(venue), signs)
+            adapter = await HyperliquidVenue.connect(terms_of(venue), signs, MemoryOutbox())
             panel = await adapter.open(None)
             await adapter.close()
             assert (panel.rows, panel.grid.end_ms) == (5, START_MS)
@@ -189,7 +192,7 @@ def test_leverage_and_mode_are_set_once_before_the_first_order_and_what_takes_ha
         assert (wire["p"], wire["s"], wire["c"]) == (
             "52500",
             "0.02",
-            cloid_of(BUY.client_id),
+            cloid_of("devnet", venue.account, BUY.client_id, 1, 1),
         )  # 5 % over mark
 
     play(scene, terms={"leverage": 3, "margin_mode": MarginMode.ISOLATED})
@@ -299,7 +302,8 @@ def test_where_neither_order_nor_fence_is_answered_the_outcome_stays_unknown_unt
             await adapter.send(OrderPlan(orders=(BUY,)))
         with pytest.raises(OutcomeUnknown):
             await adapter.account()
-        assert adapter.checkpoint()["lost"][0]["cloids"] == [cloid_of(BUY.client_id)]
+        (unknown,) = adapter._attempts.unanswered()
+        assert (unknown.client_id, unknown.state) == (BUY.client_id, AttemptState.UNKNOWN)
         venue.hidden = 0
         venue.faults["/exchange"].clear()
         state = await adapter.account()
@@ -473,7 +477,8 @@ def test_a_restart_goes_on_from_the_cursors_and_knows_its_orders() -> None:
 
     async def run() -> None:
         async with serving(venue):
-            first = await HyperliquidVenue.connect(terms_of(venue), signs)
+            outbox = MemoryOutbox()
+            first = await HyperliquidVenue.connect(terms_of(venue), signs, outbox)
             await first.open(None)
             await first.send(OrderPlan(orders=(BUY,)))
             (stop,) = await first.send(OrderPlan(orders=(STOP,)))
@@ -482,7 +487,7 @@ def test_a_restart_goes_on_from_the_cursors_and_knows_its_orders() -> None:
             await first.close()
             venue.now_ms += 1_000
             venue.fire(stop.order_id)  # while nobody looked
-            second = await HyperliquidVenue.connect(terms_of(venue), signs)
+            second = await HyperliquidVenue.connect(terms_of(venue), signs, outbox)
             try:
                 await second.open(saved)
                 state = await second.account()
@@ -520,7 +525,7 @@ def test_a_wrong_identity_is_a_config_error_with_its_own_sentence(
     async def run() -> None:
         async with serving(venue):
             with pytest.raises(ConfigError, match=message):
-                await HyperliquidVenue.connect(terms_of(venue, **terms), signs)
+                await HyperliquidVenue.connect(terms_of(venue, **terms), signs, MemoryOutbox())
 
     asyncio.run(run())
 
@@ -532,6 +537,6 @@ def test_asset_numbers_that_moved_since_the_signer_was_told_are_a_config_error()
     async def run() -> None:
         async with serving(venue):
             with pytest.raises(ConfigError, match="asset 0 at the venue and 1"):
-                await HyperliquidVenue.connect(terms_of(venue), signs)
+                await HyperliquidVenue.connect(terms_of(venue), signs, MemoryOutbox())
 
     asyncio.run(run())

@@ -4,15 +4,20 @@ from decimal import Decimal
 
 from bot.model.instrument import simple_instrument
 from bot.model.order import FundingPayment
+from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.books import OVERLAP_MS, Books
 from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.parse_account import VenueFunding
+from bot.venues.outbox import MemoryOutbox
 
 START_MS = 1_780_000_000_000
 
 
 def books() -> Books:
-    made = Books("0x" + "a" * 40, Register([simple_instrument("BTC", 5, 40)]))
+    made = Books(
+        "0x" + "a" * 40,
+        Register([simple_instrument("BTC", 5, 40)], Attempts("devnet", "0x" + "a" * 40, MemoryOutbox())),
+    )
     made.begin(START_MS, Decimal(1_000), [])
     return made
 

@@ -32,9 +32,11 @@ from bot.model.order import (
     TriggerKind,
 )
 from bot.model.panel import HOUR_MS
-from bot.venues.hyperliquid.adapter import HyperliquidVenue, Terms
+from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.feed import Patience as FeedPatience
 from bot.venues.hyperliquid.sending import Patience
+from bot.venues.hyperliquid.terms import Terms
+from bot.venues.outbox import MemoryOutbox
 from bot.venues.venue import AccountState, VenueEvent
 from tests.venues.hyperliquid.sdk_signer import SdkSigns
 
@@ -69,12 +71,13 @@ class Desk:
             feed=FeedPatience(first_retry_s=0.02, longest_retry_s=0.2),
         )
         self.terms = replace(self.terms, **terms)
+        self.outbox = MemoryOutbox()
         self.events: list[VenueEvent] = []
         self.number = 0
         self.venue: HyperliquidVenue
 
     async def connect(self, checkpoint: Any = None) -> None:
-        self.venue = await HyperliquidVenue.connect(self.terms, self.signs)
+        self.venue = await HyperliquidVenue.connect(self.terms, self.signs, self.outbox)
         self.panel = await self.venue.open(checkpoint)
 
     async def send(self, *orders: Order, cancels: tuple[Cancel, ...] = ()) -> list[OrderReport]:

@@ -18,6 +18,7 @@ from bot.model.decision import Cancel
 from bot.model.money import usd
 from bot.model.order import Fill, FundingPayment, OrderStatus, Purpose, Side, TimeInForce
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
+from bot.venues.outbox import MemoryOutbox
 from tests.venues.hyperliquid.test_on_devnet import COINS, START_MS, Desk, play, to_next_hour
 
 
@@ -122,7 +123,7 @@ def test_a_signer_for_another_books_is_not_traded_with(devnet: Server) -> None:
         ours = Desk(devnet)
         for terms in (replace(ours.terms, account=address), replace(ours.terms, account="0x" + "d" * 40)):
             with pytest.raises(ConfigError, match="the signer signs for the account"):
-                await HyperliquidVenue.connect(terms, ours.signs)
+                await HyperliquidVenue.connect(terms, ours.signs, MemoryOutbox())
 
     asyncio.run(run())
 

@@ -21,8 +21,10 @@ from bot.signer.client import SignerClient
 from bot.signer.engine import Engine, Peer, VenueClock
 from bot.signer.nonces import Nonces
 from bot.signer.signing import SigningKey
-from bot.venues.hyperliquid.adapter import HyperliquidVenue, Terms
+from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.signing import SignerSocket
+from bot.venues.hyperliquid.terms import Terms
+from bot.venues.outbox import MemoryOutbox
 from tests.venues.hyperliquid.fake import FakeVenue, serving
 from tests.venues.hyperliquid.sdk_signer import KEY, SdkSigns
 from tests.venues.hyperliquid.test_adapter import QUICK
@@ -124,7 +126,7 @@ def play(
                     venue.url, "devnet", account, ("BTC", "ETH"), leverage=4, history_h=3, weight_per_minute=None,
                     fills_s=0.5, sending=QUICK,
                 )  # fmt: skip
-                adapter = await HyperliquidVenue.connect(terms, SignerSocket(client))
+                adapter = await HyperliquidVenue.connect(terms, SignerSocket(client), MemoryOutbox())
                 try:
                     await adapter.open(None)
                     await scene(adapter, venue)
@@ -223,7 +225,7 @@ def test_a_signer_for_another_account_is_a_config_error(tmp_path: Path) -> None:
             async with serving(venue):
                 terms = Terms(venue.url, "devnet", venue.account, ("BTC",))
                 with pytest.raises(ConfigError, match="signs for the account"):
-                    await HyperliquidVenue.connect(terms, SignerSocket(client))
+                    await HyperliquidVenue.connect(terms, SignerSocket(client), MemoryOutbox())
 
     with signer(tmp_path) as path:
         asyncio.run(run(path))
