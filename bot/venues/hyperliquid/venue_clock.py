@@ -61,7 +61,7 @@ class VenueClock:
         """
         sent_s = self._now_s()
         venue_ms = await self._ask_ms()
-        far_ms = JUMP_MS * max(1.0, self.rate)
+        far_ms = JUMP_MS * self.speed
         if self.venue_ms and abs(venue_ms - self.now_ms()) > far_ms:
             first_ms, sent_s = venue_ms, self._now_s()
             venue_ms = await self._ask_ms()
