@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final, Self
 
+from bot.errors import StateError
 from bot.model.money import ZERO, usd
 from bot.model.order import Fill, FundingPayment, Liquidation, Transfer
 
@@ -111,12 +112,22 @@ class Books:
 
     @classmethod
     def load(cls, rows: Iterable[Mapping[str, Any]]) -> Self:
-        """The books from rows with `account`, `usd` as text, and `lots`."""
+        """The books from rows with `account`, `usd` as text, and `lots`. StateError where they are not what was written."""
         books = cls()
-        for row in rows:
-            books.usd[row["account"]] = Decimal(row["usd"])
-            if row["lots"]:
-                books.lots[row["account"]] = row["lots"]
+        try:
+            for row in rows:
+                books.usd[row["account"]] = Decimal(row["usd"])
+                if row["lots"]:
+                    books.lots[row["account"]] = row["lots"]
+            with localcontext(prec=100):
+                total = sum(books.usd.values(), ZERO)
+        except ArithmeticError:
+            total = Decimal("NaN")
+        if total != 0:
+            raise StateError(
+                f"the journal's balances are not what was written: they sum to {total} instead of 0; restore a copy of the "
+                f"file, or close what the account holds and start a new journal"
+            )
         return books
 
     def copy(self) -> Books:

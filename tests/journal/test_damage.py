@@ -135,6 +135,14 @@ def test_a_row_that_refers_to_a_missing_one_is_refused(path: Path) -> None:
         continued(path)
 
 
+@pytest.mark.parametrize("damage", ["usd = usd + 1", "usd = '-'"])
+def test_balances_that_were_altered_are_not_gone_on_from(path: Path, damage: str) -> None:
+    Desk(path).hours(2).journal.close()
+    execute(path, f"UPDATE balance SET {damage} WHERE account = 'CASH'")
+    with pytest.raises(StateError, match=r"balances are not what was written.*restore a copy"):
+        continued(path)
+
+
 def test_a_flipped_bit_is_refused_or_does_no_harm(path: Path) -> None:
     Desk(path).hours(6).journal.close()
     whole, before = path.read_bytes(), continued(path)

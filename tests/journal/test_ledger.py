@@ -164,6 +164,15 @@ def test_positions_found_at_the_opening_count_from_what_they_were_worth_then() -
     assert books.of_coin("BTC", held(BTC=(200, "101.5")))["price"] == D(3)
 
 
+def test_a_position_taken_in_at_a_mark_of_many_digits_leaves_nothing_behind_when_it_is_closed() -> None:
+    books = Books()
+    books.open(0, D(500), D(500), held(BTC=(1, "33.3333333333")))
+    assert books.usd["POSITION:BTC"] == D("0.333333333333")
+    books.fill(fill(1, -1, "40"))
+    assert (books.usd["POSITION:BTC"], books.usd["REALISED:BTC"]) == (ZERO, D("-0.066666666667"))
+    assert agreed(books, "500.066667") == []
+
+
 # Against the venue's word
 
 
