@@ -5,7 +5,7 @@
 First random actions are signed by both and their HTTP bodies compared byte for byte; then one order, from typed request
 to body, by both in turns; then `hedgerow signer run` is started. Prints one JSON object; times are medians in µs,
 `_best` the quickest turn, `order_of_20` is a batch of twenty in one signature. `start_s` is from the command to the line
-`ready:`, without `unlock_s`, which a keystore takes on purpose.
+`ready:`, without `unlock_s`, which a keystore takes on purpose; `start_cpu_s` is what start and end use of a core.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -285,12 +286,14 @@ def started(repeat: int) -> dict[str, float]:
                     raise SystemExit("the signer did not start")
                 starts.append(time.perf_counter() - start)
                 process.terminate()
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         crypto = keystore.encrypt(keystore.new_secret(), password)
         start = time.perf_counter()
         keystore.decrypt(crypto, password)
         unlock = time.perf_counter() - start
     best, middle = round(min(starts), 3), round(median(starts), 3)
-    return {"start_s": middle, "start_s_best": best, "unlock_s": round(unlock, 2)}
+    cpu = round((used.ru_utime + used.ru_stime) / repeat, 3)
+    return {"start_s": middle, "start_s_best": best, "start_cpu_s": cpu, "unlock_s": round(unlock, 2)}
 
 
 def main() -> None:

@@ -97,7 +97,8 @@ def init(
     """
     from bot.cli import init_venue
     from bot.cli.init_files import config_text, write
-    from bot.signer import wallet
+    from bot.signer import keystore, seal, wallet
+    from bot.signer import policy as policies
     from bot.signer.keystore import new_secret
     from bot.signer.wallet import approval
 
@@ -131,13 +132,16 @@ def init(
     settings = config_text(network, url, account, names, capital, socket)
     password = _secret(password_fd, "--password-fd", asking, new_password)
     with told():
-        stored = wallet.create(folder / "keys", name, network, new_secret(), password)
+        secret = new_secret()
+        stored = wallet.create(folder / "keys", name, network, secret, password)
         wanted = approval(stored.address, name, network, days, chain_id)
         until_ms = None if way == "later" else wanted.valid_until_ms
         draft = found.draft(stored.address, until_ms, capital)
         write(policy, found.policy_text(draft))
         write(config, settings)
-    for what, path in (("agent key", stored.path), ("signer's policy", policy), ("config", config)):
+        seal.make(policy, policies.read(policy), stored, secret)
+        stored = keystore.read(stored.path)
+    for what, path in (("agent key", stored.path), ("signer's policy, sealed", policy), ("config", config)):
         click.echo(f"wrote {path}: the {what}")
     if way == "later":
         click.echo(f"next, approve it:   hedgerow wallet approve-agent {stored.path} --send --url {url}")

@@ -143,6 +143,24 @@ def check(file: Path) -> None:
     click.echo(f"sha256 {rules.sha256}")
 
 
+@policy.command(epilog="Example:  hedgerow signer policy seal policy.toml --keystore KEYSTORE")
+@click.argument("file", metavar="POLICY", type=FILE)
+@click.option("--keystore", required=True, type=FILE, help="The agent's keystore file.")
+@click.option("--password-fd", type=int, metavar="N", help="Read the password from this file descriptor.")
+def seal(file: Path, keystore: Path, password_fd: int | None) -> None:
+    """Agree to POLICY as it is now: the signer then refuses it once it was changed by who has no password."""
+    from bot.signer import keystore as keystores
+    from bot.signer import policy as policies
+    from bot.signer import program
+    from bot.signer import seal as seals
+
+    with told():
+        rules, stored = policies.read(file), keystores.read(keystore)
+        secret = keystores.decrypt(stored.crypto, program.password(None, password_fd))
+        seals.make(file, rules, stored, secret)
+    click.echo(f"sealed {file} ({rules.sha256[:12]}) in {seals.path_of(file)}")
+
+
 @signer.command(epilog="Example:  hedgerow signer status --network testnet")
 @click.option(
     "--network", default="testnet", show_default=True, type=click.Choice(["mainnet", "testnet", "devnet"])

@@ -42,6 +42,7 @@ class Keystore:
     approved: bool
     revoked: bool
     crypto: dict[str, Any]
+    sealed: bool = False  # its policy has a seal
 
 
 def new_secret() -> bytes:
@@ -133,6 +134,7 @@ def read(path: Path) -> Keystore:
             approved=bool(ours.get("approved", False)),
             revoked=bool(ours.get("revoked", False)),
             crypto=crypto,
+            sealed=bool(ours.get("sealed", False)),
         )
     except OSError as error:
         raise SignerConfigError(f"keystore {path} cannot be read: {error.strerror}") from None
@@ -164,6 +166,7 @@ def write(keystore: Keystore) -> None:
             "valid_until_ms": keystore.valid_until_ms,
             "approved": keystore.approved,
             "revoked": keystore.revoked,
+            "sealed": keystore.sealed,
         },
     }
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bot.signer import audit, hardening, keystore, policy, server, signing
+from bot.signer import audit, hardening, keystore, policy, seal, server, signing
 from bot.signer.engine import Engine
 from bot.signer.expiry import expiry_warning
 from bot.signer.nonces import Nonces
@@ -108,14 +108,17 @@ def run(setup: Setup, ask: Callable[[], str], say: Callable[[str], None]) -> Non
             path.chmod(0o666)  # its folder and SO_PEERCRED decide
         _harden(uids, setup.require_hardening, say)
         signing.self_test()
-        key = signing.SigningKey(keystore.decrypt(stored.crypto, ask()), rules.chain)
+        secret = keystore.decrypt(stored.crypto, ask())
+        sealed = seal.check(setup.policy, rules, stored, secret)
+        key = signing.SigningKey(secret, rules.chain)
+        del secret
         engine = Engine(rules, key, nonces, log)
         serving = server.Server(listening, engine, log, uids, say, setup.parent)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: serving.stop())
         say(
             f"ready: {rules.network}, agent {rules.agent} for account {rules.account}, {len(rules.coins)} coins, "
-            f"policy {rules.sha256[:12]}, socket {path}, audit log {log.path}"
+            f"policy {rules.sha256[:12]} {'sealed' if sealed else 'NOT SEALED'}, socket {path}, audit log {log.path}"
         )
         for warning in _warnings(stored, rules):
             say(warning)

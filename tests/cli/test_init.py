@@ -112,6 +112,7 @@ def test_from_nothing_to_an_order_that_the_venue_fills(devnet: Server, tmp_path:
         stored.path: 0o600,
         tmp_path / "hyperliquid-devnet.toml": 0o600,
         tmp_path / "signer-policy-devnet.toml": 0o600,
+        tmp_path / "signer-policy-devnet.toml.seal": 0o600,
     }
     assert not any(key[2:].encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert (
