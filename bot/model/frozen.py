@@ -34,5 +34,5 @@ def quickly_made(cls: type[T]) -> type[T]:
     exec(source, names, made)  # noqa: S102 - as dataclasses does, from field names alone
     init: Any = made["__init__"]
     init.__qualname__, init.__annotations__ = f"{cls.__name__}.__init__", cls.__init__.__annotations__
-    cls.__init__ = init  # type: ignore[misc]
+    cls.__init__ = init  # type: ignore[method-assign]
     return cls

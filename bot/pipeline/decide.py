@@ -45,11 +45,11 @@ def forecast(market: Market, memory: Memory, strategies: Sequence[Slot]) -> tupl
         if not table.all_ready[market.row]:
             opinion = replace(opinion, scores=np.where(opinion.ready, opinion.scores, previous))
         scores = opinion.scores
-        if np.shape(scores) != previous.shape:
+        if getattr(scores, "shape", ()) != previous.shape:
             raise ValueError(
                 f"strategy {slot.name} gave scores of shape {np.shape(scores)}, not {previous.shape}"
             )
-        if np.count_nonzero(np.abs(scores) <= 1) < len(scores):  # also catches NaN
+        if not same(scores, previous) and np.count_nonzero(np.abs(scores) <= 1) < len(scores):  # NaN, too
             worst = market.prepared.panel.instruments[int(np.argmin(np.abs(scores) <= 1))]
             raise ValueError(
                 f"strategy {slot.name} gave {worst} a score outside −1 … +1; mend its forecast()"

@@ -19,7 +19,9 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
     """
     market, memory, sizing = snapshot.market, snapshot.memory, mandate.sizing
     equity = max(0.0, snapshot.account.equity_usd)
-    resting = memory.rest_until_ms > market.time_ms if largest(memory.rest_until_ms) > market.time_ms else None
+    resting = (
+        memory.rest_until_ms > market.time_ms if largest(memory.rest_until_ms) > market.time_ms else None
+    )
     parts = []
     for k, (opinion, slot) in enumerate(zip(opinions, mandate.strategies, strict=True)):
         held = memory.held_lots[k]

@@ -157,10 +157,12 @@ class SignalTable:
         needed = [signal.values for name, signal in signals.items() if name not in strategy.optional]
         ready: BoolArray = np.ones((panel.rows, len(panel.instruments)), dtype=np.bool_)
         for values in needed:
-            ready &= np.isfinite(values)
+            if values.dtype != np.bool_:
+                ready &= np.isfinite(values)
         reach = max(signal.reach for signal in signals.values())
+        all_ready: list[bool] = np.all(ready, axis=1).tolist()
         values_of = {name: signal.values for name, signal in signals.items()}
-        return cls(panel.instruments, values_of, ready, reach, ready.all(axis=1).tolist())
+        return cls(panel.instruments, values_of, ready, reach, all_ready)
 
 
 def _is_field(given: object) -> bool:

@@ -66,9 +66,7 @@ class Desk:
         # A trigger means out, even where it found too little volume: what it left is closed next. Else only what is
         # flat at this fill, even if an order of the same bar has opened something since: that goes with the rest.
         if own and (
-            fill.purpose in PROTECTIVE
-            or lots[column] == 0
-            or not self.attribution.held_lots[:, column].any()
+            fill.purpose in PROTECTIVE or lots[column] == 0 or not self.attribution.held_lots[:, column].any()
         ):
             until_ms = fill.time_ms + self.mandate.sizing.cooldown_h * HOUR_MS
             self.memory = forget(self.memory, column, until_ms)

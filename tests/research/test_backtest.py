@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 from math import nan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,16 +92,17 @@ def test_unpaid_hours_are_counted_and_told() -> None:
 
 def test_candles_that_contradict_themselves_are_counted_and_told() -> None:
     shape = (6, 2)
-    fields = {name: np.full(shape, 100.0) for name in ("open", "high", "low", "close")}
+    fields: dict[str, Any] = {name: np.full(shape, 100.0) for name in ("open", "high", "low", "close")}
     fields["low"][2, 1] = 101  # above its high; open and close lie below it
     fields["open"][3, 0] = 99.99
     fields["close"][4, 0] = 100.01
     fields["high"][5, 0] = nan  # unknown is no contradiction
     record = run(scripted(panel_of(6, ("AAA", "BBB"), volume_usd=1e9, **fields), {0: (0.5, 0.5)}))
-    assert record.assumptions == [
-        "3 candles, the first of BBB at 2025-01-01T03:00:00Z, have a low above their high, or open or close outside "
-        "of them; they are used as they are"
-    ]
+    (sentence,) = record.assumptions
+    assert sentence == (
+        "3 candles, the first of BBB at 2025-01-01T03:00:00Z, have a low above their high, or open or close outside of "
+        "them; they are used as they are"
+    )
 
 
 def test_funding_beyond_the_cap_is_counted_and_told() -> None:
@@ -109,10 +111,11 @@ def test_funding_beyond_the_cap_is_counted_and_told() -> None:
     panel = panel_of(6, ("AAA", "BBB"), close=np.full((6, 2), 100.0), funding_rate=rate, volume_usd=1e9)
     record = run(scripted(panel, {0: (-0.5, 0.0)}, rules=FREE))
     assert [one.usd for one in record.payments] == [D(2_000), D(2_000), D(-2_000), D(2_000), D(2_000)]
-    assert record.assumptions == [
+    (sentence,) = record.assumptions
+    assert sentence == (
         "2 funding rates, the first of BBB at 2025-01-01T02:00:00Z, are beyond the cap of 4.00% an hour; what was held "
         "paid the cap"
-    ]
+    )
 
 
 # Volume

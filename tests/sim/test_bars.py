@@ -1,7 +1,6 @@
 """Trading in bars: what happens within one is taken against the account, in a fixed order, and by hand-set prices."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from math import nan
 from typing import Any
 
