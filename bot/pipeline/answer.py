@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from bot.model.decision import Opinion
+from bot.model.rows import same
 from bot.pipeline.strategy import SignalTable, Strategy, View, what_failed
 
 
@@ -43,11 +44,13 @@ def _whole(opinion: object, table: SignalTable, view: View) -> Opinion:
         given = np.asarray(given, dtype=np.float64)
         opinion = replace(opinion, scores=given)
     for name, values in (("scores", given), ("ready", opinion.ready), ("edge", opinion.edge)):
-        if values is not None and np.shape(values) != previous.shape:
+        if values is not None and getattr(values, "shape", ()) != previous.shape:
             raise _Unusable(f"forecast() gave {name} of shape {np.shape(values)} for {len(previous)} coins")
     if not table.all_ready[view.row]:
         given = np.where(opinion.ready, given, previous)
         opinion = replace(opinion, scores=given)
+    if same(given, previous):
+        return opinion
     within = np.abs(given) <= 1  # false for NaN too
     if np.count_nonzero(within) < len(given):
         worst = int(np.argmin(within))

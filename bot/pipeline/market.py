@@ -49,13 +49,18 @@ class Conditions:
         mark, funding = panel.mark.values, panel.funding_rate.values
         priced = np.isfinite(mark)
         known = priced & np.isfinite(funding)
-        with np.errstate(invalid="ignore"):
-            agrees = ~(np.abs(mark / panel.oracle.values - 1) > limits.max_mark_deviation)
-        rows = np.arange(panel.rows)[:, None]
-        last = np.maximum.accumulate(np.where(known, rows, -1), axis=0)
-        age_h = np.where(last < 0, np.inf, (rows - last) * (panel.grid.interval_ms / HOUR_MS))
+        # Where there is nothing to tell, one value stands for all.
+        agrees = np.broadcast_to(np.True_, mark.shape)
+        if panel.fields.get("oracle") is not panel.fields.get("mark"):
+            with np.errstate(invalid="ignore"):
+                agrees = ~(np.abs(mark / panel.oracle.values - 1) > limits.max_mark_deviation)
+        age_h = np.broadcast_to(0.0, mark.shape)
+        if not known.all():
+            rows = np.arange(panel.rows)[:, None]
+            last = np.maximum.accumulate(np.where(known, rows, -1), axis=0)
+            age_h = np.where(last < 0, np.inf, (rows - last) * (panel.grid.interval_ms / HOUR_MS))
         reach = int(np.ceil(limits.max_data_age_h * HOUR_MS / panel.grid.interval_ms)) + 2
-        cap = np.full(mark.shape, np.inf)
+        cap = np.broadcast_to(np.inf, mark.shape)
         capped = False
         if "volume_usd" in panel.fields and np.isfinite(limits.max_volume_share):
             day = moving_mean(panel.volume_usd, panel.grid.span(DAY_H), min_count=panel.grid.span(DAY_H) // 2)
@@ -69,7 +74,8 @@ class Conditions:
         if sizing.volatility_target is not None:
             measured = realised_volatility(panel, sizing.volatility_lookback_h)
             volatility, reach = measured.values, max(reach, measured.reach)
-        all_fresh, all_sane = known.all(axis=1).tolist(), agrees.all(axis=1).tolist()
+        all_fresh: list[bool] = np.all(known, axis=1).tolist()
+        all_sane: list[bool] = np.all(agrees, axis=1).tolist()
         return cls(priced, known, agrees, age_h, cap, volatility, reach, all_fresh, all_sane, capped)
 
 

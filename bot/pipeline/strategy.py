@@ -188,10 +188,12 @@ class SignalTable:
         needed = [signal.values for name, signal in signals.items() if name not in strategy.optional]
         ready: BoolArray = np.ones((panel.rows, len(panel.instruments)), dtype=np.bool_)
         for values in needed:
-            ready &= np.isfinite(values)
+            if values.dtype != np.bool_:
+                ready &= np.isfinite(values)
         reach = max(signal.reach for signal in signals.values())
         values_of = {name: _read_only(signal.values) for name, signal in signals.items()}
-        return cls(panel.instruments, values_of, ready, reach, [bool(row.all()) for row in ready])
+        all_ready: list[bool] = np.all(ready, axis=1).tolist()
+        return cls(panel.instruments, values_of, ready, reach, all_ready)
 
 
 def _read_only(values: FloatArray) -> FloatArray:

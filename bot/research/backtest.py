@@ -175,7 +175,7 @@ class _Runner:
         self.prepared = Prepared.of(test.panel, test.instruments, test.mandate)
         self.bars = Bars(test.panel, float(test.rules.funding_cap_per_hour))
         self.silent = self.bars.silent_rows > test.max_gap_h * 3_600_000 / test.panel.grid.interval_ms
-        self.any_silent: list[bool] = np.asarray(self.silent.any(axis=1)).tolist()
+        self.any_silent: list[bool] = np.any(self.silent, axis=1).tolist()
         start_ms = test.panel.grid.time_ms(test.first_row) - test.panel.grid.interval_ms
         self.market = BarMarket.opened(
             ACCOUNT,

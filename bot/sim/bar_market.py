@@ -61,7 +61,6 @@ class BarMarket:
         self.name = account
         self.account: Account = exchange.accounts[account]
         self.instruments = tuple(instruments)
-        self.frictions = frictions
         self.columns = {instrument.name: column for column, instrument in enumerate(instruments)}
         self.mark = np.zeros(len(self.instruments))
         self.leverage = np.array([float(exchange.leverage(account, i.name)[0]) for i in instruments])
@@ -72,8 +71,7 @@ class BarMarket:
         self._events: list[TapeEvent] = []
         self._marks_are_behind = False
         self._cap = float(exchange.rules.funding_cap_per_hour)
-        self._lot = [float(instrument.lot) for instrument in instruments]
-        self.liquidity = Liquidity(frictions.volume_share, self._lot)
+        self.liquidity = Liquidity(frictions, [float(instrument.lot) for instrument in instruments])
         self.holdings = Holdings(self.account, self.instruments, self.columns, self._cap)
         self._levels = Levels(len(self.instruments))
         self._open_orders: Sequence[OrderReport] | None = None
@@ -111,14 +109,7 @@ class BarMarket:
     @property
     def isolated_usd(self) -> FloatArray | None:
         """What backs each isolated position at the carried marks; NaN on cross margin, None where all are on it."""
-        if self._on_cross is None:
-            return None
-        backing = np.where(self._on_cross, np.nan, 0.0)
-        held = self.holdings
-        for name, column in held.isolated.items():
-            cash = float(self.account.positions[name].cash_usd)
-            backing[column] = cash + held.size[column] * self.mark[column]
-        return backing
+        return None if self._on_cross is None else self.holdings.isolated_usd(self._on_cross, self.mark)
 
     @property
     def view(self) -> AccountView:
@@ -348,16 +339,8 @@ class BarMarket:
         if left is not None and left < traded:
             self.short_of_volume += 1
             traded = left
-        bid, ask = self._around(column, price, traded, bar)
+        bid, ask = self.liquidity.around(column, price, traded, bar)
         self.exchange.offer(self.instruments[column].name, bid, ask, left, time_ms)
-
-    def _around(self, column: int, price: float, lots: int, bar: Bar) -> tuple[Decimal, Decimal]:
-        """Where an order of `lots` sells and where it buys."""
-        volume_usd = np.nan if bar.volume_usd is None else float(bar.volume_usd[column])
-        cost = self.frictions.cost(lots * self._lot[column] * price, volume_usd)
-        if cost == 0:
-            return (exact(price),) * 2
-        return exact(price * (1 - cost)), exact(price * (1 + cost))
 
     def _reached(self, prices: FloatArray) -> list[Order]:
         """The open orders of coins with a price, if prices reach any at all."""
@@ -368,9 +351,12 @@ class BarMarket:
 
     def _meet_open_orders(self, bar: Bar, prices: FloatArray, time_ms: int) -> list[str]:
         """Fill the resting orders that `prices` reach and offer triggers a market; the instruments looked at."""
+        reached = self._reached(prices)
+        if not reached:
+            return []
         resting: dict[str, int] = {}
         waiting: dict[str, list[Order]] = {}
-        for order in self._reached(prices):
+        for order in reached:
             if order.trigger is None:
                 resting[order.instrument] = max(resting.get(order.instrument, 0), order.lots)
             else:
@@ -379,7 +365,7 @@ class BarMarket:
             column = self.columns[name]
             price = float(prices[column])
             left = self.liquidity.left(column, price, bar, reducing=False)
-            bid, ask = self._around(column, price, lots if left is None else min(lots, left), bar)
+            bid, ask = self.liquidity.around(column, price, lots if left is None else min(lots, left), bar)
             self.exchange.trade_through(name, ask, bid, time_ms, lots=left, touching=True)
         self._absorb()
         for name, orders in waiting.items():

@@ -65,10 +65,8 @@ class Bars:
         self.panel = panel
         mark = panel.mark.values
         known = np.isfinite(mark)
-        self.mark, self.silent_rows = (
-            mark,
-            np.zeros(mark.shape, np.int64),
-        )  # bars since the price was last known
+        self.mark = mark
+        self.silent_rows = np.broadcast_to(np.int64(0), mark.shape)  # bars since the price was last known
         if not known.all():
             rows = np.arange(panel.rows)[:, None]
             last = np.maximum.accumulate(np.where(known, rows, -1), axis=0)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from bot.model.account import Account, MarginMode
-from bot.model.decision import LotsArray
+from bot.model.decision import BoolArray, LotsArray
 from bot.model.instrument import Instrument
 from bot.model.panel import FloatArray
 
@@ -63,6 +63,14 @@ class Holdings:
         for name in self.isolated:
             equity += float(self.account.positions[name].cash_usd)
         return equity
+
+    def isolated_usd(self, on_cross: BoolArray, mark: FloatArray) -> FloatArray:
+        """What backs each isolated position at these marks; NaN where instruments are `on_cross`."""
+        backing = np.where(on_cross, np.nan, 0.0)
+        for name, column in self.isolated.items():
+            cash = float(self.account.positions[name].cash_usd)
+            backing[column] = cash + self.size[column] * mark[column]
+        return backing
 
     def in_danger(self, low: FloatArray, high: FloatArray) -> bool:
         """Whether prices between these and a settlement could liquidate anything; never False when they could.
