@@ -134,6 +134,11 @@ class Market:
         return self.oldest + len(self._bars)
 
     @property
+    def newest(self) -> int:
+        """Number of the last bar that is known."""
+        return self._read - 1
+
+    @property
     def known_from_ms(self) -> int:
         """When the first bar opened that is still known."""
         return self.first_ms + self.oldest * HOUR_MS

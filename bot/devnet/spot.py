@@ -1,8 +1,8 @@
 """The spot market beside the perpetuals: what is listed, at which prices, and the exchange that keeps the balances.
 
-Each pair follows a perpetual of the same market: its middle is the perpetual's, less the perpetual's premium over the
-oracle, plus a basis of a few hundredths of a percent that changes from hour to hour. Like the perpetuals' own paths it
-is a function of the seed and the time.
+Each pair follows a perpetual of the same market: its middle is the perpetual's oracle and a basis of a few hundredths of
+a percent that changes from hour to hour, a function of the seed and the time. Candles of hours that are over are the
+perpetual's, moved by what lay between the two as the hour began and as it ended.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Spot:
         self.exchange = SpotExchange(list(self.pairs.values()))
         self._market = market
         self._seed = seed
-        self._known_factors: dict[str, tuple[int, tuple[float, float]]] = {}  # of the hour last asked for
+        self._known_basis: dict[str, tuple[int, tuple[float, float]]] = {}  # of the hour last asked for
 
     @property
     def books(self) -> Mapping[str, Book]:
@@ -156,27 +156,36 @@ class Spot:
         return prints
 
     def _mid(self, name: str, moment: Moment) -> float:
-        if self._market.is_real_time:  # its bars are of the past, what is now is in the moment alone
-            return float(moment.oracle[self.column[name]]) * self.listings[name].ratio
         into = (moment.time_ms - self._market.first_ms) % HOUR_MS / HOUR_MS
-        first, last = self._factors(name, self._market.hour(moment.time_ms))
-        return float(moment.mid[self.column[name]]) * (first + (last - first) * into)
+        first, last = self._basis(name, self._market.hour(moment.time_ms))
+        oracle = float(moment.oracle[self.column[name]]) * self.listings[name].ratio
+        return oracle * (1 + first + (last - first) * into)
 
-    def _factors(self, name: str, hour: int) -> tuple[float, float]:
-        """What the perpetual's middle is multiplied by as an hour begins and as it ends."""
-        known = self._known_factors.get(name)
+    def _basis(self, name: str, hour: int) -> tuple[float, float]:
+        """How far the pair is from the oracle as an hour begins and as it ends, as fractions."""
+        known = self._known_basis.get(name)
         if known is None or known[0] != hour:
-            known = self._known_factors[name] = (hour, self._new_factors(name, hour))
+            ends = []
+            for at in (hour, hour + 1):
+                dice = np.random.default_rng((self._seed, 2, self.listings[name].pair_index, at))
+                bps = BASIS_BPS * dice.standard_normal()
+                ends.append(float(np.clip(bps, -LARGEST_BASIS_BPS, LARGEST_BASIS_BPS)) / 1e4)
+            known = self._known_basis[name] = (hour, (ends[0], ends[1]))
         return known[1]
 
-    def _new_factors(self, name: str, hour: int) -> tuple[float, float]:
-        column, listing = self.column[name], self.listings[name]
-        factors = []
-        for at, bar in ((hour, self._market.bar(hour - 1)), (hour + 1, self._market.bar(hour))):
-            draw = np.random.default_rng((self._seed, 2, listing.pair_index, at)).standard_normal()
-            basis = float(np.clip(BASIS_BPS * draw, -LARGEST_BASIS_BPS, LARGEST_BASIS_BPS)) / 1e4
-            factors.append(listing.ratio * float(bar["oracle"][column] / bar["close"][column]) * (1 + basis))
-        return factors[0], factors[1]
+    def _factors(self, name: str, hour: int) -> tuple[float, float]:
+        """What the perpetual's candles are multiplied by as an hour begins and as it ends."""
+        first, last = self._basis(name, hour)
+        ratio = self.listings[name].ratio
+        return (
+            ratio * self._oracle_over_close(name, hour - 1) * (1 + first),
+            ratio * self._oracle_over_close(name, hour) * (1 + last),
+        )
+
+    def _oracle_over_close(self, name: str, hour: int) -> float:
+        """As an hour ended, or as the latest did whose end is known."""
+        column, bar = self.column[name], self._market.bar(min(hour, self._market.newest))
+        return float(bar["oracle"][column] / bar["close"][column])
 
     def bar(self, name: str, hour: int) -> tuple[float, float, float, float, float]:
         """Open, high, low and close of an hour, and its volume in USD."""

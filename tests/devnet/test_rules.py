@@ -13,7 +13,10 @@ from hyperliquid.exchange import Exchange
 from hyperliquid.info import Info
 from hyperliquid.utils import signing
 
+from bot.devnet import orders
 from bot.devnet.server import Server
+from bot.devnet.start import Options, build
+from bot.devnet.wire import Fields
 
 Funded = Callable[..., LocalAccount]
 GTC, ALO, IOC = ({"limit": {"tif": tif}} for tif in ("Gtc", "Alo", "Ioc"))
@@ -311,3 +314,21 @@ def test_a_builders_fee_is_taken_only_if_approved(
     (fill,) = info.user_fills(wallet.address)
     notional = D(fill["px"]) * D(fill["sz"])
     assert D(fill["builderFee"]) == (notional * D("0.0001")).quantize(D("1e-6"), "ROUND_FLOOR")
+
+
+def test_a_thousand_orders_may_be_open_and_one_more_for_every_five_millions_traded() -> None:
+    server = build(Options(coins=("BTC",), history_h=4, paused=True, start_ms=1_772_000_000_000))
+    world, user = server.world, server.funded[0]["address"]
+    price = str(round(float(world.exchange.marks["BTC"]) * 0.5))
+    row = {"a": 0, "b": True, "p": price, "s": "0.001", "r": False, "t": {"limit": {"tif": "Alo"}}}
+    ask = orders.Ask.of(Fields(row))
+    placed = orders.place(world, user, [ask] * 1001, "na", None)
+    assert all("resting" in status for status in placed[:1000])
+    assert placed[1000] == {"error": "Too many open orders. asset=0"}
+    world.records(user).cum_volume = D(5_000_000)
+    assert "resting" in orders.place(world, user, [ask], "na", None)[0]
+    assert "error" in orders.place(world, user, [ask], "na", None)[0]
+    stop = {"trigger": {"triggerPx": price, "isMarket": True, "tpsl": "sl"}}
+    world.records(user).cum_volume = D(50_000_000)
+    late = orders.Ask.of(Fields(row | {"b": False, "t": stop}))
+    assert orders.place(world, user, [late], "na", None) == [{"error": "Too many open orders. asset=0"}]
