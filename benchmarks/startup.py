@@ -1,6 +1,6 @@
 """How long a person waits: for help, for the status of a daemon, for a daemon's first decision; and what it weighs.
 
-    python benchmarks/startup.py [--repeat 5] [--speed 72000]
+    python benchmarks/startup.py [--repeat 5] [--speed 7200]
 
 Prints one JSON object. Every figure is the median over processes of their own, after one of each that is not counted
 (it writes the byte code). `help_ms` and `status_ms` are from start to exit; `ready_ms` is from the start of
@@ -116,7 +116,7 @@ def main() -> None:
     )
     parser.add_argument("--repeat", type=int, default=5, help="processes of each kind (default 5)")
     parser.add_argument(
-        "--speed", type=float, default=72_000, help="simulated seconds a second (default 72000)"
+        "--speed", type=float, default=7_200, help="simulated seconds a second (default 7200)"
     )
     given = parser.parse_args()
     if given.repeat < 1 or given.speed <= 0:

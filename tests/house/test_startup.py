@@ -18,7 +18,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_it_measures_help_status_a_daemons_first_cycle_and_its_memory() -> None:
-    done = bench("--repeat", "1", "--speed", "1e6")
+    done = bench("--repeat", "1", "--speed", "7200")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert {"help_ms", "status_ms", "ready_ms", "rss_mib", "versions", "cores"} <= set(found)

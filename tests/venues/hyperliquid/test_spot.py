@@ -166,7 +166,10 @@ def test_a_devnets_spot_replies_are_read() -> None:
                 known = await client.info({"type": "spotMeta"})
                 again, found = await client.info({"type": "spotMetaAndAssetCtxs"})
                 assert again == known
-                assert found.keys() == {pair.name for pair in known.pairs}
+                listed = {pair.name for pair in known.pairs}
+                assert (
+                    {"@142", "@151"} <= listed <= found.keys()
+                )  # gaps in the numbering are filled on the wire
                 balances = await client.info({"type": "spotClearinghouseState", "user": me})
                 margins = await client.info({"type": "clearinghouseState", "user": me})
                 mode = await client.info({"type": "userAbstraction", "user": me})
