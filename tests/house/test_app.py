@@ -15,6 +15,7 @@ from bot.model.account import MarginMode
 from bot.paper.world import World
 from bot.pipeline.mandate import Style
 from bot.pipeline.market import rows_needed
+from bot.sim.bars import Frictions
 from bot.sim.coins import MAJORS
 from bot.sim.fees import HYPERLIQUID_PERPS
 
@@ -42,7 +43,7 @@ margin_mode = "isolated"
 fees = { taker_bps = 6.0, maker_bps = 2.0 }
 half_spread_bps = 3.0
 impact_bps = 20.0
-bar_volume_share = 0.9
+bar_volume_share = 0.4
 backstop_ratio = 0.5
 funding_cap_per_h = 0.02
 
@@ -139,7 +140,7 @@ def test_the_exchange_charges_and_steps_in_as_the_config_says(loaded: settings.S
     assert [(tier.taker, tier.maker) for tier in rules.fees.tiers] == [(Decimal("0.0006"), Decimal("0.0002"))]
     assert (rules.backstop_ratio, rules.funding_cap_per_hour) == (Decimal("0.5"), Decimal("0.02"))
     frictions = app.frictions_of(loaded)
-    assert (frictions.half_spread_bps, frictions.impact_bps, frictions.volume_share) == (3.0, 20.0, 0.9)
+    assert frictions == Frictions(half_spread_bps=3.0, impact_bps=20.0, volume_share=0.4)
     named = loaded.model_copy(update={"exchange": settings.ExchangeSettings()})
     assert app.fees_of(named) is HYPERLIQUID_PERPS
 

@@ -1,6 +1,7 @@
 """The simulated venue by itself: what it says between bars, over gaps, and after a restart in the middle of one."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -168,3 +169,25 @@ def test_a_recording_that_no_longer_reaches_the_moment_of_the_stop_is_refused() 
             await venue(market([100, 101])).open(it.checkpoint())
 
     asyncio.run(story())
+
+
+def test_what_a_bar_has_traded_is_not_offered_again_after_a_restart_within_it() -> None:
+    async def story(restart: bool) -> list[int]:
+        panel = market([100, 100, 100])
+        panel = Panel(
+            panel.grid, panel.instruments, {**panel.fields, "volume_usd": np.full((3, 1), 50.0)}
+        )  # 50 lots of 1 USD a bar
+        it = venue(panel)
+        await it.open(None)
+        await it.send(buy(30))
+        it.take_events()
+        if restart:
+            state = json.loads(json.dumps(it.checkpoint()))
+            it = venue(panel)
+            await it.open(state)
+        (same_bar,) = await it.send(buy(30))
+        await it.observe()
+        (next_bar,) = await it.send(buy(30))
+        return [same_bar.filled_lots, next_bar.filled_lots]
+
+    assert asyncio.run(story(restart=False)) == asyncio.run(story(restart=True)) == [20, 30]
