@@ -13,6 +13,7 @@ from eth_account.signers.local import LocalAccount
 
 from bot.clock import parse_utc
 from bot.devnet import controls, market
+from bot.devnet.account_actions import ACTIONS
 from bot.devnet.server import Server
 from bot.devnet.start import Options, build
 from bot.devnet.wire import Malformed
@@ -239,6 +240,29 @@ def test_a_used_nonce_stays_used(tmp_path: Path) -> None:
     server.keeper.close()  # type: ignore[union-attr]
     server = build(kept)
     assert server.exchange(body)["response"] == f"Invalid nonce: duplicate nonce {body['nonce']}"
+    crash(server)
+
+
+def test_a_request_that_the_devnet_tripped_over_does_not_keep_it_from_coming_back(tmp_path: Path) -> None:
+    kept = replace(OPTIONS, state=tmp_path / "devnet.state")
+
+    def trip(door: Any, user: str, action: Any) -> Any:
+        door.world.records(user).referrer = "half-way"
+        raise ZeroDivisionError(action)
+
+    server = build(kept)
+    stand(server, script()[:1])
+    server.door.actions["noop"] = trip
+    with pytest.raises(ZeroDivisionError):
+        server.exchange(signed(ALICE, {"type": "noop"}))
+    server.keep()
+    crash(server)
+    with pytest.raises(StateError, match="another version"):  # this program does not trip
+        build(kept)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ACTIONS, "noop", trip)
+        server = build(kept)
+    assert server.world.users[ALICE.address.lower()].referrer == "half-way"
     crash(server)
 
 
