@@ -37,8 +37,9 @@ if __name__ == "__main__":
 from bot.devnet.signatures import address_of, l1_digest
 
 COINS = "BTC,ETH,SOL,XRP,DOGE,AVAX,SUI,LINK,HYPE,AAVE"
-KEY = PrivateKey(bytes([7]) * 32)
-USER = address_of(KEY.public_key)
+KEYS = [PrivateKey(bytes([number]) * 32) for number in range(1, 21)]
+USERS = [address_of(key.public_key) for key in KEYS]
+ORDERS_EACH = 1000  # half of them rest, and an account may have no more than a thousand that do
 IN_FLIGHT = 16
 MIB = 2**20
 
@@ -102,7 +103,11 @@ class Devnet:
 
 
 def signed_orders(devnet: Devnet, count: int) -> list[dict[str, Any]]:
-    """Bodies of requests with one order each."""
+    """Bodies of requests with one order each, of as many accounts as it takes."""
+    if count > ORDERS_EACH * len(KEYS):
+        raise SystemExit(f"at most {ORDERS_EACH * len(KEYS)} orders can be sent, found {count}")
+    for user in USERS[: -(-count // ORDERS_EACH)]:
+        devnet.post("/devnet/faucet", user=user, usdc=10_000_000)
     mark = Decimal(devnet.post("/info", type="metaAndAssetCtxs")[1][0]["markPx"])
     low, high = (f"{(mark * share).quantize(Decimal(100)):f}" for share in (Decimal("0.7"), Decimal("1.4")))
     kinds = (
@@ -119,7 +124,7 @@ def signed_orders(devnet: Devnet, count: int) -> list[dict[str, Any]]:
         order["c"] = f"0x{number:032x}"
         action = {"type": "order", "orders": [order], "grouping": "na"}
         digest = l1_digest(action, first + number, None, None, mainnet=False)
-        made = KEY.sign_recoverable(digest, hasher=None)
+        made = KEYS[number // ORDERS_EACH].sign_recoverable(digest, hasher=None)
         signature = {"r": "0x" + made[:32].hex(), "s": "0x" + made[32:64].hex(), "v": made[64] + 27}
         bodies.append({"action": action, "nonce": first + number, "signature": signature})
     return bodies
@@ -180,7 +185,6 @@ def orders_per_s(orders: int, rounds: int) -> dict[str, Any]:
             for kept in (False, True):
                 with tempfile.TemporaryDirectory() as folder:
                     devnet = Devnet(*(("--state", f"{folder}/devnet.state") if kept else ()))
-                    devnet.post("/devnet/faucet", user=USER, usdc=10_000_000)
                     bodies = signed_orders(devnet, orders)
                     cpu_s = devnet.cpu_s()
                     if way == "http":
@@ -200,7 +204,7 @@ def orders_per_s(orders: int, rounds: int) -> dict[str, Any]:
 def time_costs(hours: int) -> dict[str, Any]:
     """What a step of time costs, and what is resident, while simulated hours pass."""
     devnet = Devnet("--paused")
-    devnet.post("/devnet/faucet", user=USER, usdc=10_000_000)
+    devnet.post("/devnet/faucet", user=USERS[0], usdc=10_000_000)
     at_start = devnet.resident_mib()
     began, cpu = time.perf_counter(), devnet.cpu_s()
     for _ in range(hours):
@@ -220,11 +224,11 @@ def time_costs(hours: int) -> dict[str, Any]:
 def fast_forward(speed: int, seconds: float) -> float:
     """Share of a core that it takes at a speed while one client asks for the market and its account every 0.1 s."""
     devnet = Devnet("--speed", str(speed))
-    devnet.post("/devnet/faucet", user=USER, usdc=10_000_000)
+    devnet.post("/devnet/faucet", user=USERS[0], usdc=10_000_000)
     began, cpu = time.perf_counter(), devnet.cpu_s()
     while time.perf_counter() - began < seconds:
         devnet.post("/info", type="metaAndAssetCtxs")
-        devnet.post("/info", type="clearinghouseState", user=USER)
+        devnet.post("/info", type="clearinghouseState", user=USERS[0])
         time.sleep(0.1)
     share = (devnet.cpu_s() - cpu) / (time.perf_counter() - began)
     devnet.end()

@@ -14,19 +14,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from bot.devnet.ladders import Ladder
+from bot.devnet.ladders import ladders
 from bot.devnet.market import STEPS, Market, Moment
 from bot.model.order import Side
 from bot.model.panel import HOUR_MS, FloatArray
 from bot.sim.book import Book
-from bot.sim.spot import Pair, SpotExchange, Token, Wallet
+from bot.sim.spot import SPOT_PRICE_DECIMALS, Pair, SpotExchange, Token, Wallet
 
 FIRST_ASSET: Final = 10_000
-LEVELS: Final = 20
 BASIS_BPS, LARGEST_BASIS_BPS = 1.5, 4.0
 SHARE_OF_VOLUME: Final = 0.1  # of the perpetual's
-_SHARE_AT_TOUCH: Final = 1 / 20_000  # of a day's volume, at the best price
-_FAR_BPS: Final = (60.0, 120.0, 250.0, 500.0)
 USDC: Final = Token("USDC", 8, 8)
 
 
@@ -129,11 +126,25 @@ class Spot:
 
     def step(self, moment: Moment) -> None:
         """Bring books and marks to a moment."""
+        if not self.pairs:
+            return
+        pairs, columns = self.pairs.values(), list(self.column.values())
+        middles = np.array([self._mid(name, moment) for name in self.pairs])
+        made = ladders(
+            middles,
+            0.5e-4 * np.maximum(1.0, 1.5 * moment.spread_bps[columns]),
+            moment.volume_usd_day[columns]
+            * SHARE_OF_VOLUME
+            / middles
+            * [each.lots_per_coin for each in pairs],
+            np.array([max(0.0, SPOT_PRICE_DECIMALS - each.size_decimals) for each in pairs]),
+            np.random.default_rng((self._seed, 3, moment.time_ms)),
+        )
         marks = {}
-        for name, pair in self.pairs.items():
-            middle = self._mid(name, moment)
+        for (name, pair), middle, (bids, asks) in zip(
+            self.pairs.items(), middles.tolist(), made, strict=True
+        ):
             marks[name] = pair.round_price(Decimal(repr(middle)))
-            bids, asks = self._ladder(name, middle, moment)
             self.exchange.quote_depth(name, bids, asks, moment.time_ms)
         self.exchange.set_marks(marks)
 
@@ -204,31 +215,6 @@ class Spot:
         factors = np.linspace(*self._factors(name, hour), STEPS + 1)
         path: FloatArray = self._market.path(hour)[:, self.column[name]] * factors
         return path
-
-    def _ladder(self, name: str, middle: float, moment: Moment) -> tuple[Ladder, Ladder]:
-        pair, column = self.pairs[name], self.column[name]
-        generator = np.random.default_rng((self._seed, 3, self.listings[name].pair_index, moment.time_ms))
-        noise = np.exp(0.5 * generator.standard_normal((2, LEVELS)))
-        half = 0.5e-4 * max(1.0, 1.5 * float(moment.spread_bps[column]))
-        tick = pair.round_price(Decimal(repr(middle)))
-        step = max(float(Decimal((0, (1,), int(tick.as_tuple().exponent)))), middle * max(half, 5e-5))
-        volume = float(moment.volume_usd_day[column]) * SHARE_OF_VOLUME
-        touch = volume * _SHARE_AT_TOUCH / middle * pair.lots_per_coin
-        sides: list[Ladder] = []
-        for side, sign in enumerate((-1, 1)):
-            near = [middle * (1 + sign * half) + sign * k * step for k in range(LEVELS)]
-            far = [middle * (1 + sign * bps / 1e4) for bps in _FAR_BPS]
-            ladder: Ladder = []
-            for k, price in enumerate(near + [each for each in far if (each - near[-1]) * sign > 0]):
-                if price <= 0:
-                    continue
-                rounded = pair.round_price(Decimal(repr(price)), up=sign > 0)
-                size = touch * (1 + k / 2) * float(noise[side, k]) if k < LEVELS else touch * 100
-                if rounded > 0 and (not ladder or rounded != ladder[-1][0]):
-                    ladder.append((rounded, max(1, int(size))))
-            sides.append(ladder)
-        bids, asks = sides
-        return bids, [level for level in asks if level[0] > bids[0][0]]
 
 
 def _universe(listings: Sequence[Listing]) -> list[dict[str, Any]]:

@@ -24,6 +24,9 @@ START = parse_utc("2026-03-01T12:34:56Z")
 COINS = ("BTC", "ETH")
 OPTIONS = Options(coins=COINS, history_h=30, paused=True, start_ms=START)
 
+SELLING = {"a": 1, "b": False, "s": "0.4", "r": False, "m": 10, "t": True}
+"""A TWAP order."""
+
 ALICE, BOB, AGENT = (eth_account.Account.from_key("0x" + digit * 64) for digit in "123")
 
 
@@ -38,7 +41,7 @@ def asked(server: Server) -> dict[str, Any]:
 
     users = [*server.world.exchange.accounts, *server.door.identities.agents]
     orders = [oid for records in server.world.users.values() for oid in records.orders]
-    return everything(ask, COINS, users, orders)
+    return everything(ask, (*COINS, "@142"), users, orders)
 
 
 def crash(server: Server) -> None:
@@ -176,6 +179,12 @@ def script() -> list[Step]:
         ),
         action(ALICE, lambda s: in_hours(s, 0.998)),
         action(AGENT, lambda _: {"type": "noop"}),
+        control("faucet", {"user": ALICE.address, "token": "UBTC", "amount": "0.5"}),
+        control("faucet", {"user": ALICE.address, "token": "USDC", "amount": "9000"}),
+        action(ALICE, lambda s: order(limit(10_142, False, near(s, "BTC", 0.99), "0.01", "Ioc"))),
+        action(ALICE, lambda s: order(limit(10_142, True, near(s, "BTC", 0.995), "0.02"))),
+        action(ALICE, lambda _: {"type": "twapOrder", "twap": SELLING}),
+        passes(65),
         others,
         passes(5 * 3600 + 17),
         others,
@@ -213,7 +222,8 @@ def test_stopped_after_any_step_it_goes_on_like_one_that_never_stopped(tmp_path:
             assert server.keeper is not None
             server.keeper.snapshot()
     fills = asked(twin)[f"userFills {ALICE.address.lower()}  1"]
-    assert len(fills) == 5, "the script is to trade"
+    assert {"BTC", "ETH", "@142"} == {fill["coin"] for fill in fills}, "the script is to trade"
+    assert len({fill["twapId"] for fill in fills}) == 2, "by slices, too"
     crash(server)
 
 
