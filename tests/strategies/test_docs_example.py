@@ -86,7 +86,7 @@ def test_the_config_runs_as_a_daemon_on_paper(tmp_path: Path) -> None:
         cli,
         [
             *("run", str(CONFIG), "--cycles", "3"),
-            *("--set", "market.speed=1e8", "--set", f"journal.path={tmp_path / 'paper.sqlite'}"),
+            *("--set", "market.speed=7200", "--set", f"journal.path={tmp_path / 'paper.sqlite'}"),
         ],
     )
     assert ran.exit_code == 0, ran.output

@@ -345,7 +345,7 @@ def test_a_day_of_lost_replies_and_dropped_sockets_leaves_books_that_agree(devne
         await to_next_hour(desk)
         state = (await desk.observe()).account
         ids = [fill.trade_id for fill in desk.of(Fill)]
-        assert len(ids) == len(set(ids)) > 20
+        assert len(ids) == len(set(ids)) >= 20  # eight turns of BTC and twelve of ETH, each at least one fill
         sent = [report for report in desk.of(OrderReport) if report.order_id]
         assert len({report.order.client_id for report in sent}) >= 20
         desk.agree(state)

@@ -151,7 +151,11 @@ def test_a_vault_of_the_policy_is_whose_books_are_read_and_for_whom_every_action
         sent = [each for each in venue.requests if each["path"] == "/exchange"]
         assert len(sent) == 4
         assert {each["vaultAddress"] for each in sent} == {vault}
-        asked = [each for each in venue.requests if "user" in each and each["type"] not in {"userRole", "extraAgents"}]
+        asked = [
+            each
+            for each in venue.requests
+            if "user" in each and each["type"] not in {"userRole", "extraAgents"}
+        ]
         assert {each["user"] for each in asked} == {vault}
         assert {each["user"] for each in venue.subscribed[-1] if "user" in each} == {vault}
 
