@@ -267,6 +267,7 @@ def surroundings_of(settings: Settings, *, is_new: bool) -> Surroundings:
 
 def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
     """How the live adapter trades on a paper run's exchange."""
+    from bot.venues.hyperliquid.feed import Patience as FeedPatience
     from bot.venues.hyperliquid.terms import Terms
     from bot.venues.hyperliquid.venue_clock import Pace
 
@@ -280,6 +281,9 @@ def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
         margin_mode=MarginMode(settings.account.margin_mode),
         history_h=history_h,
         weight_per_minute=None,
+        feed=FeedPatience(
+            first_retry_s=0.1, longest_retry_s=2.0
+        ),  # it is on this machine, and its hours are short
         pace=Pace(world.speed, min(30.0, HOUR_MS / 4000 / world.speed)),
     )
 

@@ -75,6 +75,10 @@ async def put_up(wanted: Surroundings, fail: Callable[[BaseException], None]) ->
         stack.push_async_callback(devnet.stop)
         ready = json.loads(devnet.ready)
         url = str(ready["url"])
+        private(
+            folder / "devnet.url", f"{url}\n"
+        )  # for whoever wants to look at the exchange with a client of their own
+        stack.callback((folder / "devnet.url").unlink, missing_ok=True)
         paper = account_in(folder) or open_account(folder, url, wanted.equity_usd, await _now_ms(url))
         listed = listed_in(await asyncio.to_thread(post, url, "/info", {"type": "metaAndAssetCtxs"}))
         policy = folder / "policy.toml"
