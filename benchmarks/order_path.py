@@ -74,7 +74,10 @@ class Stopwatch:
         self.signer_s = time.perf_counter() - began_s
         return signed
 
-    async def exchange(self, body: bytes, **_: Any) -> Node:
+    async def make_room(self, actions: int = 1, *, urgent: bool = False) -> None:
+        pass
+
+    async def exchange(self, body: bytes) -> Node:
         self.ready_s = time.perf_counter()
         assert body.startswith(b"{")
         number = self.now % 1_000_000 + 1

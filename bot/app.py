@@ -154,7 +154,7 @@ class Daemon:
         settings = self.settings
         if settings.mode == "live":
             assert settings.venue is not None
-            terms = live_terms(settings.venue, settings.account)
+            terms = live_terms(settings.venue, settings.account, rows_needed(self.mandate))
             async with connected(terms, settings.venue.signer, journal) as venue:
                 yield Running(venue)
             return
@@ -288,7 +288,7 @@ def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
     )
 
 
-def live_terms(venue: VenueSettings, account: AccountSettings) -> Terms:
+def live_terms(venue: VenueSettings, account: AccountSettings, history_h: int) -> Terms:
     """How the adapter trades on a venue of the world."""
     from bot.venues.hyperliquid.terms import Terms
 
@@ -299,7 +299,7 @@ def live_terms(venue: VenueSettings, account: AccountSettings) -> Terms:
         coins=venue.coins,
         leverage=account.leverage,
         margin_mode=MarginMode(account.margin_mode),
-        history_h=venue.history_h,
+        history_h=venue.history_h or history_h,
     )
 
 

@@ -136,8 +136,8 @@ class VenueSettings(Section):
     signer: Maybe[Location] = Field(
         None, description="the signer's socket; none = where `hedgerow signer run` puts it by default"
     )
-    history_h: int = Field(
-        1440, ge=24, le=5000, description="hours of candles and funding read at the start, for the signals"
+    history_h: Maybe[Annotated[int, Field(ge=24, le=5000)]] = Field(
+        None, description="hours of candles and funding read at the start; none = what the strategies need"
     )
 
 

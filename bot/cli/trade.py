@@ -9,7 +9,7 @@ import click
 
 from bot.cli.reading import journal_of, journaled, show_json
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 75.0  # the venue's request budget may make a daemon wait for a minute
 
 
 def _distance(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:

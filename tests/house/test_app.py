@@ -214,7 +214,7 @@ def test_a_live_run_is_what_the_config_says(path: Path) -> None:
     live = [*PAPER, "mode=live", "account.equity_usd=100_000", venue, "venue.history_h=48"]
     loaded = settings.load(path, live, {})
     assert loaded.venue is not None
-    terms = app.live_terms(loaded.venue, loaded.account)
+    terms = app.live_terms(loaded.venue, loaded.account, 99)
     assert (terms.url, terms.network, terms.account) == ("https://host.example", "testnet", account)
     assert (terms.coins, terms.leverage, terms.margin_mode, terms.history_h) == (
         ("ETH",), 3, MarginMode.ISOLATED, 48,

@@ -97,14 +97,20 @@ class Daemon:
         return [json.loads(line) for line in self.said().splitlines() if line.startswith("{")]
 
 
-def cycles(journal: Path) -> int:
+def journal_rows(journal: Path, query: str) -> list[tuple[Any, ...]]:
+    """What a running daemon's journal answers; nothing where it is not there yet."""
     if not journal.exists():
-        return 0
+        return []
     try:
         with closing(sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM equity").fetchone()[0])
+            return connection.execute(query).fetchall()
     except sqlite3.OperationalError:  # its tables are not there yet
-        return 0
+        return []
+
+
+def cycles(journal: Path) -> int:
+    found = journal_rows(journal, "SELECT count(*) FROM equity")
+    return int(found[0][0]) if found else 0
 
 
 def ended(pids: list[int]) -> bool:

@@ -100,7 +100,7 @@ class AccountReader:
                 {"type": "frontendOpenOrders", "user": self._account}, urgent=True
             )
             margin = await self.margin_state()
-            told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS)
+            told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS, urgent=True)
             events += self._books.take_fills(told)
             if all(each.time_ms <= margin.time_ms for each in told):
                 break
@@ -112,9 +112,11 @@ class AccountReader:
 
     # What came in pages: a reply that is full is asked for again in two halves, since venues differ in which end they keep
 
-    async def fills(self, start_ms: int, end_ms: int) -> list[VenueFill]:
+    async def fills(self, start_ms: int, end_ms: int, *, urgent: bool = False) -> list[VenueFill]:
         """Fills of a period, in order."""
-        rows: list[VenueFill] = await self._period("userFillsByTime", start_ms, end_ms, FILLS_PER_REPLY)
+        rows: list[VenueFill] = await self._period(
+            "userFillsByTime", start_ms, end_ms, FILLS_PER_REPLY, urgent=urgent
+        )
         return rows
 
     async def fundings(self, start_ms: int, end_ms: int) -> list[VenueFunding]:
@@ -129,9 +131,11 @@ class AccountReader:
         )
         return rows
 
-    async def _period(self, kind: str, start_ms: int, end_ms: int, most: int) -> list[Any]:
+    async def _period(
+        self, kind: str, start_ms: int, end_ms: int, most: int, *, urgent: bool = False
+    ) -> list[Any]:
         request = {"type": kind, "user": self._account, "startTime": start_ms, "endTime": end_ms}
-        rows = list(await self._client.info(request))
+        rows = list(await self._client.info(request, urgent=urgent))
         if len(rows) < most:
             return rows
         if start_ms >= end_ms:

@@ -223,7 +223,7 @@ class HyperliquidVenue:
     async def _inform(self) -> None:
         """Tell the signer what is true now, as of a moment before all of it was read."""
         venue_ms = await self._clock.look()
-        await self._market.refresh()
+        await self._market.refresh(urgent=True)
         await self._look()
         prices = {coin: text(price) for coin, price in self._market.marks.items()}
         holdings, open_orders = self._reader.holdings()
@@ -277,7 +277,9 @@ class HyperliquidVenue:
         expected = {each.order_id: each.filled_lots for each in placed if each.order_id and each.filled_lots}
         waited_s, wait_s = 0.0, 0.05
         while expected:
-            told = await self._reader.fills(self._books.from_ms(), self._clock.now_ms() + AHEAD_MS)
+            told = await self._reader.fills(
+                self._books.from_ms(), self._clock.now_ms() + AHEAD_MS, urgent=True
+            )
             self._tell(self._books.take_fills(told))
             expected = {k: lots for k, lots in expected.items() if self._books.filled(k)[0] < lots}
             if not expected or waited_s >= self._terms.fills_s:
@@ -291,7 +293,7 @@ class HyperliquidVenue:
         """The account now."""
         with _as_unavailable():
             self._tell(await self._sender.resolve())
-            await self._market.refresh()
+            await self._market.refresh(urgent=True)
             await self._look()
             if self._seen_ms // HOUR_MS > self._settled_ms // HOUR_MS:
                 # An hour has ended since the last observation: what it settled is in the equity already.

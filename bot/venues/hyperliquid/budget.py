@@ -14,6 +14,7 @@ WEIGHT_PER_MINUTE: Final = 1200
 WINDOW_S: Final = 60.0
 RESERVE: Final = 0.2
 PATIENT_RESERVE: Final = 0.3
+ORDERS_RESERVE: Final = 0.05  # an order weighs next to nothing; what is left lets many be cancelled
 SHORTEST_WAIT_S: Final = 0.001
 
 # https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/rate-limits-and-user-limits
@@ -86,13 +87,23 @@ class WeightBudget:
         return self._limit - sum(weight for _, weight in self._spent)
 
     async def take(
-        self, weight: float, *, urgent: bool = False, patient: bool = False, patience_s: float = 60.0
+        self,
+        weight: float,
+        *,
+        urgent: bool = False,
+        patient: bool = False,
+        reserve: float | None = None,
+        patience_s: float = 60.0,
     ) -> None:
-        """Spend `weight`, waiting for it if need be. Unavailable where that would take too long."""
+        """Spend `weight`, waiting for it if need be. Unavailable where that would take too long.
+
+        `reserve` is the share to leave in place of the budget's own.
+        """
         if self._limit is None or urgent:
             self.owe(weight)
             return
-        kept = self._limit * (max(self._reserve, PATIENT_RESERVE) if patient else self._reserve)
+        least = self._reserve if reserve is None else reserve
+        kept = self._limit * (max(least, PATIENT_RESERVE) if patient else least)
         if weight + kept > self._limit:
             raise Unavailable(f"a request of weight {weight:g} is more than the venue's budget ever holds")
         began_s = self._now_s()

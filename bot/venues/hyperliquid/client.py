@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bot.errors import ConfigError, DataError, OutcomeUnknown, Refused, Unavailable
-from bot.venues.hyperliquid.budget import WeightBudget, weight_of, weight_of_batch, weight_of_rows
+from bot.venues.hyperliquid.budget import (
+    ORDERS_RESERVE,
+    WeightBudget,
+    weight_of,
+    weight_of_batch,
+    weight_of_rows,
+)
 from bot.venues.hyperliquid.replies import read_reply
 from bot.venues.hyperliquid.wire import Node, decode
 
@@ -88,12 +94,18 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(self._silent(request["type"], error)) from None
 
-    async def exchange(self, body: bytes, *, actions: int = 1, urgent: bool = False) -> Node:
-        """The venue's answer to a signed body, which is sent at most once.
+    async def make_room(self, actions: int = 1, *, urgent: bool = False) -> None:
+        """Wait for the budget to have room for an action. Before it is signed, since a signed one has little time.
+
+        Unavailable where that would take too long.
+        """
+        await self.budget.take(weight_of_batch(actions), urgent=urgent, reserve=ORDERS_RESERVE)
+
+    async def exchange(self, body: bytes) -> Node:
+        """The venue's answer to a signed body, for which `make_room` has made room; it is sent at most once.
 
         Refused: it was not taken in. Unavailable: it was not sent. OutcomeUnknown: it was, and there is no clear answer.
         """
-        await self.budget.take(weight_of_batch(actions), urgent=urgent)
         try:
             status, text = await self._post("/exchange", body)
         except NOT_SENT as error:

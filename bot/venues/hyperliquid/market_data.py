@@ -93,9 +93,9 @@ class MarketData:
 
     # Contexts
 
-    async def refresh(self) -> None:
-        """Contexts as they are now. DataError where an instrument is no longer the one that was opened."""
-        self.take(*await self._client.info({"type": "metaAndAssetCtxs"}))
+    async def refresh(self, *, urgent: bool = False) -> None:
+        """Contexts as they are now; `urgent` as the budget takes it. DataError where an instrument is no longer the one that was opened."""
+        self.take(*await self._client.info({"type": "metaAndAssetCtxs"}, urgent=urgent))
 
     def take(self, known: Universe, contexts: Contexts) -> None:
         """Take in a reply about contexts. DataError as `refresh`."""

@@ -100,8 +100,9 @@ class Sender:
     async def _cancel(self, batch: Sequence[Cancel]) -> Sequence[str | None]:
         """Reasons why not, empty where it was cancelled, None where that is not known."""
         try:
+            await self._client.make_room(len(batch), urgent=True)
             signed = self._signs.cancel([(each.instrument, each.order_id) for each in batch])
-            answer = await self._client.exchange(signed.body, actions=len(batch), urgent=True)
+            answer = await self._client.exchange(signed.body)
             reasons = parse_orders.canceled(answer, len(batch))
             self.settled_nonce = max(self.settled_nonce, signed.nonce)
         except (VenueError, DataError) as error:
@@ -155,6 +156,7 @@ class Sender:
         wire: list[signing.Order] = []
         while orders and signed is None:
             try:
+                await self._client.make_room(len(orders), urgent=all(order.reduce_only for order in orders))
                 wire = self._wire(orders)
                 signed = self._signs.order(wire, self._expires_in_ms())
             except NotSigned as refusal:
@@ -186,10 +188,9 @@ class Sender:
         self, signed: Signed, orders: Sequence[Order], cloids: tuple[str, ...]
     ) -> list[OrderReport]:
         """Send what has been written down; what became of it, if that takes a while."""
-        urgent = all(order.reduce_only for order in orders)
         at_ms = self._clock.now_ms
         try:
-            answer = await self._client.exchange(signed.body, actions=len(orders), urgent=urgent)
+            answer = await self._client.exchange(signed.body)
             told = parse_orders.placed(answer, len(orders))
         except Refused as refusal:
             reports = [self._rejected(each, str(refusal)) for each in orders]
@@ -307,8 +308,9 @@ class Sender:
     async def _fence(self, nonce: int) -> bool:
         """Whether a noop took the nonce, so that what it was given out for can't happen any more."""
         try:
+            await self._client.make_room(urgent=True)
             signed = self._signs.fence(nonce)
-            parse_orders.done(await self._client.exchange(signed.body, urgent=True))
+            parse_orders.done(await self._client.exchange(signed.body))
         except (Refused, OutcomeUnknown) as answer:
             if DUPLICATE_NONCE not in str(answer):
                 log.warning("fence not confirmed", reason=str(answer)[:200])
@@ -321,9 +323,10 @@ class Sender:
         """Set a coin's leverage and margin mode where they are not so already. Refused, or Unavailable where unsure."""
         request = {"type": "activeAssetData", "user": self._account, "coin": coin}
         for _ in range(2):
-            now, mode = await self._client.info(request)
+            now, mode = await self._client.info(request, urgent=True)
             if now == leverage and (mode.value == "cross") == is_cross:
                 return
+            await self._client.make_room()
             signed = self._signs.leverage(coin, leverage, is_cross=is_cross)
             try:
                 parse_orders.done(await self._client.exchange(signed.body))
