@@ -119,15 +119,17 @@ class AccountReader:
         )
         return rows
 
-    async def fundings(self, start_ms: int, end_ms: int) -> list[VenueFunding]:
+    async def fundings(self, start_ms: int, end_ms: int, *, urgent: bool = False) -> list[VenueFunding]:
         """Funding payments of a period, in order."""
-        rows: list[VenueFunding] = await self._period("userFunding", start_ms, end_ms, ROWS_PER_REPLY)
+        rows: list[VenueFunding] = await self._period(
+            "userFunding", start_ms, end_ms, ROWS_PER_REPLY, urgent=urgent
+        )
         return rows
 
-    async def ledger(self, start_ms: int, end_ms: int) -> list[LedgerRow]:
+    async def ledger(self, start_ms: int, end_ms: int, *, urgent: bool = False) -> list[LedgerRow]:
         """Deposits, withdrawals and transfers of a period, in order."""
         rows: list[LedgerRow] = await self._period(
-            "userNonFundingLedgerUpdates", start_ms, end_ms, ROWS_PER_REPLY
+            "userNonFundingLedgerUpdates", start_ms, end_ms, ROWS_PER_REPLY, urgent=urgent
         )
         return rows
 

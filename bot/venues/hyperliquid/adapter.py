@@ -149,7 +149,7 @@ class HyperliquidVenue:
             self._tell(await self._sender.resolve())
             await self._look(earlier)
             await self._settlements_and_transfers()
-            self._row_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
+            self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
             panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
         self.feed.start()
         return panel
@@ -297,7 +297,7 @@ class HyperliquidVenue:
             await self._look()
             if self._seen_ms // HOUR_MS > self._settled_ms // HOUR_MS:
                 # An hour has ended since the last observation: what it settled is in the equity already.
-                await self._settlements_and_transfers()
+                await self._settlements_and_transfers(urgent=True)
             return self._reader.state()
 
     def take_events(self) -> tuple[VenueEvent, ...]:
@@ -329,13 +329,15 @@ class HyperliquidVenue:
         assert self._reader.margin is not None
         self._seen_ms = self._reader.margin.time_ms
 
-    async def _settlements_and_transfers(self) -> None:
+    async def _settlements_and_transfers(self, *, urgent: bool = False) -> None:
         start_ms, end_ms = self._books.from_ms(), self._seen_ms + AHEAD_MS
-        payments = await self._reader.fundings(start_ms, end_ms)
+        payments = await self._reader.fundings(start_ms, end_ms, urgent=urgent)
         self._tell(self._books.take_fundings(payments, self._market.oracles))
-        self._tell(self._books.take_ledger(await self._reader.ledger(start_ms, end_ms)))
+        self._tell(self._books.take_ledger(await self._reader.ledger(start_ms, end_ms, urgent=urgent)))
         self._books.completed(self._seen_ms)
-        self._actions_left = await self._client.info({"type": "userRateLimit", "user": self._account})
+        self._actions_left = await self._client.info(
+            {"type": "userRateLimit", "user": self._account}, urgent=urgent
+        )
 
     def _tell(self, events: Sequence[VenueEvent]) -> None:
         reports = [event for event in events if isinstance(event, OrderReport)]
