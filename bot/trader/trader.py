@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,18 @@ from bot.journal.commands import Answer, Command
 from bot.journal.journal import Journal
 from bot.journal.ledger import Holding
 from bot.journal.records import CycleFacts, RunFacts
-from bot.model.decision import NO_ORDERS, Decision, LotsArray, Memory, OrderPlan
+from bot.model.decision import NO_ORDERS, Decision, LotsArray, Memory, OrderPlan, TradingState
 from bot.model.money import exact
-from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus, Transfer
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Transfer
 from bot.model.panel import FloatArray
+from bot.pipeline.closing import is_flat, withdrawals
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
 from bot.trader.diary import Story, by_strategy, equity_point
+from bot.trader.ladder import Ladder, halt_of, shown, why_of
 from bot.trader.observer import Observer
+from bot.trader.told import money, report
+from bot.trader.watchdog import Bounds
 from bot.trader.wishes import trade_facts, trade_wish, went_through
 from bot.venues.venue import AccountState, Venue, VenueEvent
 
@@ -55,6 +58,7 @@ class Trader:
         journal: Journal,
         config: Mapping[str, Any],
         clock: Clock | None = None,
+        bounds: Bounds = Bounds(),
     ) -> None:
         self.name = name
         self.cycles = 0
@@ -62,8 +66,9 @@ class Trader:
         self._config, self._clock = config, clock or WallClock()
         self._strategies = tuple(slot.name for slot in mandate.strategies)
         self._columns = {instrument.name: k for k, instrument in enumerate(venue.instruments)}
+        self._ladder = Ladder(journal, self._clock, bounds)
         self._session: _Session | None = None
-        self._time_ms = 0
+        self._time_ms = self._steps = 0
         self._account: AccountState | None = None
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
@@ -111,6 +116,7 @@ class Trader:
         observer.recall(self._journal.market_rows(observer.panel.grid.start_ms, names))
         self._session = _Session(desk, observer, Story(saved.get("story")))
         self._time_ms, self._account = panel.grid.end_ms, account
+        self._ladder.begin(self._follow)
         log.info(
             "run begins" if checkpoint is None else "run goes on",
             run=run,
@@ -138,6 +144,8 @@ class Trader:
         for time_ms, row in seen.missed:
             session.observer.pass_over(time_ms, row)
         market = session.observer.see(seen.time_ms, seen.row)
+        self._ladder.heed()  # what was asked while the venue was looked at comes before what it asks for
+        self._ladder.seen(market)
         decision = session.desk.decide(market, seen.account.view)
         self._time_ms = seen.time_ms
         await self._carry_out(decision, seen.account, {**dict(seen.missed), seen.time_ms: seen.row})
@@ -171,32 +179,154 @@ class Trader:
         """Whether an operator waits for an answer."""
         return self._journal.commands.waiting()
 
+    @property
+    def pause_s(self) -> float | None:
+        """When `obey` is to be called again, though nobody asks: seconds from now; None where it needn't be."""
+        return self._ladder.pause_s
+
+    def failed(self) -> None:
+        """Take note that the venue did not do what was asked."""
+        self._ladder.failed()
+
+    async def watch(self) -> None:
+        """Look whether the means of trading are in order; to be called every so often, whatever else goes on."""
+        self._ladder.learned(await self._venue.condition())
+
     async def obey(self) -> None:
-        """Carry out the commands that wait. A refusal is an answer; what the venue fails at is answered and raised."""
+        """Carry out the commands that wait, and what the trading state asks for and is not done yet.
+
+        A refusal is an answer; what the venue fails at is answered and raised.
+        """
+        self._ladder.heed()
         while (command := self._journal.commands.take()) is not None:
             log.info("command", number=command.id, kind=command.kind)
-            answer = Answer(False, {"error": "the daemon failed while it carried this out; see its log"})
+            failure = {"error": "the daemon failed while it carried this out; see its log"}
+            answer: Answer | None = Answer(done=False, facts=failure)
             try:
                 answer = await self._obeyed(command)
             except ConfigError as error:
-                answer = Answer(False, {"error": str(error)})
+                answer = Answer(done=False, facts={"error": str(error), **shown(self._ladder)})
             except VenueError as error:
-                answer = Answer(False, {"error": str(error)})
+                answer = Answer(done=False, facts={"error": str(error), **shown(self._ladder)})
                 raise
             finally:
-                self._journal.commands.answer(command, answer, self._clock.now_ms())
+                if answer is not None:
+                    self._journal.commands.answer(command, answer, self._clock.now_ms())
+        await self._finish()
 
-    async def _obeyed(self, command: Command) -> Answer:
-        if command.kind != "trade":
-            raise ConfigError(f"this daemon knows no command {command.kind!r}; it may be of an older version")
-        return await self._trade(command)
+    async def _obeyed(self, command: Command) -> Answer | None:
+        """The answer; None where it is given later."""
+        if command.kind == "trade":
+            return await self._trade(command)
+        if command.kind == "halt":
+            return await self._halt(command)
+        if command.kind == "resume":
+            return await self._resume(command)
+        if command.kind == "flatten":
+            self._ladder.flatten(why_of(command))
+            return None
+        raise ConfigError(f"this daemon knows no command {command.kind!r}; it may be of an older version")
+
+    # The kill ladder
+
+    def _follow(self, state: TradingState) -> None:
+        self._started().desk.state = state
+
+    async def _halt(self, command: Command) -> Answer:
+        """Nothing new from now on, or only less; working orders that could bring more are cancelled."""
+        self._ladder.halt(halt_of(command), why_of(command))
+        await self._finish()
+        left = 0 if self._account is None else len(withdrawals(self._account.view, self._ladder.state, ""))
+        error = f"{left} working orders are still open at the venue; cancelling goes on" if left else None
+        return Answer(done=not left, facts={**shown(self._ladder), "error": error})
+
+    async def _resume(self, command: Command) -> Answer:
+        """Everything is allowed again, as far as the watchdog lets it; a drawdown has to be accepted in so many words."""
+        account = await self._looked()
+        desk, equity = self._started().desk, account.view.equity_usd
+        accepted = desk.drawn_down(equity)
+        if accepted and command.content.get("accept_drawdown") is not True:
+            limit, high = self._mandate.limits.max_drawdown, desk.memory.high_water_mark_usd
+            raise ConfigError(
+                f"equity {equity:,.2f} USD is more than {limit:.0%} below its high of {high:,.2f}, so everything stays "
+                f"closed; to count from today's equity on, resume with --accept-drawdown"
+            )
+        if accepted:
+            decision = desk.accept_drawdown(equity, self._time_ms, self._suffix("r"))
+            await self._carry_out(decision, account, {})
+        self._ladder.resume(why_of(command))
+        return Answer(done=True, facts={**shown(self._ladder), "drawdown_accepted": accepted})
+
+    async def _finish(self) -> None:
+        """Another attempt at what the trading state asks for and is not done yet."""
+        if self._ladder.pause_s is None:
+            return
+        try:
+            finished = await (self._close_all() if self._ladder.is_flattening else self._withdraw())
+        except VenueError:
+            self._ladder.tried(finished=False)
+            raise
+        self._ladder.tried(finished=finished)
+
+    async def _withdraw(self) -> bool:
+        """Cancel the working orders that the state forbids; whether none is left."""
+        desk, account = self._started().desk, await self._looked()
+        if not withdrawals(account.view, desk.state, ""):
+            return True
+        why = self._ladder.standing.why
+        decision = desk.withdraw(account.view, self._time_ms, self._suffix("h"), why)
+        after = await self._carried_out(decision, account)
+        return not withdrawals(after.view, desk.state, "")
+
+    async def _close_all(self) -> bool:
+        """One attempt to close what the venue says is held; whether it says that nothing is left."""
+        account, why, attempt = await self._looked(), self._ladder.standing.why, self._ladder.attempts
+        if not is_flat(account.view):
+            desk = self._started().desk
+            decision = desk.close_all(
+                account.view, account.mark, self._time_ms, self._suffix("f"), attempt, why
+            )
+            account = await self._carried_out(decision, account)
+        left = ", ".join(position.instrument.name for position in account.positions)
+        if not is_flat(account.view):
+            log.warning("not flat yet", attempt=attempt + 1, held=left, orders=len(account.view.open_orders))
+            return False
+        facts: dict[str, Any] = {"equity_usd": str(account.equity_usd), "attempts": attempt + 1}
+        if account.others:
+            facts["error"] = (
+                f"the account also holds {', '.join(account.others)}, which this daemon can't close"
+            )
+        self._ladder.flattened(
+            Answer(not account.others, {**facts, "is_flat": not account.others, "state": "halted"})
+        )
+        return True
+
+    async def _looked(self) -> AccountState:
+        """The account by a fresh question."""
+        self._account = account = await self._venue.account()
+        self._hear(self._venue.take_events(), account)
+        return account
+
+    async def _carried_out(self, decision: Decision, before: AccountState) -> AccountState:
+        await self._carry_out(decision, before, {})
+        assert self._account is not None
+        return self._account
+
+    def _suffix(self, kind: str) -> str:
+        """Tells what is decided at one moment apart, also from what an earlier run decided at it."""
+        self._steps += 1
+        return f"{kind}{self._journal.epoch}n{self._steps}"
 
     async def _trade(self, command: Command) -> Answer:
         """An order by hand, through the same rules, signer and books as any other."""
         session, instruments = self._started(), self._venue.instruments
         wish = trade_wish(command.content, instruments)
-        account = await self._venue.account()
-        self._hear(self._venue.take_events(), account)
+        if self._ladder.state is TradingState.HALTED:
+            raise ConfigError(
+                f"trading is halted ({self._ladder.standing.why}); `hedgerow resume` ends that, and `hedgerow halt "
+                "--reduce-only` lets what only reduces through"
+            )
+        account = await self._looked()
         instrument, mark = instruments[wish.column], float(account.mark[wish.column])
         if not mark > 0:
             raise ConfigError(f"the venue has no price of {instrument.name} now; try again when it has")
@@ -243,7 +373,7 @@ class Trader:
         session.desk.absorb(events, account.view.lots)
         session.story.hear(events)
         self._untold.extend(events)
-        _report(events)
+        report(events)
 
     def _facts(
         self,
@@ -317,39 +447,3 @@ def _agree(answered: LotsArray, held: LotsArray, names: Sequence[str]) -> None:
             f"{answered[column]}: one that holds some was removed or renamed; name the strategies as before, or "
             "start a new journal"
         )
-
-
-def money(amount: Decimal) -> str:
-    """Dollars and cents, signed only where negative."""
-    return f"{amount:,.2f}"
-
-
-def short(price: Decimal) -> str:
-    """A price to six figures, for a log line."""
-    return f"{price:,.6g}"
-
-
-def _report(events: Sequence[VenueEvent]) -> None:
-    """One line for each thing that happened, funding together."""
-    payments = [event for event in events if isinstance(event, FundingPayment)]
-    for event in events:
-        if isinstance(event, Fill):
-            log.info(
-                "filled",
-                coin=event.instrument,
-                side=event.side.value,
-                usd=money(event.notional_usd),
-                price=short(event.price),
-                fee_usd=money(-event.fee_usd),
-                purpose=event.purpose.value,
-            )
-        elif isinstance(event, OrderReport) and event.status is OrderStatus.REJECTED:
-            order = event.order
-            log.warning("refused", coin=order.instrument, order=order.client_id, reason=event.reason)
-        elif isinstance(event, Transfer):
-            log.warning("transfer", usd=money(event.usd), kind=event.kind)
-        elif isinstance(event, Liquidation):
-            log.error("liquidated", coin=event.instrument, kind=event.kind, price=short(event.price))
-    if payments:
-        total = sum((payment.usd for payment in payments), Decimal(0))
-        log.info("funding", usd=money(total), positions=len(payments), market=utc(payments[-1].time_ms))
