@@ -66,7 +66,7 @@ def closing(
 
     `mark` is 0 or NaN where no price is known: then the venue's adapter chooses the bound. `attempt` counts from 0.
     """
-    held = {instruments[column].name for column in np.flatnonzero(account.lots)}
+    held = {instruments[column].name for column in np.flatnonzero(account.lots).tolist()}
     cancels = withdrawals(account, TradingState.HALTED, because) + tuple(
         _cancel(report, "its position is gone")
         for report in account.open_orders
