@@ -11,8 +11,8 @@ from typing import Any, Final, Self
 
 from bot.journal.ledger import Books
 from bot.journal.writer import Writer
-from bot.model.decision import TradingState
 from bot.model.money import ZERO
+from bot.model.state import TradingState
 
 STRENGTH: Final = (TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED)
 

@@ -96,12 +96,12 @@ class Operator:
         """Another attempt at what the trading state asks for and is not done yet."""
         if self.ladder.pause_s is None:
             return
+        asked_for, finished = self.ladder.told, False
         try:
             finished = await (self._close_all() if self.ladder.is_flattening else self._withdraw())
-        except VenueError:
-            self.ladder.tried(finished=False)
-            raise
-        self.ladder.tried(finished=finished)
+        finally:
+            if self.ladder.told == asked_for:  # the watchdog may have asked for more meanwhile
+                self.ladder.tried(finished=finished)
 
     async def _withdraw(self) -> bool:
         """Cancel the working orders that the state forbids; whether none is left."""
