@@ -142,8 +142,10 @@ class Daemon:
     def trader(self, venue: Venue, journal: Journal) -> Trader:
         """The trader on an open journal and a venue."""
         from bot.trader.trader import Trader
+        from bot.trader.watchdog import Bounds
 
-        return Trader(self.settings.name, venue, self.mandate, journal, shown(self.settings))
+        bounds = Bounds(**self.settings.watchdog.model_dump())
+        return Trader(self.settings.name, venue, self.mandate, journal, shown(self.settings), bounds=bounds)
 
     @asynccontextmanager
     async def venue(self, journal: Journal, fail: Callable[[BaseException], None]) -> AsyncIterator[Running]:

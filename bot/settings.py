@@ -14,12 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from bot.clock import parse_utc
 from bot.config_file import Override, resolve
@@ -296,6 +291,19 @@ class StrategySettings(Section):
         return table
 
 
+class WatchdogSettings(Section):
+    """[watchdog]: when a running daemon opens nothing more by itself, until it is well again."""
+
+    max_failures: int = Field(3, ge=1, description="looks at the venue that fail in a row")
+    max_stale_share: Share = Field(0.5, description="share of the coins whose price or funding is stale")
+    stale_h: int = Field(2, ge=1, description="hours without a price or funding that make a coin stale")
+    max_clock_offset_s: float = Field(2.0, gt=0, description="seconds between our clock and the venue's")
+    max_unexplained_usd: float = Field(25.0, gt=0, description="USD between the books and the venue")
+    min_free_disk_mb: float = Field(200.0, gt=0, description="MB free on disk; halted at a quarter")
+    min_agent_days: float = Field(1.0, gt=0, description="days until the agent may not sign any more")
+    heal_looks: int = Field(3, ge=1, description="good looks in a row, 15 s apart, that end an alarm")
+
+
 class JournalSettings(Section):
     """[journal]: where what happened is written down."""
 
@@ -329,6 +337,7 @@ class Settings(Section):
     sizing: SizingSettings = SizingSettings()
     limits: LimitSettings = LimitSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     strategies: Annotated[tuple[StrategySettings, ...], Field(strict=False, min_length=1)] = Field(
         description="one table for each strategy"
     )

@@ -29,7 +29,7 @@ def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycl
     mode "live" it trades on a venue through the signer that you have started with `hedgerow signer run`.
 
     While it runs, `hedgerow status`, `positions`, `orders`, `funding`, `pnl` and `explain` read its journal, and
-    `hedgerow trade` gives it orders by hand.
+    `hedgerow trade` gives it orders by hand; `hedgerow halt`, `flatten` and `resume` stop it and let it go on.
     """
     import asyncio
 

@@ -44,7 +44,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "time", "no cycle has been written down yet"
     else:
         yield "time", f"{clock(facts['time'])}, {facts['cycles']:,} cycles in this run"
-        yield "state", facts["state"] or UNKNOWN
+        yield "state", _state(facts)
         moved = f", transfers {signed(facts['transfers_usd'])}" if facts["transfers_usd"] else ""
         opening = amount(facts["opening_usd"])
         yield "equity", f"{amount(facts['equity_usd'])} USD, opened with {opening}{moved}"
@@ -63,6 +63,22 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if last is not None:
         yield "decision", f"{last['id']} of {clock(last['time'])}, see hedgerow explain {last['id']}"
         yield "findings", str(len(facts["findings"]) or "none")
+
+
+def _state(facts: dict[str, Any]) -> str:
+    state = "flattening" if facts["is_flattening"] else facts["state"] or UNKNOWN
+    if state not in {"active", UNKNOWN}:
+        by = f" by the {facts['by']}" if facts["by"] else ""
+        since = f" since {clock(facts['since_wall'])} UTC" if facts["since_wall"] else ""
+        why = f": {facts['why']}" if facts["why"] else ""
+        end = "; end it with hedgerow resume" if facts["by"] == "operator" else ""
+        state = f"{state}{by}{since}{why}{end}"
+    if facts["is_drawn_down"]:
+        closed = "drawdown: closed for good, resume with hedgerow resume --accept-drawdown"
+        state = closed if state == "active" else f"{state}; {closed}"
+    if facts["asked"]:
+        state = f"{state}; not taken up yet: {', '.join(facts['asked'])}"
+    return state
 
 
 def _daemon(facts: dict[str, Any]) -> str:

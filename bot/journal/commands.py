@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.errors import StateError
-from bot.journal.file import owner, telling
+from bot.journal.file import is_new, owner, telling
 from bot.journal.writer import Writer
+
+STANDING: Final = ("halt", "flatten")
+"""Wishes that stand until they are carried out: nobody who asked for less risk has to ask again."""
 
 _BUSY_MS: Final = 5_000
 _POLL_S: Final = 0.05
@@ -46,6 +49,28 @@ class Commands:
         """Whether a command waits to be taken."""
         return self._writer.one("SELECT 1 FROM command WHERE state = 'asked' LIMIT 1") is not None
 
+    def standing(self) -> list[Command]:
+        """Wishes for less risk that wait to be taken, oldest first."""
+        rows = self._writer.each("SELECT * FROM command WHERE state = 'asked' ORDER BY id")
+        return [
+            Command(row["id"], row["kind"], json.loads(row["content"]))
+            for row in rows
+            if row["kind"] in STANDING
+        ]
+
+    def refuse_left_over(self, wall_ms: int) -> int:
+        """Refuse what was asked of an earlier run and nobody waits for any more; how much that was.
+
+        What stands is kept.
+        """
+        answer = json.dumps({"error": "the run that it was asked of had ended; ask again"})
+        with self._writer.transaction() as connection:
+            return connection.execute(
+                "UPDATE command SET state = 'refused', answer = ?, answered_wall_ms = ?"
+                " WHERE state = 'asked' AND kind NOT IN (?, ?)",
+                (answer, wall_ms, *STANDING),
+            ).rowcount
+
     def take(self) -> Command | None:
         """The oldest that has not been taken; None where there is none. It is begun from now on, and never again."""
         with self._writer.transaction() as connection:
@@ -65,20 +90,37 @@ class Commands:
                 "UPDATE command SET state = ?, answer = ?, answered_wall_ms = ? WHERE id = ?", row
             )
 
+    def answer_begun(self, kind: str, answer: Answer, wall_ms: int) -> None:
+        """Say what became of all of a kind that were taken and not answered, by this run or by one before it."""
+        row = ("done" if answer.done else "refused", json.dumps(answer.facts), wall_ms, kind)
+        with self._writer.transaction() as connection:
+            connection.execute(
+                "UPDATE command SET state = ?, answer = ?, answered_wall_ms = ? WHERE kind = ? AND state = 'begun'",
+                row,
+            )
+
 
 def ask(path: Path, kind: str, content: Mapping[str, Any], timeout_s: float) -> Answer:
     """Hand a command to the daemon that writes the journal at `path`, and wait for its answer.
 
-    StateError where no daemon is running, or none answers in time; the wish is withdrawn then if it was not taken up.
+    One that stands is left for the next start where no daemon is running: the answer is not done, and says `left`.
+    StateError for any other where there is none, and where none answers in time; a wish that doesn't stand is
+    withdrawn then if it was not taken up.
     """
-    if owner(path) is None:
+    stands = kind in STANDING
+    runs = owner(path) is not None
+    if not runs and not stands:
         raise StateError(f"no daemon is running on journal {path}; start one with `hedgerow run`")
     with telling(path), closing(_connect(path)) as connection:
+        if is_new(connection, path):
+            raise StateError(f"journal {path} is empty; start a run with `hedgerow run CONFIG`")
         wall_ms = time.time_ns() // 1_000_000
         row = (kind, json.dumps(content), wall_ms)
         number = connection.execute(
             "INSERT INTO command (kind, content, asked_wall_ms) VALUES (?, ?, ?)", row
         ).lastrowid
+        if not runs:
+            return Answer(done=False, facts={"left": True})
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:
             time.sleep(_POLL_S)
@@ -87,6 +129,11 @@ def ask(path: Path, kind: str, content: Mapping[str, Any], timeout_s: float) -> 
             ).fetchone()
             if state in {"done", "refused"}:
                 return Answer(state == "done", json.loads(answer))
+        if stands:
+            raise StateError(
+                f"the daemon has not finished within {timeout_s:g} s; the {kind} stands, also after a restart, so look "
+                "at `hedgerow status` and its log"
+            )
         withdrawn = connection.execute(
             "UPDATE command SET state = 'refused', answer = '{}' WHERE id = ? AND state = 'asked'", (number,)
         ).rowcount

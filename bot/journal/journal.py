@@ -19,6 +19,7 @@ from bot.journal.commands import Commands
 from bot.journal.decisions import Decisions
 from bot.journal.ledger import Books, Drift, Holding
 from bot.journal.records import Checkpoint, CycleFacts, LastRun, RunFacts
+from bot.journal.standing import NOTHING, Standings, Unexplained
 from bot.journal.writer import Writer
 from bot.model.decision import Decision, Memory, TradingState
 from bot.model.order import OrderReport, Purpose
@@ -51,7 +52,7 @@ class Journal:
 
     A context manager. Raises StateError, one sentence, where the file can't be used: not a journal, of another
     version, held by another daemon, damaged, deleted under its feet, disk full, read-only. `attempts` is the outbox of a
-    venue that sends, `commands` what the operator asks.
+    venue that sends, `commands` what the operator asks, `standings` what is allowed.
     """
 
     def __init__(self, path: Path, writer: Writer) -> None:
@@ -59,6 +60,7 @@ class Journal:
         self._writer = writer
         self.attempts = Attempts(writer)
         self.commands = Commands(writer)
+        self.standings = Standings(writer)
         self._run_id: int | None = None
         self._strategies: tuple[str, ...] = ()
         self._instruments: tuple[str, ...] = ()
@@ -202,6 +204,10 @@ class Journal:
         self._books = books
         self._writer.tidy()
         return drifts
+
+    def unexplained(self) -> Unexplained:
+        """What the venue states of the account and the ledger can't explain, as of the last cycle."""
+        return NOTHING if self._books is None else Unexplained.of(self._books)
 
     def record_event(self, time_ms: int, kind: str, text: str) -> None:
         """Write down something worth knowing later that has no table of its own."""

@@ -1,6 +1,6 @@
 -- The journal: one SQLite file holds the life of one account, across restarts.
 --
--- application_id 1212434263 ("HDGW") marks the file as a journal, user_version is the version of this schema (2). A change
+-- application_id 1212434263 ("HDGW") marks the file as a journal, user_version is the version of this schema (3). A change
 -- that older programs can't read raises it; a journal of another version is refused, not converted.
 --
 -- Money, prices and rates are TEXT: exact decimals, never floats. Quantities are whole lots, 10 ** -size_decimals coins
@@ -287,6 +287,17 @@ CREATE TABLE command (
     answered_wall_ms INTEGER
 ) STRICT;
 CREATE INDEX command_asked ON command (id) WHERE state = 'asked';
+
+-- What is allowed: the last word of the operator, and of the watchdog. What allows least holds. A program that does not
+-- know this table would trade through a halt, so it is of version 3.
+CREATE TABLE standing (
+    author TEXT PRIMARY KEY,                    -- operator, watchdog
+    state TEXT NOT NULL,                        -- active, reducing, halted
+    is_flattening INTEGER NOT NULL,             -- everything is being closed until the venue says that nothing is left
+    since_wall_ms INTEGER NOT NULL,
+    why TEXT NOT NULL,
+    accepted TEXT NOT NULL                      -- JSON: what the books could not explain when the operator last resumed
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE event (
     id INTEGER PRIMARY KEY,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from bot.errors import StateError
 from bot.journal.file import owner
 from bot.journal.pnl import ledger, today, worth
 from bot.journal.reader import Facts, Reader, Row, moment, split
+from bot.journal.standing import Standing, strongest
 
 # The decision in which the one at a moment was last written in full: itself, or the one that it repeats.
 WRITTEN_IN: Final = (
@@ -21,7 +23,9 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
     """What the newest run says of itself. `daemon` is running, stopped, or gone (it ended without saying so).
 
     Leverages are notional at mark over equity, `drawdown` a fraction of the highest equity that the risk rules have
-    seen, `today` the UTC day of the last cycle, `suspense_usd` what nothing explains. StateError if no run has begun.
+    seen, `today` the UTC day of the last cycle, `suspense_usd` what nothing explains. `state` is what is allowed, `by` operator or
+    watchdog; `asked` are commands that nobody has taken up yet; `is_drawn_down`: the drawdown rule keeps everything
+    closed. StateError if no run has begun.
     """
     run = reader.one("SELECT * FROM run ORDER BY id DESC LIMIT 1")
     if run is None:
@@ -30,6 +34,7 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
     over = "gone" if run["ended_wall_ms"] is None else "stopped"
     seen = run["last_wall_ms"]
     last = reader.one("SELECT * FROM decision ORDER BY time_ms DESC LIMIT 1")
+    exposure = _exposure(reader)
     return {
         "journal": str(reader.path),
         "daemon": over if pid is None else "running",
@@ -43,16 +48,38 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
         "cycles": run["cycles"],
         "last_cycle_age_s": None if seen is None else max(0, now_wall_ms - seen) / 1000,
         **moment("time", reader.last_ms),
-        "state": last and last["state"],
+        **_standing(reader, last),
         **worth(reader),
         "pnl": split(reader.last),
         "today": today(reader),
         **_unexplained(reader),
-        **_exposure(reader),
+        **exposure,
+        "is_drawn_down": _is_drawn_down(json.loads(run["config"]), exposure),
         **_counts(reader),
         "last_decision": last and {"id": last["id"], **moment("time", last["time_ms"])},
         "findings": findings_at(reader, last["time_ms"]) if last else [],
     }
+
+
+def _standing(reader: Reader, last: Row | None) -> Facts:
+    """What is allowed, by whose word, since when and why; before anybody has said a word, what the last decision had."""
+    words = [Standing.read(row) for row in reader.each("SELECT * FROM standing")]
+    holds = strongest(words)
+    asked = reader.each("SELECT kind FROM command WHERE state = 'asked' ORDER BY id")
+    return {
+        "state": last and last["state"] if holds is None else holds.state.value,
+        "is_flattening": any(word.is_flattening for word in words),
+        "by": holds and holds.author.value,
+        **moment("since_wall", None if holds is None else holds.since_wall_ms),
+        "why": holds and holds.why,
+        "asked": [row["kind"] for row in asked],
+    }
+
+
+def _is_drawn_down(config: Mapping[str, Any], exposure: Facts) -> bool | None:
+    """Whether equity is so far below its high that the rule keeps everything closed; None where that is not known."""
+    limit, drawdown = config.get("limits", {}).get("max_drawdown"), exposure["drawdown"]
+    return None if limit is None or drawdown is None else drawdown >= limit
 
 
 def _unexplained(reader: Reader) -> Facts:

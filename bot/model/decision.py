@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,10 @@ from numpy.typing import NDArray
 from bot.model.frozen import quickly_made
 from bot.model.order import Order, OrderReport
 from bot.model.panel import FloatArray
+from bot.model.state import TradingState as TradingState  # noqa: PLC0414 - one of the nouns told here
 
 LotsArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
-
-class TradingState(StrEnum):
-    """What the operator, or a safety rule, allows: everything, only less exposure, or nothing but protection."""
-
-    ACTIVE = "active"
-    REDUCING = "reducing"
-    HALTED = "halted"
 
 
 class _Unknown(float):

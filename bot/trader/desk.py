@@ -12,11 +12,21 @@ from typing import Any, Final
 
 import numpy as np
 
-from bot.model.decision import NO_ORDERS, AccountView, Decision, LotsArray, Memory, OrderPlan, TradingState
+from bot.model.decision import (
+    NO_ORDERS,
+    AccountView,
+    Decision,
+    Finding,
+    LotsArray,
+    Memory,
+    OrderPlan,
+    TradingState,
+)
 from bot.model.instrument import Instrument
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Purpose, Transfer
 from bot.model.panel import HOUR_MS, FloatArray
 from bot.pipeline.by_hand import order_by_hand
+from bot.pipeline.closing import closing, withdrawals, word
 from bot.pipeline.decide import decide, forget, open_day, remember
 from bot.pipeline.execution import PROTECTIVE, is_guarded, protect
 from bot.pipeline.mandate import Guard, Mandate
@@ -132,6 +142,34 @@ class Desk:
         )
         self.targets = decision.allowed.by_strategy
         return decision
+
+    def withdraw(self, account: AccountView, time_ms: int, suffix: str, why: str) -> Decision:
+        """The decision to cancel the working orders that the state forbids."""
+        plan = OrderPlan(withdrawals(account, self.state, f"trading is {self.state}"))
+        return word(self.memory, time_ms, suffix, plan, Finding("trading_state", "", f"{self.state}: {why}"))
+
+    def close_all(
+        self, account: AccountView, mark: FloatArray, time_ms: int, suffix: str, attempt: int, why: str
+    ) -> Decision:
+        """The decision to close everything, whatever the strategies want; `attempt` counts from 0."""
+        finding, nothing = Finding("flatten", "", f"all closed: {why}"), np.zeros_like(self.memory.held_lots)
+        moment_id = f"{time_ms // 1000:x}{suffix}"
+        plan = closing(account, mark, self.instruments, moment_id, self.mandate.execution, attempt, why)
+        decision = word(self.memory, time_ms, suffix, plan, finding, wanted=nothing)
+        self._cross(decision, np.where(mark > 0, mark, np.nan))
+        self.targets = nothing
+        return decision
+
+    def drawn_down(self, equity_usd: float) -> bool:
+        """Whether the drawdown rule has closed everything for good."""
+        return not equity_usd > self.memory.high_water_mark_usd * (1 - self.mandate.limits.max_drawdown)
+
+    def accept_drawdown(self, equity_usd: float, time_ms: int, suffix: str) -> Decision:
+        """The decision to count losses from today's equity on: the high-water mark is put down to it."""
+        high = self.memory.high_water_mark_usd
+        self.memory = replace(self.memory, high_water_mark_usd=equity_usd)
+        detail = f"accepted by the operator: high-water mark from {high:,.2f} down to {equity_usd:,.2f}"
+        return word(self.memory, time_ms, suffix, NO_ORDERS, Finding("drawdown", "", detail))
 
     def _drop_guards(self, account: AccountView) -> None:
         """A guard ends with its position."""

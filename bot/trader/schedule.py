@@ -2,7 +2,7 @@
 
 The trader's own work is a single loop that waits for whichever comes first: the venue's next moment, a command of the
 operator, or the end. It counts on no wall clock, so a clock that is set back or a laptop that slept changes nothing.
-APScheduler runs what is done every so often beside it: the summary, and the look for commands.
+APScheduler runs what is done every so often beside it: the summary, the watchdog's look, and the look for commands.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ log = structlog.get_logger("hedgerow")
 
 SUMMARY_S: Final = 15.0
 COMMANDS_S: Final = 0.25
+WATCH_S: Final = 15.0
 FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 30.0
 
@@ -55,7 +56,11 @@ class Schedule:
         self._trader = trader
         scheduler = AsyncIOScheduler(timezone="UTC")
         options: dict[str, Any] = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
-        jobs = ((self._trader.summary, SUMMARY_S), (self._look_for_commands, COMMANDS_S))
+        jobs = (
+            (self._trader.summary, SUMMARY_S),
+            (self._look_for_commands, COMMANDS_S),
+            (self._watch, WATCH_S),
+        )
         with _signals(self.stop):
             if not await self._started():
                 return
@@ -102,19 +107,20 @@ class Schedule:
         return False
 
     async def _next(self) -> None:
-        """Wait for what is to be done next, and do it."""
+        """Wait for what is to be done next, and do it. What the operator wants comes first, even where the venue fails."""
         due = asyncio.ensure_future(self._trader.due())
-        await self._first(due)
+        await self._first(due, self._trader.pause_s)
         came = due.done()
+        failure = due.exception() if came else None
         try:
             if not came:
                 await _cancelled(due)
             if self._stopping.is_set():
                 return
             self._bell.clear()
-            if came:
-                due.result()
             await self._trader.obey()
+            if failure is not None:
+                raise failure
             if came:
                 await self._cycle()
         except VenueError as error:
@@ -133,18 +139,29 @@ class Schedule:
     async def _failed(self, error: VenueError) -> None:
         """What the venue did not do is tried again, less and less often; a venue may be away for hours."""
         self._failures += 1
+        self._trader.failed()
         wait_s = min(FIRST_RETRY_S * 2 ** (self._failures - 1), LONGEST_RETRY_S)
         log.warning("cycle failed", error=str(error), failures=self._failures, again_in_s=wait_s)
+        pause_s = self._trader.pause_s
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), wait_s)
+            await asyncio.wait_for(self._bell.wait(), wait_s if pause_s is None else min(wait_s, pause_s))
 
-    async def _first(self, work: asyncio.Future[Any]) -> None:
-        """Until `work` is done or the bell rings."""
+    async def _first(self, work: asyncio.Future[Any], longest_s: float | None = None) -> None:
+        """Until `work` is done, the bell rings, or for so long."""
         bell = asyncio.ensure_future(self._bell.wait())
         try:
-            await asyncio.wait({work, bell}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, bell}, timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             bell.cancel()
+
+    async def _watch(self) -> None:
+        try:
+            before = self._trader.pause_s
+            await self._trader.watch()
+            if self._trader.pause_s is not None and before is None:
+                self._bell.set()
+        except Exception as error:  # noqa: BLE001 - as below
+            self.fail(error)
 
     async def _look_for_commands(self) -> None:
         try:

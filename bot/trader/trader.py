@@ -8,40 +8,31 @@ between, the next start finds the last whole cycle and the same market, and come
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import structlog
 
 from bot.clock import Clock, WallClock, utc
-from bot.errors import ConfigError, StateError, VenueError
-from bot.journal.commands import Answer, Command
+from bot.errors import StateError
 from bot.journal.journal import Journal
 from bot.journal.ledger import Holding
 from bot.journal.records import CycleFacts, RunFacts
-from bot.model.decision import NO_ORDERS, Decision, LotsArray, Memory, OrderPlan
-from bot.model.money import exact
-from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus, Transfer
+from bot.model.decision import NO_ORDERS, Decision, LotsArray, Memory, OrderPlan, TradingState
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Transfer
 from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
 from bot.trader.diary import Story, by_strategy, equity_point
+from bot.trader.hands import Session
+from bot.trader.ladder import Ladder
 from bot.trader.observer import Observer
-from bot.trader.wishes import trade_facts, trade_wish, went_through
+from bot.trader.operator import Operator
+from bot.trader.told import money, report
+from bot.trader.watchdog import Bounds
 from bot.venues.venue import AccountState, Venue, VenueEvent
 
 log = structlog.get_logger("hedgerow")
-
-
-@dataclass
-class _Session:
-    """What a trader has once it has started."""
-
-    desk: Desk
-    observer: Observer
-    story: Story
 
 
 class Trader:
@@ -55,16 +46,21 @@ class Trader:
         journal: Journal,
         config: Mapping[str, Any],
         clock: Clock | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         self.name = name
         self.cycles = 0
-        self._venue, self._mandate, self._journal = venue, mandate, journal
+        self._venue, self.mandate, self._journal = venue, mandate, journal
+        self.instruments = venue.instruments
         self._config, self._clock = config, clock or WallClock()
         self._strategies = tuple(slot.name for slot in mandate.strategies)
         self._columns = {instrument.name: k for k, instrument in enumerate(venue.instruments)}
-        self._session: _Session | None = None
-        self._time_ms = 0
-        self._account: AccountState | None = None
+        self._operator = Operator(
+            self, journal, self._clock, Ladder(journal, self._clock, bounds or Bounds())
+        )
+        self._session: Session | None = None
+        self.time_ms = 0
+        self.account: AccountState | None = None  # as last looked at
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
 
@@ -87,7 +83,7 @@ class Trader:
         names = tuple(self._columns)
         memory = self._journal.memory(self._strategies, names)
         desk = Desk(
-            self._mandate,
+            self.mandate,
             self._venue.instruments,
             memory or Memory.blank(len(self._strategies), len(names), float(account.equity_usd)),
         )
@@ -107,15 +103,16 @@ class Trader:
         else:
             desk.restore(saved["desk"])
         _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
-        observer = Observer(panel, self._venue.instruments, self._mandate)
+        observer = Observer(panel, self._venue.instruments, self.mandate)
         observer.recall(self._journal.market_rows(observer.panel.grid.start_ms, names))
-        self._session = _Session(desk, observer, Story(saved.get("story")))
-        self._time_ms, self._account = panel.grid.end_ms, account
+        self._session = Session(desk, observer, Story(saved.get("story")))
+        self.time_ms, self.account = panel.grid.end_ms, account
+        self._operator.ladder.begin(self._follow)
         log.info(
             "run begins" if checkpoint is None else "run goes on",
             run=run,
             name=self.name,
-            market=utc(self._time_ms),
+            market=utc(self.time_ms),
             equity_usd=money(account.equity_usd),
             positions=len(account.positions),
             strategies=", ".join(self._strategies),
@@ -130,7 +127,7 @@ class Trader:
 
     async def cycle(self) -> bool:
         """One look, one decision, and what it asks for; False when there is nothing more to look at."""
-        session = self._started()
+        session = self.session
         seen = await self._venue.observe()
         if seen is None:
             return False
@@ -138,24 +135,31 @@ class Trader:
         for time_ms, row in seen.missed:
             session.observer.pass_over(time_ms, row)
         market = session.observer.see(seen.time_ms, seen.row)
+        self._operator.ladder.heed()  # what was asked while the venue was looked at comes before what it asks for
+        self._operator.ladder.seen(market)
         decision = session.desk.decide(market, seen.account.view)
-        self._time_ms = seen.time_ms
-        await self._carry_out(decision, seen.account, {**dict(seen.missed), seen.time_ms: seen.row})
+        self.time_ms = seen.time_ms
+        await self.carry_out(decision, seen.account, {**dict(seen.missed), seen.time_ms: seen.row})
         self.cycles += 1
         return True
 
-    async def _carry_out(
-        self, decision: Decision, before: AccountState, market: Mapping[int, Mapping[str, FloatArray]]
+    async def carry_out(
+        self,
+        decision: Decision,
+        before: AccountState,
+        market: Mapping[int, Mapping[str, FloatArray]] | None = None,
     ) -> Sequence[VenueEvent]:
         """Write the decision down, act on it, and write down what came of it with the `market` rows it was made on.
 
         Returns all that the venue said since the last time.
         """
         with structlog.contextvars.bound_contextvars(decision=decision.snapshot_id):
-            self._journal.record_decision(decision, self._started().desk.state, before.equity_usd)
+            self._journal.record_decision(decision, self.session.desk.state, before.equity_usd)
             self._say(decision)
             account = await self._act(decision.plan, before, decision.snapshot_id)
-            for drift in self._journal.record_cycle(self._facts(self._time_ms, account, decision, market)):
+            for drift in self._journal.record_cycle(
+                self._facts(self.time_ms, account, decision, market or {})
+            ):
                 log.error(
                     "books differ from the venue's",
                     part=drift.part,
@@ -164,66 +168,45 @@ class Trader:
                     lots=drift.lots,
                 )
         told, self._untold = self._untold, []
-        self._account = account
+        self.account = account
         return told
 
     def has_command(self) -> bool:
         """Whether an operator waits for an answer."""
         return self._journal.commands.waiting()
 
+    @property
+    def pause_s(self) -> float | None:
+        """When `obey` is to be called again, though nobody asks: seconds from now; None where it needn't be."""
+        return self._operator.ladder.pause_s
+
+    def _follow(self, state: TradingState) -> None:
+        self.session.desk.state = state
+
+    def failed(self) -> None:
+        """Take note that the venue did not do what was asked."""
+        self._operator.ladder.failed()
+
+    async def watch(self) -> None:
+        """Look whether the means of trading are in order; to be called every so often, whatever else goes on."""
+        self._operator.ladder.learned(await self._venue.condition())
+
     async def obey(self) -> None:
-        """Carry out the commands that wait. A refusal is an answer; what the venue fails at is answered and raised."""
-        while (command := self._journal.commands.take()) is not None:
-            log.info("command", number=command.id, kind=command.kind)
-            answer = Answer(False, {"error": "the daemon failed while it carried this out; see its log"})
-            try:
-                answer = await self._obeyed(command)
-            except ConfigError as error:
-                answer = Answer(False, {"error": str(error)})
-            except VenueError as error:
-                answer = Answer(False, {"error": str(error)})
-                raise
-            finally:
-                self._journal.commands.answer(command, answer, self._clock.now_ms())
+        """Carry out the commands that wait, and what the trading state asks for and is not done yet.
 
-    async def _obeyed(self, command: Command) -> Answer:
-        if command.kind != "trade":
-            raise ConfigError(f"this daemon knows no command {command.kind!r}; it may be of an older version")
-        return await self._trade(command)
+        A refusal is an answer; what the venue fails at is answered and raised.
+        """
+        await self._operator.obey()
 
-    async def _trade(self, command: Command) -> Answer:
-        """An order by hand, through the same rules, signer and books as any other."""
-        session, instruments = self._started(), self._venue.instruments
-        wish = trade_wish(command.content, instruments)
-        account = await self._venue.account()
+    async def looked(self) -> AccountState:
+        """The account by a fresh question."""
+        self.account = account = await self._venue.account()
         self._hear(self._venue.take_events(), account)
-        instrument, mark = instruments[wish.column], float(account.mark[wish.column])
-        if not mark > 0:
-            raise ConfigError(f"the venue has no price of {instrument.name} now; try again when it has")
-        lots = wish.lots(instrument, exact(mark))
-        if lots == 0:
-            raise ConfigError(
-                f"{wish.usd} USD is less than the smallest size of {instrument.name}; ask for more"
-            )
-        decision = session.desk.order_by_hand(
-            session.observer.now(account.mark),
-            account.view,
-            wish.column,
-            lots,
-            number=command.id,
-            guard=wish.guard(self._mandate.execution),
-        )
-        told = await self._carry_out(decision, account, {})
-        own = (f"{decision.snapshot_id}-", f"{decision.snapshot_id}+-")
-        reports = [e for e in told if isinstance(e, OrderReport) and e.order.client_id.startswith(own)]
-        facts = trade_facts(decision, reports, instruments)
-        if not decision.plan.orders and not decision.findings:
-            facts["error"] = f"{wish.usd} USD of {instrument.name} is below the venue's smallest order"
-        return Answer(went_through(reports), facts)
+        return account
 
     async def _act(self, plan: OrderPlan, before: AccountState, decision_id: str) -> AccountState:
         """Carry the plan out, then protect what it opened; the account after it."""
-        desk = self._started().desk
+        desk = self.session.desk
         await self._venue.send(plan)
         account = await self._venue.account()
         self._hear(self._venue.take_events(), account)
@@ -239,11 +222,11 @@ class Trader:
     def _hear(self, events: Sequence[VenueEvent], account: AccountState) -> None:
         if not events:
             return
-        session = self._started()
+        session = self.session
         session.desk.absorb(events, account.view.lots)
         session.story.hear(events)
         self._untold.extend(events)
-        _report(events)
+        report(events)
 
     def _facts(
         self,
@@ -252,7 +235,7 @@ class Trader:
         decision: Decision,
         market: Mapping[int, Mapping[str, FloatArray]],
     ) -> CycleFacts:
-        session, told = self._started(), self._untold
+        session, told = self.session, self._untold
         desk = session.desk
         positions = session.story.tell(account, decision, self._strategies, self._columns)
         checkpoint = self._venue.checkpoint()
@@ -283,12 +266,12 @@ class Trader:
 
     def summary(self) -> None:
         """Log how things stand."""
-        account = self._account
+        account = self.account
         if account is None:
             return
         log.info(
             "standing",
-            market=utc(self._time_ms),
+            market=utc(self.time_ms),
             equity_usd=money(account.equity_usd),
             price_usd=money(account.price_usd),
             funding_usd=money(account.funding_usd),
@@ -301,9 +284,11 @@ class Trader:
         """Write down that the run ends of its own accord."""
         self._journal.end_run(self._clock.now_ms())
         self.summary()
-        log.info("run ends", market=utc(self._time_ms), cycles=self.cycles)
+        log.info("run ends", market=utc(self.time_ms), cycles=self.cycles)
 
-    def _started(self) -> _Session:
+    @property
+    def session(self) -> Session:
+        """What there is once it has started; ValueError before."""
         if self._session is None:
             raise ValueError("start() comes first")
         return self._session
@@ -317,39 +302,3 @@ def _agree(answered: LotsArray, held: LotsArray, names: Sequence[str]) -> None:
             f"{answered[column]}: one that holds some was removed or renamed; name the strategies as before, or "
             "start a new journal"
         )
-
-
-def money(amount: Decimal) -> str:
-    """Dollars and cents, signed only where negative."""
-    return f"{amount:,.2f}"
-
-
-def short(price: Decimal) -> str:
-    """A price to six figures, for a log line."""
-    return f"{price:,.6g}"
-
-
-def _report(events: Sequence[VenueEvent]) -> None:
-    """One line for each thing that happened, funding together."""
-    payments = [event for event in events if isinstance(event, FundingPayment)]
-    for event in events:
-        if isinstance(event, Fill):
-            log.info(
-                "filled",
-                coin=event.instrument,
-                side=event.side.value,
-                usd=money(event.notional_usd),
-                price=short(event.price),
-                fee_usd=money(-event.fee_usd),
-                purpose=event.purpose.value,
-            )
-        elif isinstance(event, OrderReport) and event.status is OrderStatus.REJECTED:
-            order = event.order
-            log.warning("refused", coin=order.instrument, order=order.client_id, reason=event.reason)
-        elif isinstance(event, Transfer):
-            log.warning("transfer", usd=money(event.usd), kind=event.kind)
-        elif isinstance(event, Liquidation):
-            log.error("liquidated", coin=event.instrument, kind=event.kind, price=short(event.price))
-    if payments:
-        total = sum((payment.usd for payment in payments), Decimal(0))
-        log.info("funding", usd=money(total), positions=len(payments), market=utc(payments[-1].time_ms))

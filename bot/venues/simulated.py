@@ -26,7 +26,7 @@ from bot.sim.bars import Bar, Frictions, bar_of
 from bot.sim.exchange import Exchange, Rules
 from bot.sim.funding import FundingRound, made_out
 from bot.venues.sources import Row, Source
-from bot.venues.venue import AccountState, HeldPosition, Observation, VenueEvent
+from bot.venues.venue import AccountState, Condition, HeldPosition, Observation, VenueEvent
 
 log = structlog.get_logger("hedgerow")
 
@@ -151,6 +151,10 @@ class SimulatedVenue:
         if self._bar is None:
             return self._state(market.mark)
         return self._state(np.where(np.isfinite(self._bar.open), self._bar.open, market.mark))
+
+    async def condition(self) -> Condition:
+        """Nothing is needed to trade here."""
+        return Condition()
 
     def take_events(self) -> tuple[VenueEvent, ...]:
         """Reports, fills, payments and liquidations, in order."""

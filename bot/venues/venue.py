@@ -42,7 +42,8 @@ class AccountState:
     """The account's books at one moment, to the millionth of a dollar, and the vectors that decisions are made on.
 
     Totals count from the account's opening, fees paid > 0: `equity = deposits + price profit + funding − fees`, where
-    the price profit is net of what a liquidator kept.
+    the price profit is net of what a liquidator kept. `others` are coins that are held too and are none of the venue's
+    `instruments`, so that this program can't close them.
     """
 
     view: AccountView
@@ -53,6 +54,7 @@ class AccountState:
     funding_usd: Decimal
     fees_usd: Decimal
     positions: tuple[HeldPosition, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def price_usd(self) -> Decimal:
@@ -73,6 +75,20 @@ class Observation:
     account: AccountState
     events: tuple[VenueEvent, ...]
     missed: tuple[tuple[int, Mapping[str, FloatArray]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether the means of trading are in order; None where it is not known, or there is no such thing.
+
+    `signer_problem` says why nothing can be signed. `agent_left_days`: until the signer's key may not sign any more;
+    `agent_warning` is what is to be said of it today. `clock_offset_s`: the venue's clock less the computer's.
+    """
+
+    signer_problem: str = ""
+    agent_left_days: float | None = None
+    agent_warning: str = ""
+    clock_offset_s: float | None = None
 
 
 class Venue(Protocol):
@@ -106,6 +122,10 @@ class Venue(Protocol):
 
     async def account(self) -> AccountState:
         """The account now."""
+        ...
+
+    async def condition(self) -> Condition:
+        """Whether the means of trading are in order; cheap enough to be asked every few seconds. Raises nothing."""
         ...
 
     def take_events(self) -> tuple[VenueEvent, ...]:

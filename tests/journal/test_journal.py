@@ -85,7 +85,7 @@ def test_a_new_journal_is_durable_strict_and_private(journal: Journal, path: Pat
         name: journal._writer.connection.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("journal_mode", "synchronous", "foreign_keys", "user_version")
     }
-    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "user_version": 2}
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "user_version": 3}
     tables = rows(
         path, "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"
     )
@@ -490,8 +490,8 @@ def test_a_file_that_is_no_journal_is_left_alone(path: Path, content: bytes | No
 
 def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
     with Journal.open(path) as journal:
-        journal._writer.connection.execute("PRAGMA user_version = 3")
-    with pytest.raises(StateError, match="of version 3, this program reads 2"):
+        journal._writer.connection.execute("PRAGMA user_version = 4")
+    with pytest.raises(StateError, match="of version 4, this program reads 3"):
         Journal.open(path)
 
 

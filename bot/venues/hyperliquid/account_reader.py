@@ -170,6 +170,7 @@ class AccountReader:
             funding_usd=books.funding_usd,
             fees_usd=books.fees_usd,
             positions=tuple(self._held(instrument, each) for instrument, each in ours),
+            others=tuple(sorted(held.keys() - {i.name for i in self._instruments})),
         )
 
     def _view(self, margin: MarginState, held: Mapping[str, VenuePosition]) -> AccountView:

@@ -23,6 +23,7 @@ from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.books import OVERLAP_MS, Books
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
+from bot.venues.hyperliquid.condition import Conditions
 from bot.venues.hyperliquid.identity import check_account, check_signer
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register
@@ -31,7 +32,7 @@ from bot.venues.hyperliquid.sending import Sender
 from bot.venues.hyperliquid.signing import Facts, Signs, text
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import VenueClock
-from bot.venues.venue import AccountState, Observation, Outbox, VenueEvent
+from bot.venues.venue import AccountState, Condition, Observation, Outbox, VenueEvent
 
 log = structlog.get_logger("hedgerow")
 
@@ -81,6 +82,7 @@ class HyperliquidVenue:
             terms.sending,
             sleep,
         )
+        self._conditions = Conditions(client, signs, self._clock, terms)
         self._leveraged: set[str] = set()
         self._events: list[VenueEvent] = []
         self._row_ms = self._seen_ms = self._settled_ms = 0
@@ -299,6 +301,10 @@ class HyperliquidVenue:
                 # An hour has ended since the last observation: what it settled is in the equity already.
                 await self._settlements_and_transfers(urgent=True)
             return self._reader.state()
+
+    async def condition(self) -> Condition:
+        """Of the signer, its agent's approval and the clocks."""
+        return await self._conditions.now()
 
     def take_events(self) -> tuple[VenueEvent, ...]:
         """What is new, in the order in which it was learned."""

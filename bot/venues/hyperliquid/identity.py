@@ -232,8 +232,17 @@ async def agent_expiry(client: Client, whose: Whose, now_ms: int) -> str | None:
 
     `now_ms` is the venue's time. Raises what `client.info` does.
     """
+    return (await agent_standing(client, whose, now_ms))[1]
+
+
+async def agent_standing(client: Client, whose: Whose, now_ms: int) -> tuple[int | None, str | None]:
+    """Until when the agent may sign (None: nobody says), and what to say of it today.
+
+    `now_ms` is the venue's time; one that may not sign any more, for whatever reason, may until then. Raises what
+    `client.info` does.
+    """
     try:
-        _, _, warnings = await _agent(client, whose, now_ms)
+        _, until_ms, warnings = await _agent(client, whose, now_ms)
     except ConfigError as error:
-        return str(error)
-    return warnings[0] if warnings else None
+        return now_ms, str(error)
+    return until_ms, warnings[0] if warnings else None

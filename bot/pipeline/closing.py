@@ -1,0 +1,137 @@
+"""What the kill ladder asks for: working orders withdrawn, everything closed. No strategy, signal or rule has a say.
+
+All that is looked at is what the venue says of the account. Each attempt at closing is made anew from what is held now,
+by orders that can only reduce: one that fails is never sent again, and can't come back as a position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+
+from bot.model.decision import (
+    AccountView,
+    Cancel,
+    Decision,
+    Finding,
+    LotsArray,
+    Memory,
+    Opinion,
+    OrderPlan,
+    Targets,
+    TradingState,
+    client_id,
+)
+from bot.model.instrument import Instrument
+from bot.model.money import exact
+from bot.model.order import Order, OrderReport, Purpose, Side
+from bot.model.panel import FloatArray
+from bot.pipeline.exposure import PROTECTIVE
+from bot.pipeline.mandate import Execution
+
+LEAST_SLIPPAGE_BPS: Final = 10.0
+WIDEST: Final = 4
+"""Attempts go that many times the slippage from mark, one after the other, then begin anew: the signer may refuse the
+wide ones, and a book that was thin may have filled up."""
+
+
+def withdrawals(account: AccountView, state: TradingState, because: str) -> tuple[Cancel, ...]:
+    """Cancels of the working orders that a state forbids: all of them when halted, what may open when reducing.
+
+    Protective triggers stay.
+    """
+    if state is TradingState.ACTIVE:
+        return ()
+    return tuple(
+        _cancel(report, because)
+        for report in account.open_orders
+        if report.order.purpose not in PROTECTIVE
+        and (state is TradingState.HALTED or not report.order.reduce_only)
+    )
+
+
+def closing(
+    account: AccountView,
+    mark: FloatArray,
+    instruments: Sequence[Instrument],
+    moment_id: str,
+    execution: Execution,
+    attempt: int,
+    because: str,
+) -> OrderPlan:
+    """Cancel every working order and close every position; protective triggers stay as long as their position does.
+
+    `mark` is 0 or NaN where no price is known: then the venue's adapter chooses the bound. `attempt` counts from 0.
+    """
+    held = {instruments[column].name for column in np.flatnonzero(account.lots).tolist()}
+    cancels = withdrawals(account, TradingState.HALTED, because) + tuple(
+        _cancel(report, "its position is gone")
+        for report in account.open_orders
+        if report.order.purpose in PROTECTIVE and report.order.instrument not in held
+    )
+    slippage_bps = max(execution.slippage_bps, LEAST_SLIPPAGE_BPS) * (1 + attempt % WIDEST)
+    orders = []
+    for column in np.flatnonzero(account.lots).tolist():
+        instrument, lots = instruments[column], int(account.lots[column])
+        side = Side.of(-lots)
+        orders.append(
+            Order(
+                client_id(moment_id, instrument.name, "exit"),
+                instrument.name,
+                side,
+                abs(lots),
+                _bound(instrument, side, float(mark[column]), slippage_bps),
+                reduce_only=True,
+                purpose=Purpose.EXIT,
+            )
+        )
+    return OrderPlan(cancels, tuple(orders))
+
+
+def _bound(instrument: Instrument, side: Side, mark: float, slippage_bps: float) -> Decimal | None:
+    """The worst price to take; None where no price is known or nothing bounds it."""
+    if not mark > 0 or not np.isfinite(slippage_bps):
+        return None
+    price = exact(mark) * (1 + side.sign * exact(slippage_bps) / 10_000)
+    return instrument.round_price(price, up=side is Side.SELL) if price > 0 else None
+
+
+def _cancel(report: OrderReport, because: str) -> Cancel:
+    return Cancel(report.order_id, report.order.client_id, report.order.instrument, because)
+
+
+def is_flat(account: AccountView) -> bool:
+    """Whether nothing is held and nothing is open that could change that."""
+    return not account.lots.any() and not account.open_orders
+
+
+def word(
+    memory: Memory,
+    time_ms: int,
+    suffix: str,
+    plan: OrderPlan,
+    finding: Finding,
+    *,
+    wanted: LotsArray | None = None,
+) -> Decision:
+    """A decision that no strategy was asked for: what they hold becomes `wanted` (as `held_lots`; None: stays).
+
+    `suffix` tells it apart from the others of its moment.
+    """
+    held = memory.held_lots
+    aim = held if wanted is None else wanted
+    because = f"not asked: {finding.detail}".replace("{", "{{").replace("}", "}}")
+    ready = np.ones(held.shape[1], dtype=np.bool_)
+    opinions = tuple(Opinion(scores, because, {}, ready) for scores in memory.scores)
+    return Decision(
+        f"{time_ms // 1000:x}{suffix}",
+        time_ms,
+        opinions,
+        Targets(held.sum(axis=0), held),
+        Targets(aim.sum(axis=0), aim),
+        (finding,),
+        plan,
+    )

@@ -1,0 +1,184 @@
+"""What the operator asks of a running trader, and what is done about it at once: orders by hand, and the kill ladder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from bot.clock import Clock
+from bot.errors import ConfigError, VenueError
+from bot.journal.commands import Answer, Command
+from bot.journal.journal import Journal
+from bot.model.decision import TradingState
+from bot.model.money import exact
+from bot.model.order import OrderReport
+from bot.pipeline.closing import is_flat, withdrawals
+from bot.trader.hands import Hands
+from bot.trader.ladder import Ladder, halt_of, shown, why_of
+from bot.trader.wishes import trade_facts, trade_wish, went_through
+from bot.venues.venue import AccountState
+
+log = structlog.get_logger("hedgerow")
+
+
+class Operator:
+    """Takes up commands, each once, and has them carried out by a trader's hands."""
+
+    def __init__(self, hands: Hands, journal: Journal, clock: Clock, ladder: Ladder) -> None:
+        self._hands, self._journal, self._clock = hands, journal, clock
+        self.ladder = ladder
+        self._steps = 0
+
+    async def obey(self) -> None:
+        """Carry out the commands that wait, and what the trading state asks for and is not done yet.
+
+        A refusal is an answer; what the venue fails at is answered and raised.
+        """
+        self.ladder.heed()
+        while (command := self._journal.commands.take()) is not None:
+            log.info("command", number=command.id, kind=command.kind)
+            failure = {"error": "the daemon failed while it carried this out; see its log"}
+            answer: Answer | None = Answer(done=False, facts=failure)
+            try:
+                answer = await self._obeyed(command)
+            except ConfigError as error:
+                answer = Answer(done=False, facts={"error": str(error), **shown(self.ladder)})
+            except VenueError as error:
+                answer = Answer(done=False, facts={"error": str(error), **shown(self.ladder)})
+                raise
+            finally:
+                if answer is not None:
+                    self._journal.commands.answer(command, answer, self._clock.now_ms())
+        await self._finish()
+
+    async def _obeyed(self, command: Command) -> Answer | None:
+        """The answer; None where it is given later."""
+        if command.kind == "trade":
+            return await self._trade(command)
+        if command.kind == "halt":
+            return await self._halt(command)
+        if command.kind == "resume":
+            return await self._resume(command)
+        if command.kind == "flatten":
+            self.ladder.flatten(why_of(command))
+            return None
+        raise ConfigError(f"this daemon knows no command {command.kind!r}; it may be of an older version")
+
+    # The kill ladder
+
+    async def _halt(self, command: Command) -> Answer:
+        """Nothing new from now on, or only less; working orders that could bring more are cancelled."""
+        self.ladder.halt(halt_of(command), why_of(command))
+        await self._finish()
+        left = len(withdrawals(self._account.view, self.ladder.state, ""))
+        error = f"{left} working orders are still open at the venue; cancelling goes on" if left else None
+        return Answer(done=not left, facts={**shown(self.ladder), "error": error})
+
+    async def _resume(self, command: Command) -> Answer:
+        """Everything is allowed again, as far as the watchdog lets it; a drawdown has to be accepted in so many words."""
+        account = await self._hands.looked()
+        desk, equity = self._hands.session.desk, account.view.equity_usd
+        accepted = desk.drawn_down(equity)
+        if accepted and command.content.get("accept_drawdown") is not True:
+            limit, high = self._hands.mandate.limits.max_drawdown, desk.memory.high_water_mark_usd
+            raise ConfigError(
+                f"equity {equity:,.2f} USD is more than {limit:.0%} below its high of {high:,.2f}, so everything stays "
+                f"closed; to count from today's equity on, resume with --accept-drawdown"
+            )
+        if accepted:
+            decision = desk.accept_drawdown(equity, self._hands.time_ms, self._suffix("r"))
+            await self._hands.carry_out(decision, account)
+        self.ladder.resume(why_of(command))
+        return Answer(done=True, facts={**shown(self.ladder), "drawdown_accepted": accepted})
+
+    async def _finish(self) -> None:
+        """Another attempt at what the trading state asks for and is not done yet."""
+        if self.ladder.pause_s is None:
+            return
+        asked_for, finished = self.ladder.told, False
+        try:
+            finished = await (self._close_all() if self.ladder.is_flattening else self._withdraw())
+        finally:
+            if self.ladder.told == asked_for:  # the watchdog may have asked for more meanwhile
+                self.ladder.tried(finished=finished)
+
+    async def _withdraw(self) -> bool:
+        """Cancel the working orders that the state forbids; whether none is left."""
+        desk, account = self._hands.session.desk, await self._hands.looked()
+        if not withdrawals(account.view, desk.state, ""):
+            return True
+        why = self.ladder.standing.why
+        decision = desk.withdraw(account.view, self._hands.time_ms, self._suffix("h"), why)
+        await self._hands.carry_out(decision, account)
+        return not withdrawals(self._account.view, desk.state, "")
+
+    async def _close_all(self) -> bool:
+        """One attempt to close what the venue says is held; whether it says that nothing is left."""
+        account, why, attempt = await self._hands.looked(), self.ladder.standing.why, self.ladder.attempts
+        if not is_flat(account.view):
+            desk = self._hands.session.desk
+            decision = desk.close_all(
+                account.view, account.mark, self._hands.time_ms, self._suffix("f"), attempt, why
+            )
+            await self._hands.carry_out(decision, account)
+            account = self._account
+        left = ", ".join(position.instrument.name for position in account.positions)
+        if not is_flat(account.view):
+            log.warning("not flat yet", attempt=attempt + 1, held=left, orders=len(account.view.open_orders))
+            return False
+        facts: dict[str, Any] = {"equity_usd": str(account.equity_usd), "attempts": attempt + 1}
+        if account.others:
+            facts["error"] = (
+                f"the account also holds {', '.join(account.others)}, which this daemon can't close"
+            )
+        self.ladder.flattened(
+            Answer(not account.others, {**facts, "is_flat": not account.others, "state": "halted"})
+        )
+        return True
+
+    def _suffix(self, kind: str) -> str:
+        """Tells what is decided at one moment apart, also from what an earlier run decided at it."""
+        self._steps += 1
+        return f"{kind}{self._journal.epoch}n{self._steps}"
+
+    async def _trade(self, command: Command) -> Answer:
+        """An order by hand, through the same rules, signer and books as any other."""
+        session, instruments = self._hands.session, self._hands.instruments
+        wish = trade_wish(command.content, instruments)
+        if self.ladder.state is TradingState.HALTED:
+            raise ConfigError(
+                f"trading is halted ({self.ladder.standing.why}); `hedgerow resume` ends that, and `hedgerow halt "
+                "--reduce-only` lets what only reduces through"
+            )
+        account = await self._hands.looked()
+        instrument, mark = instruments[wish.column], float(account.mark[wish.column])
+        if not mark > 0:
+            raise ConfigError(f"the venue has no price of {instrument.name} now; try again when it has")
+        lots = wish.lots(instrument, exact(mark))
+        if lots == 0:
+            raise ConfigError(
+                f"{wish.usd} USD is less than the smallest size of {instrument.name}; ask for more"
+            )
+        decision = session.desk.order_by_hand(
+            session.observer.now(account.mark),
+            account.view,
+            wish.column,
+            lots,
+            number=command.id,
+            guard=wish.guard(self._hands.mandate.execution),
+        )
+        told = await self._hands.carry_out(decision, account)
+        own = (f"{decision.snapshot_id}-", f"{decision.snapshot_id}+-")
+        reports = [e for e in told if isinstance(e, OrderReport) and e.order.client_id.startswith(own)]
+        facts = trade_facts(decision, reports, instruments)
+        if not decision.plan.orders and not decision.findings:
+            facts["error"] = f"{wish.usd} USD of {instrument.name} is below the venue's smallest order"
+        return Answer(went_through(reports), facts)
+
+    @property
+    def _account(self) -> AccountState:
+        """As last looked at."""
+        account = self._hands.account
+        assert account is not None
+        return account
