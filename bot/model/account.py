@@ -156,6 +156,14 @@ class Account:
             ZERO,
         )
 
+    def is_short(self, name: str, marks: Mapping[str, Decimal]) -> bool:
+        """Whether what backs this position, and all others on cross margin with it, is below its maintenance margin."""
+        position = self.positions.get(name)
+        if position is not None and position.margin_mode is MarginMode.ISOLATED:
+            notional = position.notional_usd(marks[name])
+            return position.cash_usd + notional < maintenance_margin(position.instrument, notional)
+        return self.cross_value_usd(marks) < self.maintenance_usd(marks)
+
     def liquidation_price(self, name: str, marks: Mapping[str, Decimal]) -> Decimal | None:
         """Mark price of `name` at which the venue takes over, all other prices unmoved; None if there is none."""
         position = self.positions[name]

@@ -161,6 +161,18 @@ class Memory:
             equity_usd,
         )
 
+    def holding(self, held_lots: LotsArray) -> Memory:
+        """The same with other lots held."""
+        return Memory(
+            self.scores,
+            self.since_ms,
+            held_lots,
+            self.rest_until_ms,
+            self.high_water_mark_usd,
+            self.day,
+            self.day_open_usd,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Cancel:

@@ -43,9 +43,13 @@ def _whole(opinion: object, table: SignalTable, view: View) -> Opinion:
     if type(given) is not np.ndarray or given.dtype != np.float64:
         given = np.asarray(given, dtype=np.float64)
         opinion = replace(opinion, scores=given)
-    for name, values in (("scores", given), ("ready", opinion.ready), ("edge", opinion.edge)):
-        if values is not None and getattr(values, "shape", ()) != previous.shape:
-            raise _Unusable(f"forecast() gave {name} of shape {np.shape(values)} for {len(previous)} coins")
+    shape, ready, edge = previous.shape, opinion.ready, opinion.edge
+    if given.shape != shape or edge is not None or type(ready) is not np.ndarray or ready.shape != shape:
+        for name, values in (("scores", given), ("ready", ready), ("edge", edge)):
+            if values is not None and getattr(values, "shape", ()) != shape:
+                raise _Unusable(
+                    f"forecast() gave {name} of shape {np.shape(values)} for {len(previous)} coins"
+                )
     if not table.all_ready[view.row]:
         given = np.where(opinion.ready, given, previous)
         opinion = replace(opinion, scores=given)

@@ -63,6 +63,8 @@ def _faults(
     strategies: Sequence[Slot], opinions: Sequence[Opinion], quarantined: Mapping[str, str]
 ) -> tuple[Finding, ...]:
     """A finding for each strategy that gave no usable answer, under another name once it is not asked any more."""
+    if not [opinion for opinion in opinions if opinion.problem]:
+        return ()
     return tuple(
         Finding(
             f"{'quarantine' if slot.name in quarantined else 'strategy'} {slot.name}",
@@ -76,9 +78,9 @@ def _faults(
 
 def remember(memory: Memory, decision: Decision) -> Memory:
     """The memory for the next cycle: the scores just given, and since when their signs stand."""
-    scores = np.array([opinion.scores for opinion in decision.opinions])
-    if same(scores, memory.scores):
+    if all(map(same, [opinion.scores for opinion in decision.opinions], memory.scores)):
         return memory
+    scores = np.array([opinion.scores for opinion in decision.opinions])
     changed = np.sign(scores) != np.sign(memory.scores)
     since_ms = memory.since_ms
     if np.count_nonzero(changed):
@@ -97,17 +99,18 @@ def remember(memory: Memory, decision: Decision) -> Memory:
 
 def open_day(memory: Memory, time_ms: int, equity_usd: float) -> Memory:
     """Keep the high-water mark, and the equity that the UTC day began with."""
-    day = time_ms // DAY_MS
-    if day != memory.day:
-        return replace(
-            memory,
-            day=day,
-            day_open_usd=equity_usd,
-            high_water_mark_usd=max(memory.high_water_mark_usd, equity_usd),
-        )
-    if equity_usd > memory.high_water_mark_usd:
-        return replace(memory, high_water_mark_usd=equity_usd)
-    return memory
+    day, opened, highest = time_ms // DAY_MS, memory.day_open_usd, memory.high_water_mark_usd
+    if day == memory.day and not equity_usd > highest:
+        return memory
+    return Memory(
+        memory.scores,
+        memory.since_ms,
+        memory.held_lots,
+        memory.rest_until_ms,
+        max(highest, equity_usd),
+        day,
+        opened if day == memory.day else equity_usd,
+    )
 
 
 def forget(memory: Memory, column: int, rest_until_ms: int) -> Memory:

@@ -41,8 +41,9 @@ class Exposure:
 
 @dataclass(slots=True)
 class Load:
-    """The book as wanted, in USD: gross, net, and its largest position. Made anew for every review, so not frozen."""
+    """The book as wanted, in USD: each position's size, gross, net, and the largest. Made anew for every review, so not frozen."""
 
+    by_instrument: FloatArray
     gross: float
     net: float
     largest: float
@@ -80,7 +81,7 @@ class Case:
             book = _exposure(targets.lots, price, account.lots, buying, selling)
             usd, net = book.usd, book.net
         gross = np.abs(usd)
-        wanted = Load(total(gross), net, largest(gross))
+        wanted = Load(gross, total(gross), net, largest(gross))
         return cls(
             snapshot,
             mandate,

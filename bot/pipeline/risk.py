@@ -32,6 +32,8 @@ def review(
     if not np.count_nonzero(lots):
         return targets, ()
     case = Case.of(targets, opinions, snapshot, mandate)
+    if nothing_binds(case):
+        return targets, ()
     findings: Findings = ()
     for rule in RULES:
         reviewed, found = rule(lots, case)
@@ -39,6 +41,38 @@ def review(
             assert no_larger(reviewed, lots), f"{rule.__name__} grew or turned a position"
             lots, findings = reviewed, findings + found
     return (targets if lots is targets.lots else shrunk(targets, lots)), findings
+
+
+def nothing_binds(case: Case) -> bool:
+    """Whether the book as wanted is plainly within what every rule allows; then none has to be asked.
+
+    On most bars it is. Each rule's own first look is here, all in one pass, so that a new rule needs a line here too.
+    """
+    snapshot, limits, equity, wanted = case.snapshot, case.mandate.limits, case.equity, case.wanted
+    market, memory = snapshot.market, snapshot.memory
+    if not (
+        snapshot.state is TradingState.ACTIVE
+        and market.all_fresh
+        and market.all_sane
+        and snapshot.account.isolated_usd is None
+        and limits.min_edge_ratio <= 0
+        and equity > 0
+        and equity > memory.high_water_mark_usd * (1 - limits.max_drawdown)
+        and equity > memory.day_open_usd * (1 - limits.max_daily_loss)
+    ):
+        return False
+    gross, net, largest, prepared = wanted.gross, wanted.net, wanted.largest, market.prepared
+    worst_move = largest * limits.min_liquidation_distance
+    return (
+        largest <= limits.max_position_usd
+        and largest <= limits.max_position_share * equity
+        and gross <= limits.max_gross_leverage * equity
+        and gross <= (1 - limits.min_free_margin) * equity
+        and worst_move + prepared.tiers.highest_rate * (gross + worst_move) <= equity
+        and net * limits.stress_move + gross * CAP_PER_H <= limits.stress_loss * equity
+        and net <= limits.max_net_leverage * equity
+        and not (prepared.conditions.capped and np.count_nonzero(wanted.by_instrument > market.cap_usd))
+    )
 
 
 def no_larger(lots: LotsArray, than: LotsArray) -> bool:

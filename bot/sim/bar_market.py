@@ -20,7 +20,6 @@ import numpy as np
 from bot.model.account import Account, MarginMode
 from bot.model.decision import AccountView, LotsArray, OrderPlan
 from bot.model.instrument import Instrument
-from bot.model.margin import maintenance_margin
 from bot.model.money import exact
 from bot.model.order import (
     Fill,
@@ -35,7 +34,7 @@ from bot.model.order import (
     TriggerKind,
 )
 from bot.model.panel import FloatArray
-from bot.sim.bars import Bar, Frictions
+from bot.sim.bars import LARGEST_COST, Bar, Frictions
 from bot.sim.exchange import Exchange, Rules
 from bot.sim.funding import FundingRound
 from bot.sim.holdings import Holdings
@@ -69,8 +68,9 @@ class BarMarket:
         self.unpaid_hours = 0  # settlements of held positions whose rate is unknown
         self.short_of_volume = 0  # times that an order found less volume than it asked for
         self._events: list[TapeEvent] = []
-        self._marks_are_behind = False
+        self._untold: FloatArray | None = None  # marks of what is held that the exchange has not been told
         self._cap = float(exchange.rules.funding_cap_per_hour)
+        self._dearest = LARGEST_COST + float(max(tier.taker for tier in exchange.rules.fees.tiers))
         self.liquidity = Liquidity(frictions, [float(instrument.lot) for instrument in instruments])
         self.holdings = Holdings(self.account, self.instruments, self.columns, self._cap)
         self._levels = Levels(len(self.instruments))
@@ -146,17 +146,19 @@ class BarMarket:
         danger = self.holdings.in_danger(opening, opening)
         if not (plan.orders or danger or self._reached(bar.open)):
             return []
-        if self._marks_are_behind and not bar.all_open and not (bar.open[self.lots != 0] > 0).all():
-            self.sync_marks()  # what has no price in this bar keeps its last one
-        self._marks_are_behind = False
         if danger:
+            self.sync_marks()  # what has no price in this bar keeps its last one
             self._call_margin(bar, bar.open, time_ms)
         met = self._meet_open_orders(bar, bar.open, time_ms)
-        names = (*self.account.positions, *met, *(order.instrument for order in plan.orders))
-        self._set_marks(names, bar.open, time_ms, solvent=not met and not danger)
+        funded = not met and not danger and self._can_fund(plan.orders, opening)
+        names = [*met, *(order.instrument for order in plan.orders)]
+        if not funded:
+            names += self.account.positions
+        self._set_marks(names, opening, time_ms, solvent=not met and not danger)
+        self._untold = opening if funded else None
         self.exchange.withdraw_quotes(met)
         self._absorb()
-        reports = [self._submit(order, bar, time_ms) for order in plan.orders]
+        reports = [self._submit(order, bar, time_ms, funded) for order in plan.orders]
         self._absorb()
         return reports
 
@@ -180,10 +182,9 @@ class BarMarket:
 
     def sync_marks(self) -> None:
         """Tell the exchange the marks of what is held, where nobody has needed them since the last bar."""
-        if self._marks_are_behind:
-            self._marks_are_behind = False
-            now_ms = self.exchange.now_ms
-            self._set_marks(self.account.positions, self.mark, now_ms, solvent=True)
+        marks, self._untold = self._untold, None
+        if marks is not None:
+            self._set_marks(self.account.positions, marks, self.exchange.now_ms, solvent=True)
 
     def settle_at_last_price(self, name: str, time_ms: int) -> OrderReport:
         """Close a position at the last known mark, as a venue settles a delisted instrument; the taker fee applies."""
@@ -205,19 +206,24 @@ class BarMarket:
         """The marks at the open: what has no price in this bar keeps its last one."""
         return bar.open if bar.all_open else np.where(bar.open > 0, bar.open, self.mark)
 
-    def _submit(self, order: Order, bar: Bar, time_ms: int) -> OrderReport:
+    def _can_fund(self, orders: Sequence[Order], prices: FloatArray) -> bool:
+        """Whether it is plain that all these orders find the initial margin that they need; nothing else may rest."""
+        if any(report.status is OrderStatus.RESTING for report in self.open_orders):
+            return False
+        return self.holdings.can_fund(orders, prices, self.leverage, self._dearest)
+
+    def _submit(self, order: Order, bar: Bar, time_ms: int, funded: bool) -> OrderReport:
         column = self.columns[order.instrument]
         price = float(bar.open[column])
         if not price > 0:
-            reason = "No price in this bar."
-            return OrderReport(time_ms, 0, order, OrderStatus.REJECTED, reason=reason)
+            return OrderReport(time_ms, 0, order, OrderStatus.REJECTED, reason="No price in this bar.")
         if order.trigger is not None:
             return self.exchange.submit(self.name, order, time_ms)
         if self.liquidity.bounds(bar):
             self._absorb()  # what the orders before it have taken
         posted = order.time_in_force is TimeInForce.ALO  # it only has to see whether it would take
         self._offer(column, price, order.lots, bar, time_ms, order.reduce_only, in_full=posted)
-        report = self.exchange.submit(self.name, order, time_ms)
+        report = self.exchange.submit(self.name, order, time_ms, funded=funded)
         self.exchange.withdraw_quotes((order.instrument,))
         return report
 
@@ -234,21 +240,13 @@ class BarMarket:
             rising = (order.side is Side.BUY) == (order.trigger.kind is TriggerKind.STOP)
             if (bar.high[column] < level) if rising else (bar.low[column] > level):
                 continue
-            if self._is_short(order.instrument, order.trigger.price):
+            marks = {**self.exchange.marks, order.instrument: order.trigger.price}
+            if self.account.is_short(order.instrument, marks):
                 continue  # liquidation was there before
             self._offer(column, level, order.lots, bar, bar.end_ms, order.reduce_only)
             self.exchange.set_marks({order.instrument: order.trigger.price}, bar.end_ms)
             self.exchange.withdraw_quotes((order.instrument,))
             self._absorb()
-
-    def _is_short(self, name: str, mark: Decimal) -> bool:
-        """Whether what backs a position falls short of its maintenance margin at a mark of its own."""
-        account, position = self.account, self.account.positions.get(name)
-        if position is not None and position.margin_mode is MarginMode.ISOLATED:
-            notional = position.notional_usd(mark)
-            return position.cash_usd + notional < maintenance_margin(position.instrument, notional)
-        marks = {**self.exchange.marks, name: mark}
-        return account.cross_value_usd(marks) < account.maintenance_usd(marks)
 
     def _trade_through(self, bar: Bar) -> None:
         resting = (each.order.instrument for each in self.open_orders if each.status is OrderStatus.RESTING)
@@ -281,11 +279,12 @@ class BarMarket:
         if met or not solvent:
             before = self.lots
             self._set_marks((*self.account.positions, *met), bar.mark, bar.end_ms)
+            self._untold = None
             self.exchange.withdraw_quotes(met)
             self._absorb()
             solvent = solvent and self.lots is before
         else:
-            self._marks_are_behind = True
+            self._untold = bar.mark
         if not (solvent and not self.holdings.isolated and self._settle_at_once(bar)):
             self.sync_marks()
             self._settle_each(bar)
@@ -354,6 +353,7 @@ class BarMarket:
         reached = self._reached(prices)
         if not reached:
             return []
+        self.sync_marks()
         resting: dict[str, int] = {}
         waiting: dict[str, list[Order]] = {}
         for order in reached:

@@ -218,13 +218,15 @@ class Clearing:
         position.cash_usd += amount_usd
         member.floor_usd = None
 
-    def refusal(self, member: Member, name: str, signed_lots: int) -> str:
-        """Why the account may not take on an order of `signed_lots`; empty if it may."""
+    def refusal(self, member: Member, name: str, signed_lots: int, funded: bool = False) -> str:
+        """Why the account may not take on an order of `signed_lots`; empty if it may. `funded`: the margin is there."""
         worst = self.worst_lots(member, name, signed_lots)
         if worst <= abs(member.account.lots(name)):
             return ""
         if self._above_tier(self.instruments[name], self.leverage(member, name), worst):
             return ABOVE_TIER
+        if funded:
+            return ""
         value, needed = self.margin(member, name, signed_lots)
         return NO_MARGIN if needed > value else ""
 

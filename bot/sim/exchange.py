@@ -135,8 +135,19 @@ class Exchange:
         """An id for an order that will be submitted later, under which it can be spoken of until then."""
         return self._matching.next_order_id()
 
-    def submit(self, account: str, order: Order, time_ms: int, order_id: int | None = None) -> OrderReport:
-        """Place an order. A refusal is a report like any other; Refused is raised for unknown names only."""
+    def submit(
+        self,
+        account: str,
+        order: Order,
+        time_ms: int,
+        order_id: int | None = None,
+        *,
+        funded: bool = False,
+    ) -> OrderReport:
+        """Place an order. A refusal is a report like any other; Refused is raised for unknown names only.
+
+        `funded` spares adding up the margin where the caller has shown already that there is enough.
+        """
         self._advance(time_ms)
         member, instrument = self._clearing.member(account), self._clearing.instrument(order.instrument)
         matching = self._matching
@@ -146,7 +157,7 @@ class Exchange:
             matching.admit(live)
             return matching.report(live, OrderStatus.WAITING, time_ms)
         if not reason and not order.reduce_only:
-            reason = self._clearing.refusal(member, order.instrument, order.signed_lots)
+            reason = self._clearing.refusal(member, order.instrument, order.signed_lots, funded)
         if reason:
             return matching.report(live, OrderStatus.REJECTED, time_ms, reason)
         if order.time_in_force is TimeInForce.ALO and self.books[order.instrument].can_match(

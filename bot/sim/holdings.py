@@ -9,6 +9,7 @@ import numpy as np
 from bot.model.account import Account, MarginMode
 from bot.model.decision import BoolArray, LotsArray
 from bot.model.instrument import Instrument
+from bot.model.order import Order
 from bot.model.panel import FloatArray
 
 
@@ -71,6 +72,23 @@ class Holdings:
             cash = float(self.account.positions[name].cash_usd)
             backing[column] = cash + self.size[column] * mark[column]
         return backing
+
+    def can_fund(
+        self, orders: Sequence[Order], prices: FloatArray, leverage: FloatArray, dearest: float
+    ) -> bool:
+        """Whether these orders find the initial margin that they need at these prices; never True when one may not.
+
+        The bound gives no margin back for what is closed, and lets every order cost `dearest`, a share of its value.
+        It is for accounts that are on cross margin alone.
+        """
+        value, needed = self.equity_usd(prices), float(np.abs(self.size * prices).dot(1 / leverage))
+        for order in orders:
+            column = self._columns[order.instrument]
+            traded = order.lots * self._lot[column] * float(prices[column])
+            value -= traded * dearest
+            if not order.reduce_only:
+                needed += traded / float(leverage[column])
+        return not self.isolated and needed < 0.99 * value
 
     def in_danger(self, low: FloatArray, high: FloatArray) -> bool:
         """Whether prices between these and a settlement could liquidate anything; never False when they could.

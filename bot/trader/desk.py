@@ -75,7 +75,7 @@ class Desk:
             elif type(event) is Transfer:
                 self._shift(float(event.usd))
         if self.attribution.held_lots is not held_before:
-            self.memory = replace(self.memory, held_lots=self.attribution.held_lots)
+            self.memory = self.memory.holding(self.attribution.held_lots)
 
     def _shift(self, usd: float) -> None:
         """What is brought in is no gain and what is taken out no loss: what equity is held against moves with it."""
@@ -200,7 +200,7 @@ class Desk:
         for column in np.flatnonzero(settled):
             self.attribution.cross(int(column), wanted, float(mark[column]))
         if settled.any():
-            self.memory = replace(self.memory, held_lots=self.attribution.held_lots)
+            self.memory = self.memory.holding(self.attribution.held_lots)
 
     def protection(self, account: AccountView, mark: FloatArray, moment_id: str) -> OrderPlan:
         """Protective triggers for positions that just changed; nothing where the mandate asks for none."""

@@ -168,6 +168,7 @@ class SimulatedVenue:
     def checkpoint(self) -> Mapping[str, Any]:
         """The exchange, and how to come to the bar in progress again."""
         market = self._ready()
+        market.sync_marks()
         return {
             "version": STATE_VERSION,
             "source": self._source_state,
