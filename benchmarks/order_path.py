@@ -160,7 +160,7 @@ async def paced(
             if place % TOLD_EVERY == 0:
                 watch.now += 60_000
                 prices = {name: str(mark) for name, mark in market.marks.items()}
-                signs.tell(Facts(watch.now, prices, {}, 0, sender.through_nonce))
+                signs.tell(Facts(watch.now, watch.now, prices, {}, 0, sender.through_nonce))
             watch.now += 1
             watch.began_s = time.perf_counter()
             (report,) = await sender.place([order])

@@ -292,6 +292,7 @@ def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
 
 def live_terms(venue: VenueSettings, account: AccountSettings, history_h: int) -> Terms:
     """How the adapter trades on a venue of the world."""
+    from bot.venues.hyperliquid.budget import WEIGHT_PER_MINUTE
     from bot.venues.hyperliquid.terms import Terms
 
     return Terms(
@@ -302,6 +303,7 @@ def live_terms(venue: VenueSettings, account: AccountSettings, history_h: int) -
         leverage=account.leverage,
         margin_mode=MarginMode(account.margin_mode),
         history_h=venue.history_h or history_h,
+        weight_per_minute=None if venue.network == "devnet" else WEIGHT_PER_MINUTE,
     )
 
 

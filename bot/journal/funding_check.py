@@ -13,7 +13,8 @@ from bot.clock import HOUR_MS, utc
 from bot.journal.reader import Facts, Reader, Row
 
 MICROS: Final = 1_000_000
-LARGEST_DEVIATION: Final = Fraction(1, 100)
+SMALL_USD: Final = Fraction(1, 10)
+LARGEST_DEVIATION: Final = Fraction(1, 20)
 """How far a payment may be off what the market's oracle price asks for: venue and market are read at different moments."""
 
 
@@ -71,7 +72,11 @@ def _why(
         return "it was due and never told" if due else ""
     if payment["lots"] not in lots:
         return f"paid on {payment['lots']:+,} lots, held were {' or '.join(f'{each:+,}' for each in sorted(lots))}"
-    if abs(_due(payment["lots"], decimals, payment) - got) > Fraction(1, MICROS):
+    own = _due(payment["lots"], decimals, payment)
+    # A small payment is rounded too much to tell its oracle price, which is then one that was read a little later.
+    if abs(own - got) > max(
+        abs(own) * LARGEST_DEVIATION if abs(got) < SMALL_USD else Fraction(0), Fraction(1, MICROS)
+    ):
         return "it is not its own size × oracle × rate"
     if market is not None and abs(due - got) > max(abs(due) * LARGEST_DEVIATION, Fraction(1, MICROS)):
         return "it is far from what the market's oracle price and rate ask for"

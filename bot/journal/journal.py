@@ -42,7 +42,7 @@ _INSERT_POSITION: Final = "INSERT INTO position VALUES (?, ?, ?, ?, ?, ?, ?, ?, 
 _INSERT_MARKET: Final = "INSERT OR REPLACE INTO market VALUES (?, ?)"
 _SET_MEMORY: Final = "INSERT OR REPLACE INTO memory VALUES (1, ?, ?, ?)"
 _SET_CHECKPOINT: Final = "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?)"
-_COUNT_CYCLE: Final = "UPDATE run SET cycles = cycles + 1, last_ms = ?, last_wall_ms = ? WHERE id = ?"
+_COUNT_CYCLE: Final = "UPDATE run SET cycles = cycles + ?, last_ms = ?, last_wall_ms = ? WHERE id = ?"
 _INSERT_RUN: Final = """
 INSERT INTO run (name, mode, config, source, pid, started_wall_ms) VALUES (?, ?, ?, ?, ?, ?)"""
 
@@ -200,7 +200,7 @@ class Journal:
             connection.execute(_SET_MEMORY, _sealed(facts.time_ms, memory))
             connection.execute(_SET_CHECKPOINT, _sealed(facts.time_ms, checkpoint))
             connection.executemany(_INSERT_MARKET, rows)
-            connection.execute(_COUNT_CYCLE, (facts.time_ms, facts.wall_ms, run_id))
+            connection.execute(_COUNT_CYCLE, (int(facts.is_cycle), facts.time_ms, facts.wall_ms, run_id))
         self._books = books
         self._writer.tidy()
         return drifts

@@ -111,6 +111,7 @@ class CycleFacts:
     by_strategy: Sequence[StrategyPnl] = ()
     market: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)  # rows seen, by their time
     transfers: Sequence[Transfer] = ()
+    is_cycle: bool = True  # else something that was asked for between two cycles
     settlements: Sequence[Settlement] = ()
 
 

@@ -96,6 +96,8 @@ class Child:
     async def gone(self) -> StateError:
         """Wait for its end; what to say of it."""
         code = await self.process.wait()
+        if code < 0:
+            return StateError(f"{self.name} was killed (signal {-code}); what it said last is in {self.log}")
         return StateError(
             f"{self.name} ended by itself (exit code {code}: {_last_words(self.log)}); see {self.log}"
         )

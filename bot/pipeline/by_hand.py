@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,13 @@ class ByHand(Strategy):
 
 SLOT = Slot(NAME, ByHand(), 0.0, by_hand=True)
 
+_CLIENT_ID = re.compile(r"[0-9a-f]+m[0-9]+-")
+
+
+def is_by_hand(client_id: str) -> bool:
+    """Whether an order was asked for by hand; its protection, like all protection, is the position's."""
+    return _CLIENT_ID.match(client_id) is not None
+
 
 def order_by_hand(
     market: Market,
@@ -56,14 +64,15 @@ def order_by_hand(
     number: int,
     state: TradingState = TradingState.ACTIVE,
     guards: Mapping[str, Guard] | None = None,
+    quarantined: Mapping[str, str] | None = None,
 ) -> Decision:
     """The decision to change what is held by hand of one instrument by `lots` (signed).
 
     The whole book passes through the rules with the wish in it, and only that instrument is traded. `number` tells
     the orders of one moment apart. The mandate must hold `SLOT`.
     """
-    snapshot = Snapshot(market, account, memory, state, guards, f"m{number}")
-    opinions = forecast(market, memory, mandate.strategies)
+    snapshot = Snapshot(market, account, memory, state, guards, f"m{number}", quarantined)
+    opinions = forecast(market, memory, mandate.strategies, quarantined)
     by_strategy = memory.held_lots.copy()
     by_strategy[_row(mandate), column] += lots
     wanted = Targets(by_strategy.sum(axis=0), by_strategy)

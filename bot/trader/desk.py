@@ -25,7 +25,7 @@ from bot.model.decision import (
 from bot.model.instrument import Instrument
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Purpose, Transfer
 from bot.model.panel import HOUR_MS, FloatArray
-from bot.pipeline.by_hand import order_by_hand
+from bot.pipeline.by_hand import is_by_hand, order_by_hand
 from bot.pipeline.closing import closing, withdrawals, word
 from bot.pipeline.decide import decide, forget, open_day, remember
 from bot.pipeline.execution import PROTECTIVE, is_guarded, protect
@@ -90,6 +90,12 @@ class Desk:
         column = self._columns[fill.instrument]
         own = fill.purpose in VENUES_OWN
         wanted = self.attribution.held_lots if own or self.targets is None else self.targets
+        if (
+            is_by_hand(fill.client_id) and not own
+        ):  # all of it is the operator's, whatever the strategies hold
+            wanted = self.attribution.held_lots.copy()
+            hand = next((k for k, slot in enumerate(self.mandate.strategies) if slot.by_hand), 0)
+            wanted[hand, column] += fill.signed_lots
         self.attribution.fill(fill, column, wanted)
         # A trigger means out, even where it found too little volume: what it left is closed next. Else only what is
         # flat at this fill, even if an order of the same bar has opened something since: that goes with the rest.
@@ -124,11 +130,12 @@ class Desk:
         number: int,
         guard: Guard | None = None,
     ) -> Decision:
-        """The decision to change what is held by hand of one instrument by `lots`; `guard` protects it from now on."""
+        """The decision to change what is held by hand of one instrument by `lots`.
+
+        `guard` protects it from now on; who finds that nothing of it was filled puts the guards back as they were.
+        """
         self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
         self._drop_guards(account)
-        if guard is not None:
-            self.guards = {**self.guards, self.instruments[column].name: guard}
         decision = order_by_hand(
             market,
             account,
@@ -139,8 +146,11 @@ class Desk:
             number=number,
             state=self.state,
             guards=self.guards,
+            quarantined=self.quarantined,
         )
         self.targets = decision.allowed.by_strategy
+        if guard is not None:
+            self.guards = {**self.guards, self.instruments[column].name: guard}
         return decision
 
     def withdraw(self, account: AccountView, time_ms: int, suffix: str, why: str) -> Decision:

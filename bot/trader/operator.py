@@ -151,7 +151,7 @@ class Operator:
                 f"trading is halted ({self.ladder.standing.why}); `hedgerow resume` ends that, and `hedgerow halt "
                 "--reduce-only` lets what only reduces through"
             )
-        account = await self._hands.looked()
+        account, guards = await self._hands.looked(), session.desk.guards
         instrument, mark = instruments[wish.column], float(account.mark[wish.column])
         if not mark > 0:
             raise ConfigError(f"the venue has no price of {instrument.name} now; try again when it has")
@@ -169,8 +169,14 @@ class Operator:
             guard=wish.guard(self._hands.mandate.execution),
         )
         told = await self._hands.carry_out(decision, account)
-        own = (f"{decision.snapshot_id}-", f"{decision.snapshot_id}+-")
-        reports = [e for e in told if isinstance(e, OrderReport) and e.order.client_id.startswith(own)]
+        own = decision.snapshot_id
+        reports = [
+            each
+            for each in told
+            if isinstance(each, OrderReport) and each.order.client_id.partition("-")[0].rstrip("+") == own
+        ]
+        if not any(each.filled_lots for each in reports):
+            session.desk.guards = guards  # a refused order moves no stop
         facts = trade_facts(decision, reports, instruments)
         if not decision.plan.orders and not decision.findings:
             facts["error"] = f"{wish.usd} USD of {instrument.name} is below the venue's smallest order"

@@ -8,7 +8,8 @@ between, the next start finds the last whole cycle and the same market, and come
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -33,6 +34,8 @@ from bot.trader.watchdog import Bounds
 from bot.venues.venue import AccountState, Venue, VenueEvent
 
 log = structlog.get_logger("hedgerow")
+
+PROTECTION_ATTEMPTS: Final = 3
 
 
 class Trader:
@@ -102,10 +105,11 @@ class Trader:
             )
         else:
             desk.restore(saved["desk"])
-        _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         observer = Observer(panel, self._venue.instruments, self.mandate)
         observer.recall(self._journal.market_rows(observer.panel.grid.start_ms, names))
         self._session = Session(desk, observer, Story(saved.get("story")))
+        self._hear(self._venue.take_events(), account)  # what happened while nobody looked
+        _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         self.time_ms, self.account = panel.grid.end_ms, account
         self._operator.ladder.begin(self._follow)
         log.info(
@@ -157,9 +161,10 @@ class Trader:
             self._journal.record_decision(decision, self.session.desk.state, before.equity_usd)
             self._say(decision)
             account = await self._act(decision.plan, before, decision.snapshot_id)
-            for drift in self._journal.record_cycle(
-                self._facts(self.time_ms, account, decision, market or {})
-            ):
+            facts = self._facts(self.time_ms, account, decision, market or {})
+            if market is None:  # between two cycles: a moment of its own in the books
+                facts = replace(facts, time_ms=max(self.time_ms, account.time_ms), is_cycle=False)
+            for drift in self._journal.record_cycle(facts):
                 log.error(
                     "books differ from the venue's",
                     part=drift.part,
@@ -212,8 +217,12 @@ class Trader:
         self._hear(self._venue.take_events(), account)
         if np.array_equal(account.view.lots, before.view.lots):
             return account
-        protection = desk.protection(account.view, account.mark, f"{decision_id}+")
-        if protection is not NO_ORDERS:
+        for attempt in range(1, PROTECTION_ATTEMPTS + 1):
+            protection = desk.protection(account.view, account.mark, decision_id + "+" * attempt)
+            if protection is NO_ORDERS:
+                break
+            if attempt > 1:
+                log.error("protection was refused", orders=len(protection.orders), attempt=attempt)
             await self._venue.send(protection)
             account = await self._venue.account()
             self._hear(self._venue.take_events(), account)
@@ -299,6 +308,6 @@ def _agree(answered: LotsArray, held: LotsArray, names: Sequence[str]) -> None:
     for column in np.flatnonzero(answered != held).tolist():
         raise StateError(
             f"the account holds {held[column]} lots of {names[column]}, but this config's strategies answer for "
-            f"{answered[column]}: one that holds some was removed or renamed; name the strategies as before, or "
-            "start a new journal"
+            f"{answered[column]}: a strategy that holds some was removed or renamed, or the account was traded before "
+            "this journal began; name the strategies as before, or close the position and start a new journal"
         )

@@ -54,6 +54,7 @@ class AccountState:
     funding_usd: Decimal
     fees_usd: Decimal
     positions: tuple[HeldPosition, ...]
+    time_ms: int = 0  # of the venue's word; 0 where it is of the last observation
     others: tuple[str, ...] = ()
 
     @property

@@ -72,7 +72,7 @@ def test_a_child_that_dies_ends_the_daemon_with_a_sentence_and_the_next_start_go
         assert daemon.process.wait(TIMEOUT_S) == 1, daemon.said()
         last = daemon.said().splitlines()[-1]
         assert last.startswith("error: the ")
-        assert "ended by itself" in last
+        assert "was killed (signal 9)" in last
         assert ended(children)
     daemon = Daemon(folder, "--cycles", "2")
     assert daemon.process.wait(TIMEOUT_S) == 0, daemon.said()

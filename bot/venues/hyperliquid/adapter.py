@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self
 
 import structlog
 
-from bot.errors import DataError, Refused, StateError, Unavailable
+from bot.errors import Refused, StateError, Unavailable
 from bot.model.account import MarginMode
 from bot.model.attempt import Proof
 from bot.model.decision import OrderPlan
@@ -27,11 +26,13 @@ from bot.venues.hyperliquid.condition import Conditions
 from bot.venues.hyperliquid.identity import check_account, check_signer
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register
+from bot.venues.hyperliquid.parse_account import VenueFill, VenueFunding
 from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.sending import Sender
 from bot.venues.hyperliquid.signing import Facts, Signs, text
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.hyperliquid.words import as_unavailable, until
 from bot.venues.venue import AccountState, Condition, Observation, Outbox, VenueEvent
 
 log = structlog.get_logger("hedgerow")
@@ -85,6 +86,8 @@ class HyperliquidVenue:
         self._conditions = Conditions(client, signs, self._clock, terms)
         self._leveraged: set[str] = set()
         self._events: list[VenueEvent] = []
+        self._heard_fills: list[VenueFill] = []  # by the feed, not counted yet
+        self._heard_fundings: list[VenueFunding] = []
         self._row_ms = self._seen_ms = self._settled_ms = 0
         self._actions_left = ACTIONS_KEPT + 1
         self.feed = feeds.Feed(client.url, self._subscriptions(), self._hear, self._mend, patience=terms.feed)
@@ -99,7 +102,7 @@ class HyperliquidVenue:
         """
         client = Client(terms.url, timeout_s=terms.timeout_s, budget=WeightBudget(terms.weight_per_minute))
         try:
-            with _as_unavailable():
+            with as_unavailable():
                 universe: Universe = await client.info({"type": "meta"})
                 whose = signs.whose()
                 check_signer(whose, terms.network, terms.account, terms.coins, universe)
@@ -135,7 +138,7 @@ class HyperliquidVenue:
                 f"the journal's checkpoint is of version {checkpoint.get('version')!r}, this program reads "
                 f"{STATE_VERSION}; start a new journal"
             )
-        with _as_unavailable():
+        with as_unavailable():
             await self._clock.look()
             await self._market.refresh()
             if checkpoint is None:
@@ -163,14 +166,14 @@ class HyperliquidVenue:
 
     async def due(self) -> None:
         """When the next full hour has come by the venue's clock and its funding is settled."""
-        with _as_unavailable():
+        with as_unavailable():
             venue_ms = await self._clock.until(self._row_ms + HOUR_MS)
             await self._await_settlement(venue_ms // HOUR_MS * HOUR_MS)
 
     async def observe(self) -> Observation | None:
         """The newest full hour; hours slept through are told as far as the venue's history knows them."""
         await self.due()
-        with _as_unavailable():
+        with as_unavailable():
             venue_ms = await self._clock.look()
             time_ms = venue_ms // HOUR_MS * HOUR_MS
             missed = await self._missed(time_ms)
@@ -207,7 +210,7 @@ class HyperliquidVenue:
         """Cancels, then orders. OutcomeUnknown where the venue can't be brought to say what became of one."""
         if not plan:
             return ()
-        with _as_unavailable():
+        with as_unavailable():
             reports = await self._sender.cancel(plan.cancels)
             self._tell(reports)
             found = await self._sender.resolve()
@@ -229,7 +232,9 @@ class HyperliquidVenue:
         await self._look()
         prices = {coin: text(price) for coin, price in self._market.marks.items()}
         holdings, open_orders = self._reader.holdings()
-        self._signs.tell(Facts(venue_ms, prices, holdings, open_orders, self._sender.through_nonce))
+        now_ms = await self._clock.look()  # last, since what is signed now expires soon
+        through = self._sender.through_nonce
+        self._signs.tell(Facts(venue_ms, now_ms, prices, holdings, open_orders, through))
 
     async def _prepared(self, orders: Sequence[Order]) -> tuple[list[Order], list[OrderReport]]:
         """What may be sent as it is now: nothing twice, reduce-only orders no larger than the position."""
@@ -293,7 +298,7 @@ class HyperliquidVenue:
 
     async def account(self) -> AccountState:
         """The account now."""
-        with _as_unavailable():
+        with as_unavailable():
             self._tell(await self._sender.resolve())
             await self._market.refresh(urgent=True)
             await self._look()
@@ -334,12 +339,14 @@ class HyperliquidVenue:
                 self._tell([report])
         assert self._reader.margin is not None
         self._seen_ms = self._reader.margin.time_ms
+        self._take_heard()
 
     async def _settlements_and_transfers(self, *, urgent: bool = False) -> None:
         start_ms, end_ms = self._books.from_ms(), self._seen_ms + AHEAD_MS
-        payments = await self._reader.fundings(start_ms, end_ms, urgent=urgent)
+        payments, _ = until(await self._reader.fundings(start_ms, end_ms, urgent=urgent), self._seen_ms)
         self._tell(self._books.take_fundings(payments, self._market.oracles))
-        self._tell(self._books.take_ledger(await self._reader.ledger(start_ms, end_ms, urgent=urgent)))
+        moved, _ = until(await self._reader.ledger(start_ms, end_ms, urgent=urgent), self._seen_ms)
+        self._tell(self._books.take_ledger(moved))
         self._books.completed(self._seen_ms)
         self._actions_left = await self._client.info(
             {"type": "userRateLimit", "user": self._account}, urgent=urgent
@@ -369,25 +376,20 @@ class HyperliquidVenue:
         elif channel == "bbo":
             self._market.heard.best(data, connection)
         elif channel == "userFills":
-            self._tell(self._books.take_fills(data))
+            self._heard_fills += data
         elif channel == "userFundings":
-            self._tell(self._books.take_fundings(data, self._market.oracles))
+            self._heard_fundings += data
 
     async def _mend(self) -> None:
         """Fetch what the feed may have missed while it was not there."""
-        with _as_unavailable():
+        with as_unavailable():
             now_ms = self._clock.now_ms()
-            self._tell(
-                self._books.take_fills(await self._reader.fills(self._books.from_ms(), now_ms + AHEAD_MS))
-            )
-            payments = await self._reader.fundings(self._books.from_ms(), now_ms + AHEAD_MS)
-            self._tell(self._books.take_fundings(payments, self._market.oracles))
+            self._heard_fills += await self._reader.fills(self._books.from_ms(), now_ms + AHEAD_MS)
+            self._heard_fundings += await self._reader.fundings(self._books.from_ms(), now_ms + AHEAD_MS)
 
-
-@contextmanager
-def _as_unavailable() -> Iterator[None]:
-    """What can't be read is not known, and a later look may find it readable: never taken for an answer."""
-    try:
-        yield
-    except DataError as error:
-        raise Unavailable(f"the venue's word could not be used: {error}") from None
+    def _take_heard(self) -> None:
+        """Count what was heard, as far as the account's word of now has it in it; what came later waits for the next."""
+        fills, self._heard_fills = until(self._heard_fills, self._seen_ms)
+        fundings, self._heard_fundings = until(self._heard_fundings, self._seen_ms)
+        self._tell(self._books.take_fills(fills))
+        self._tell(self._books.take_fundings(fundings, self._market.oracles))

@@ -47,11 +47,12 @@ class NotSigned(Refused):
 class Facts:
     """What the signer is told before it is asked: the venue's time, prices, and what is held and resting.
 
-    All of it as of `venue_ms`. `through_nonce` is the last nonce whose outcome the holdings include. Prices and sizes
+    All of it as of `venue_ms`, but the clock, which is at `now_ms`. `through_nonce` is the last nonce whose outcome the holdings include. Prices and sizes
     are decimal text.
     """
 
     venue_ms: int
+    now_ms: int
     prices: Mapping[str, str]
     holdings: Mapping[str, Holding]
     open_orders: int
@@ -154,7 +155,7 @@ class SignerSocket:
     def tell(self, facts: Facts) -> None:
         """As `Signs`."""
         with _our_errors():
-            self._client.clock(facts.venue_ms)
+            self._client.clock(facts.now_ms)
         for coin, price in facts.prices.items():
             if coin in self._assets:
                 self._price(coin, price, facts.venue_ms)
