@@ -36,7 +36,7 @@ def moving_mean(field: Field, rows: int, min_count: int | None = None) -> Field:
 
 def moving_std(field: Field, rows: int, min_count: int | None = None) -> Field:
     """Population standard deviation (ddof 0) of the last `rows` rows; exactly 0 where they are all equal."""
-    (std,) = _windowed(field, rows, _moments, lambda head, tail: (_std(head, tail),), min_count)
+    (std,) = _windowed(field, rows, _moments, lambda head, tail: _mean_and_std(head, tail)[1:], min_count)
     return std
 
 
@@ -50,12 +50,12 @@ def moving_sum(field: Field, rows: int, min_count: int | None = None) -> Field:
 
 def moving_z(field: Field, rows: int, min_count: int | None = None) -> Field:
     """How many of the window's standard deviations the present value lies from its mean; 0 where nothing moved."""
-    mean, std = _windowed(
-        field, rows, _moments, lambda head, tail: (_mean(head, tail), _std(head, tail)), min_count
-    )
+    mean, std = _windowed(field, rows, _moments, _mean_and_std, min_count)
     deviation = field.values - mean.values
     with np.errstate(invalid="ignore", divide="ignore"):
-        z = np.where(std.values == 0, 0.0 * deviation, deviation / std.values)
+        z = deviation / std.values
+    still = std.values == 0
+    z[still] = 0.0 * deviation[still]
     return Field(z, field.grid, mean.reach)
 
 
@@ -107,9 +107,14 @@ def _windowed(field: Field, rows: int, fold: _Fold, join: _Join, min_count: int 
     height, width = field.values.shape
     lead = field.grid.first % rows
     blocks = max(1, -(-(lead + height) // rows))
-    start = np.arange(lead, lead + height) - rows + 1
-    has_tail = ((start >= 0) & (start % rows != 0))[:, None]
-    start = np.maximum(start, 0)
+    full = min(rows - 1 - lead, height)  # earlier windows begin before there is any block
+
+    def under_window(part: FloatArray) -> FloatArray:
+        tail = np.zeros((height, part.shape[2]))
+        tail[full:] = _flat(part)[lead + full - rows + 1 : lead + height - rows + 1]
+        tail[full::rows] = 0.0  # these windows are one block each
+        return tail
+
     enough = rows if min_count is None else min_count
     results: list[FloatArray] = []
     for left in range(0, width, _COLUMNS_AT_ONCE):
@@ -123,7 +128,7 @@ def _windowed(field: Field, rows: int, fold: _Fold, join: _Join, min_count: int 
         block = block.reshape(blocks, rows, -1)
         flags = known.astype(np.float64).reshape(blocks, rows, -1)
         head = tuple(_flat(part)[lead : lead + height] for part in fold(block, flags, False))
-        tail = tuple(np.where(has_tail, _flat(part)[start], 0.0) for part in fold(block, flags, True))
+        tail = tuple(under_window(part) for part in fold(block, flags, True))
         short = np.broadcast_to(head[0] + tail[0] < enough, chunk.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
             joined = join(head, tail)
@@ -169,16 +174,17 @@ def _part_mean(part: _Parts) -> FloatArray:
 
 
 def _mean(head: _Parts, tail: _Parts) -> FloatArray:
-    count = head[0] + tail[0]
     start = _part_mean(head)
-    mean: FloatArray = start + (_part_mean(tail) - start) * (tail[0] / count)
+    mean: FloatArray = start + (_part_mean(tail) - start) * (tail[0] / (head[0] + tail[0]))
     return mean
 
 
-def _std(head: _Parts, tail: _Parts) -> FloatArray:
+def _mean_and_std(head: _Parts, tail: _Parts) -> tuple[FloatArray, FloatArray]:
     """Two parts' squared deviations joined by Chan's formula (Chan, Golub & LeVeque 1979)."""
     count = head[0] + tail[0]
+    start = _part_mean(head)
+    apart = _part_mean(tail) - start
     square = sum(np.maximum(q - s * s / np.maximum(n, 1), 0.0) for n, s, q, _ in (head, tail))
-    between = (_part_mean(head) - _part_mean(tail)) ** 2 * (head[0] * tail[0] / count)
+    between = apart**2 * (head[0] * tail[0] / count)
     std: FloatArray = np.sqrt((square + between) / count)
-    return std
+    return start + apart * (tail[0] / count), std

@@ -582,6 +582,7 @@ def test_closing_everything_is_never_even_looked_at() -> None:
 
 def test_a_rule_that_grew_or_turned_a_position_would_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     told = mandate()
+    asked = moment(told, FLAT, state=TradingState.REDUCING)  # a moment at which the rules are asked
 
     def doubling(lots: LotsArray, _: Case) -> risk.Verdict:
         return lots * 2, ()
@@ -592,7 +593,7 @@ def test_a_rule_that_grew_or_turned_a_position_would_not_pass(monkeypatch: pytes
     for rule in (doubling, turning):
         monkeypatch.setattr(risk, "RULES", (rule,))
         with pytest.raises(AssertionError, match="grew or turned a position"):
-            reviewed(told, moment(told, FLAT), (100, 0))
+            reviewed(told, asked, (100, 0))
 
 
 def test_a_cut_is_shared_by_the_strategies_that_wanted_the_position() -> None:

@@ -14,8 +14,9 @@ from bot.model.decision import TradingState
 from bot.model.instrument import Instrument, MarginTier
 from bot.model.money import exact
 from bot.model.order import OrderReport
+from bot.pipeline.exposure import Case
 from bot.pipeline.mandate import Execution, Limits, Mandate
-from bot.pipeline.risk import review
+from bot.pipeline.risk import RULES, nothing_binds, review
 from bot.pipeline.snapshot import Snapshot
 from tests.pipeline.scene import COINS, mandate, moment, opinion, resting, targets
 
@@ -260,3 +261,25 @@ def test_review_never_grows_a_target_nor_turns_it_and_what_comes_out_fits_every_
                 assert any(edge is not None and edge[k] >= 0.0011 for edge in wanting)
         else:
             assert value <= own * SLACK
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.randoms(use_true_random=True))
+def test_where_nothing_binds_at_a_glance_no_rule_cuts_anything(chance: Random) -> None:
+    now = moment_from(chance)
+    wanted = targets(*[[lots // chance.choice([1, 8, 64]) for lots in part] for part in now.parts])
+    opinions = tuple(opinion(*part, edge=edge) for part, edge in zip(now.parts, now.edges, strict=True))
+    case = Case.of(wanted, opinions, now.snapshot, now.told)
+    if nothing_binds(case):
+        for rule in RULES:
+            lots, findings = rule(wanted.lots, case)
+            assert lots is wanted.lots
+            assert findings == ()
+
+
+def test_a_small_book_at_a_good_moment_binds_nothing_at_a_glance() -> None:
+    told = mandate(min_free_margin=0.2)
+    small = Case.of(targets([10]), (opinion(1.0),), moment(told, (100.0,)), told)
+    large = Case.of(targets([9_000]), (opinion(1.0),), moment(told, (100.0,)), told)
+    assert nothing_binds(small)
+    assert not nothing_binds(large)

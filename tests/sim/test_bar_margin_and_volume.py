@@ -2,7 +2,9 @@
 
 from decimal import Decimal
 from math import inf, nan
+from random import Random
 
+import numpy as np
 import pytest
 
 from bot.model.account import MarginMode
@@ -10,6 +12,7 @@ from bot.model.decision import OrderPlan
 from bot.model.order import Fill, OrderReport, OrderStatus, TimeInForce
 from bot.sim.bar_market import BarMarket
 from bot.sim.bars import Bar, Frictions
+from bot.sim.holdings import Holdings
 from tests.sim.hand_bars import SMOOTH, D, bar, guard, opened, rest, story, take, traded
 
 EVERY_MODE = pytest.mark.parametrize("mode", list(MarginMode))
@@ -213,3 +216,46 @@ def test_a_settlement_happens_whatever_the_volume() -> None:
     through(market, thin(0.0))
     market.settle_at_last_price("AAA", bar(4).end_ms)
     assert market.lots[0] == 0
+
+
+# Initial margin, by the quick look and by the sum
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_quick_look_at_initial_margin_refuses_and_allows_what_the_sum_does(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lived_through() -> tuple[
+        list[tuple[OrderStatus, str]], list[tuple[object, ...]], dict[str, Decimal], Decimal
+    ]:
+        chance, reports = Random(seed), []
+        market = opened(equity=1_000)
+        for hour in range(1, 13):
+            prices = [
+                chance.choice([90.0, 100.0, 111.0]),
+                chance.choice([9.0, 10.0, nan if hour > 1 else 10.0]),
+            ]
+            orders = [
+                take(chance.choice([-1, 1]) * chance.randint(1, most), of)
+                for of, most in (("AAA", 60), ("BBB", 600))
+                if chance.random() < 0.8
+            ]
+            now = bar(hour, [prices[0], 10.0], start=prices)
+            reports += [(report.status, report.reason) for report in through(market, now, *orders)]
+        market.sync_marks()
+        marks = {name: market.exchange.marks[name] for name in market.account.positions}
+        return reports, story(market), marks, market.account.cash_usd
+
+    quick = lived_through()
+    monkeypatch.setattr(Holdings, "can_fund", lambda *_: False)
+    assert lived_through() == quick
+
+
+def test_the_quick_look_leaves_what_is_close_to_the_sum() -> None:
+    market = opened(equity=1_000)
+    prices, leverage = np.array([100.0, 100.0]), np.array([10.0, 10.0])
+    few, many, beyond = take(10), take(99), take(101)
+    assert market.holdings.can_fund([few], prices, leverage, 0.0)
+    assert not market.holdings.can_fund([many, few], prices, leverage, 0.0)
+    assert not market.holdings.can_fund([beyond], prices, leverage, 0.0)
+    assert not market.holdings.can_fund([take(60)], prices, leverage, 0.5)
