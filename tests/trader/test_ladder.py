@@ -23,7 +23,7 @@ from bot.journal.standing import Author, Standing, Unexplained, strongest
 from bot.journal.status import status
 from bot.model.decision import OrderPlan, TradingState
 from bot.model.order import FundingPayment, Order, OrderReport, OrderStatus, Purpose
-from bot.pipeline.mandate import Mandate
+from bot.pipeline.mandate import Mandate, Style
 from bot.trader.ladder import free_disk_mb, stale_share
 from bot.trader.trader import Trader
 from bot.trader.watchdog import Bounds
@@ -150,6 +150,28 @@ def test_halted_sends_protection_and_nothing_else(path: Path) -> None:
         ("halt", "done", "halted"),
         ("resume", "done", "active"),
     ]
+
+
+@pytest.mark.parametrize("state", ["halted", "reducing"])
+def test_resting_orders_are_withdrawn_at_once_and_stops_stay(path: Path, state: str) -> None:
+    maker = replace(MANDATE, execution=replace(MANDATE.execution, style=Style.MAKER))
+
+    def purposes(it: Trader) -> set[Purpose]:
+        assert it.account is not None
+        return {report.order.purpose for report in it.account.view.open_orders}
+
+    async def life(it: Trader, venue: Watched) -> None:
+        await cycle(it, 1)
+        while not purposes(it) >= {Purpose.ENTRY, Purpose.STOP}:
+            await cycle(it, 1)
+        put(path, "halt", state=state, why="drill")
+        await it.obey()
+        assert Purpose.ENTRY not in purposes(it)
+        assert Purpose.STOP in purposes(it)
+
+    live(path, life, maker)
+    assert [facts["error"] for _, _, facts in answers(path)] == [None]
+    assert shown(path)["state"] == state
 
 
 def test_reducing_lets_positions_shrink_and_never_grow(path: Path) -> None:
