@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import structlog
 
+from bot.cli.status import _state as said
 from bot.clock import HOUR_MS, ManualClock
 from bot.errors import StateError, Unavailable
 from bot.journal.commands import ask
@@ -25,10 +26,11 @@ from bot.model.decision import OrderPlan, TradingState
 from bot.model.order import FundingPayment, Order, OrderReport, OrderStatus, Purpose
 from bot.pipeline.mandate import Mandate, Style
 from bot.trader.ladder import free_disk_mb, stale_share
+from bot.trader.schedule import Schedule
 from bot.trader.trader import Trader
 from bot.trader.watchdog import Bounds
 from bot.venues.simulated import SimulatedVenue
-from bot.venues.venue import Condition
+from bot.venues.venue import Condition, Observation
 from tests.trader.paper import MANDATE, TERMS
 from tests.trader.test_trader import Moody, PowerCut, synthetic
 
@@ -219,7 +221,7 @@ def test_flatten_works_with_broken_strategies_and_no_new_market(path: Path) -> N
     kind, state, facts = answers(path)[-1]
     assert (kind, state, facts["is_flat"], facts["attempts"]) == ("flatten", "done", True, 1)
     told = shown(path)
-    assert (told["state"], told["is_flattening"], told["why"]) == ("halted", False, "flattened: enough")
+    assert (told["state"], told["is_flattening"], told["state_why"]) == ("halted", False, "flattened: enough")
     assert (told["positions"], told["open_orders"]) == (0, 0)
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute(
@@ -276,7 +278,7 @@ def test_cut_off_while_it_closes_the_next_start_goes_on_with_it(path: Path) -> N
 
     live(path, goes_on)
     assert [(kind, state) for kind, state, _ in answers(path)] == [("flatten", "done")]
-    assert shown(path)["why"] == "flattened: enough"
+    assert shown(path)["state_why"] == "flattened: enough"
 
 
 def test_while_the_venue_is_away_a_halt_holds_already(path: Path) -> None:
@@ -295,6 +297,55 @@ def test_while_the_venue_is_away_a_halt_holds_already(path: Path) -> None:
     live(path, life)
     kind, state, facts = answers(path)[0]
     assert (kind, state, facts["error"], facts["state"]) == ("halt", "refused", "the venue is away", "halted")
+    assert shown(path)["state"] == "halted"
+
+
+class Absent(Watched):
+    """Its market can't be had any more: either it fails, or nothing comes of asking."""
+
+    fails = True
+    gone = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holds = asyncio.Event()
+
+    async def observe(self) -> Observation | None:
+        seen = await super().observe()
+        if seen is not None and seen.account.positions:
+            self.gone = True
+            self.holds.set()
+        return seen
+
+    async def due(self) -> None:
+        if self.gone and not self.fails:
+            await asyncio.Event().wait()
+        if self.gone:
+            raise Unavailable("no market data")
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_flatten_does_not_wait_for_a_market_that_does_not_come(path: Path, fails: bool) -> None:
+    venue = Absent()
+    venue.fails = fails
+    schedule = Schedule()
+
+    async def ask_when_it_holds(it: Trader) -> None:
+        await venue.holds.wait()
+        await asyncio.to_thread(ask, path, "flatten", {"why": "enough"}, 60)
+        assert it.account is not None
+        assert not it.account.positions
+        schedule.stop()
+
+    async def whole(journal: Journal) -> None:
+        it = Trader("paper", venue, MANDATE, journal, CONFIG)
+        asked = asyncio.ensure_future(ask_when_it_holds(it))
+        await schedule.run(it)
+        await asked
+
+    with Journal.open(path) as journal:
+        asyncio.run(whole(journal))
+    assert answers(path)[0][1] == "done"
     assert shown(path)["state"] == "halted"
 
 
@@ -338,6 +389,9 @@ def test_a_drawdown_stop_is_lifted_only_in_so_many_words(path: Path) -> None:
         assert it.account is not None
         assert not it.account.positions
         assert shown(path)["is_drawn_down"] is True
+        assert said(shown(path)) == (
+            "drawdown: closed for good, resume with hedgerow resume --accept-drawdown"
+        )
         put(path, "resume")
         await it.obey()
         assert desk.memory.high_water_mark_usd == 200_000.0
@@ -365,12 +419,12 @@ def test_the_watchdog_takes_back_its_own_word_and_never_the_operators(path: Path
         for _ in range(3):
             it.failed()
         assert it.session.desk.state is REDUCING
-        assert shown(path)["by"] == "watchdog"
+        assert shown(path)["state_by"] == "watchdog"
         put(path, "halt", state="halted", why="drill")
         await it.obey()
         await cycle(it, 5)  # the venue is well again
         assert it.session.desk.state is HALTED
-        assert shown(path)["by"] == "operator"
+        assert shown(path)["state_by"] == "operator"
         put(path, "resume")
         await it.obey()
         assert it.session.desk.state is ACTIVE
@@ -401,7 +455,7 @@ def test_books_that_differ_reduce_until_the_operator_takes_them_as_they_are(path
         venue.take_events = told  # type: ignore[method-assign]
         await cycle(it, 10)
         assert it.session.desk.state is REDUCING  # what is missing stays missing
-        assert "the books differ from the venue's by" in shown(path)["why"]
+        assert "the books differ from the venue's by" in shown(path)["state_why"]
         put(path, "resume")
         await it.obey()
         assert it.session.desk.state is ACTIVE

@@ -63,7 +63,7 @@ def test_a_halt_holds_through_a_kill_until_it_is_resumed(folder: Path) -> None:
     daemon.wait_for_cycles(cycles(daemon.journal) + 30)
     assert one(daemon.journal, ENTRIES) == entries
     shown = facts(folder, "status")
-    assert (shown["state"], shown["by"], shown["why"]) == ("halted", "operator", "drill {1}")
+    assert (shown["state"], shown["state_by"], shown["state_why"]) == ("halted", "operator", "drill {1}")
     assert "halted by the operator since 20" in hedgerow(folder, "status", "config.toml").stdout
     assert one(daemon.journal, "SELECT state FROM decision ORDER BY time_ms DESC LIMIT 1") == "halted"
 
@@ -86,7 +86,7 @@ def test_flatten_closes_all_at_once_and_stays_halted(folder: Path) -> None:
     assert cycles(daemon.journal) <= done + 1  # one hour may have ended while nobody looked
     shown = facts(folder, "status")
     assert (shown["positions"], shown["open_orders"], shown["state"]) == (0, 0, "halted")
-    assert (shown["is_flattening"], shown["why"]) == (False, "flattened: asked for by the operator")
+    assert (shown["is_flattening"], shown["state_why"]) == (False, "flattened: asked for by the operator")
     kill(daemon)
     account, _ = exchange_books(folder)
     assert not any(position.lots for position in account.positions.values())
