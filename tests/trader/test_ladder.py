@@ -48,6 +48,7 @@ class Watched(SimulatedVenue):
         self.away = False
         self.cut = False
         self.state = Condition()
+        self.others: tuple[str, ...] = ()
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         self.sent += plan.orders
@@ -63,7 +64,7 @@ class Watched(SimulatedVenue):
     async def account(self) -> Any:
         if self.away:
             raise Unavailable("the venue is away")
-        return await super().account()
+        return replace(await super().account(), others=self.others)
 
     async def condition(self) -> Condition:
         return self.state
@@ -358,6 +359,35 @@ def test_a_stop_asked_for_while_the_venue_is_looked_at_binds_that_very_cycle(pat
 
     live(path, life)
     assert shown(path)["state"] == "halted"
+
+
+def test_a_stop_holds_from_when_it_is_heard_though_it_can_not_be_answered_yet(path: Path) -> None:
+    async def life(it: Trader, venue: Watched) -> None:
+        await cycle(it, 1)
+        put(path, "halt", state="halted", why="drill")
+        assert it.has_command()
+        assert shown(path)["state"] == "halted"
+        assert it.session.desk.state is HALTED
+
+    live(path, life)
+    assert answers(path)[0][1] == "asked"
+
+
+def test_what_this_daemon_does_not_trade_is_said_to_be_left(path: Path) -> None:
+    async def life(it: Trader, venue: Watched) -> None:
+        await until_holding(it)
+        venue.others = ("WIF",)
+        put(path, "flatten")
+        await it.obey()
+        assert it.account is not None
+        assert not it.account.positions
+        assert it.pause_s is None
+
+    live(path, life)
+    _, state, facts = answers(path)[0]
+    assert (state, facts["is_flat"]) == ("refused", False)
+    assert facts["error"] == "the account also holds WIF, which this daemon can't close"
+    assert shown(path)["state_why"].startswith("flattened as far as possible")
 
 
 def test_a_halt_does_not_end_a_flattening_and_a_resume_does(path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.model.decision import TradingState
+from bot.settings import WatchdogSettings
 from bot.trader.watchdog import Alarm, Bounds, Facts, look, verdict
 
 ACTIVE, REDUCING, HALTED = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED
@@ -82,3 +83,7 @@ def test_of_several_alarms_the_strongest_holds_and_all_are_told() -> None:
     state, why = verdict(alarms)
     assert state is HALTED
     assert why == "the venue has not answered 4 times in a row; the signer is gone"
+
+
+def test_a_configs_defaults_are_the_watchdogs_own() -> None:
+    assert Bounds(**WatchdogSettings().model_dump()) == Bounds()
