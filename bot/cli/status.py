@@ -68,10 +68,10 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _state(facts: dict[str, Any]) -> str:
     state = "flattening" if facts["is_flattening"] else facts["state"] or UNKNOWN
     if state not in {"active", UNKNOWN}:
-        by = f" by the {facts['by']}" if facts["by"] else ""
-        since = f" since {clock(facts['since_wall'])} UTC" if facts["since_wall"] else ""
-        why = f": {facts['why']}" if facts["why"] else ""
-        end = "; end it with hedgerow resume" if facts["by"] == "operator" else ""
+        by = f" by the {facts['state_by']}" if facts["state_by"] else ""
+        since = f" since {clock(facts['state_since_wall'])} UTC" if facts["state_since_wall"] else ""
+        why = f": {facts['state_why']}" if facts["state_why"] else ""
+        end = "; end it with hedgerow resume" if facts["state_by"] == "operator" else ""
         state = f"{state}{by}{since}{why}{end}"
     if facts["is_drawn_down"]:
         closed = "drawdown: closed for good, resume with hedgerow resume --accept-drawdown"

@@ -23,7 +23,7 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
     """What the newest run says of itself. `daemon` is running, stopped, or gone (it ended without saying so).
 
     Leverages are notional at mark over equity, `drawdown` a fraction of the highest equity that the risk rules have
-    seen, `today` the UTC day of the last cycle, `suspense_usd` what nothing explains. `state` is what is allowed, `by` operator or
+    seen, `today` the UTC day of the last cycle, `suspense_usd` what nothing explains. `state` is what is allowed, `state_by` operator or
     watchdog; `asked` are commands that nobody has taken up yet; `is_drawn_down`: the drawdown rule keeps everything
     closed. StateError if no run has begun.
     """
@@ -69,9 +69,9 @@ def _standing(reader: Reader, last: Row | None) -> Facts:
     return {
         "state": last and last["state"] if holds is None else holds.state.value,
         "is_flattening": any(word.is_flattening for word in words),
-        "by": holds and holds.author.value,
-        **moment("since_wall", None if holds is None else holds.since_wall_ms),
-        "why": holds and holds.why,
+        "state_by": holds and holds.author.value,
+        **moment("state_since_wall", None if holds is None else holds.since_wall_ms),
+        "state_why": holds and holds.why,
         "asked": [row["kind"] for row in asked],
     }
 

@@ -177,8 +177,11 @@ class Trader:
         return told
 
     def has_command(self) -> bool:
-        """Whether an operator waits for an answer."""
-        return self._journal.commands.waiting()
+        """Whether an operator waits for an answer; what asks for less risk holds from now on, even within a cycle."""
+        if not self._journal.commands.waiting():
+            return False
+        self._operator.ladder.heed()
+        return True
 
     @property
     def pause_s(self) -> float | None:

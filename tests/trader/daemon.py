@@ -82,6 +82,14 @@ class Daemon:
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.02)
 
+    def wait_for(self, event: str) -> None:
+        """Until the log has it."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while event not in [each["event"] for each in self.events()]:
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.05)
+
     def children(self) -> list[int]:
         pid = self.process.pid
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -94,7 +102,8 @@ class Daemon:
         return self.log.read_text()
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.said().splitlines() if line.startswith("{")]
+        whole = self.said().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 def journal_rows(journal: Path, query: str) -> list[tuple[Any, ...]]:

@@ -188,6 +188,20 @@ def test_an_order_fills_another_rests_and_is_cancelled_and_all_books_agree(devne
     play(Desk(devnet, leverage=3), scene)
 
 
+def test_a_coin_that_is_held_and_not_traded_here_is_named(devnet: Server) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 500), desk.order("ETH", Side.SELL, 500))
+        assert (await desk.account()).others == ()
+        await desk.venue.close()
+        desk.terms = replace(desk.terms, coins=("BTC",))
+        await desk.connect()
+        state = await desk.account()
+        assert [position.instrument.name for position in state.positions] == ["BTC"]
+        assert state.others == ("ETH",)
+
+    play(Desk(devnet), scene)
+
+
 def test_history_and_the_rows_that_follow_it_are_one_panel(devnet: Server) -> None:
     async def scene(desk: Desk) -> None:
         panel = desk.panel
