@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,6 +53,7 @@ class HyperliquidVenue:
         universe: Universe,
         outbox: Outbox,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._terms, self._signs, self._client, self._sleep = terms, signs, client, sleep
         self._account = terms.account.lower()
@@ -60,7 +62,7 @@ class HyperliquidVenue:
             listed[coin] for coin in terms.coins if universe.place(coin) >= 0
         )
         self._clock = VenueClock(
-            lambda: client.info({"type": "exchangeStatus"}, urgent=True), sleep=sleep, pace=terms.pace
+            lambda: client.info({"type": "exchangeStatus"}, urgent=True), now_s, sleep, terms.pace
         )
         self._market = MarketData(client, self.instruments)
         self._attempts = Attempts(terms.network, self._account, outbox)
@@ -88,14 +90,22 @@ class HyperliquidVenue:
         self.feed = feeds.Feed(client.url, self._subscriptions(), self._hear, self._mend, patience=terms.feed)
 
     @classmethod
-    async def connect(cls, terms: Terms, signs: Signs, outbox: Outbox) -> Self:
+    async def connect(
+        cls,
+        terms: Terms,
+        signs: Signs,
+        outbox: Outbox,
+        client: Client | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> Self:
         """Learn what the venue trades, and that account and signer are what the config says.
 
-        What is sent is written to `outbox` first.
+        What is sent is written to `outbox` first. Without a `client` one is made by the terms.
 
         ConfigError where they are not; Unavailable where the venue or the signer does not answer.
         """
-        client = Client(terms.url, timeout_s=terms.timeout_s, budget=WeightBudget(terms.weight_per_minute))
+        if client is None:
+            client = Client(terms.url, timeout_s=terms.timeout_s, budget=WeightBudget(terms.weight_per_minute))
         try:
             with _as_unavailable():
                 universe: Universe = await client.info({"type": "meta"})
@@ -106,7 +116,7 @@ class HyperliquidVenue:
                 log.info("account", found=line)
             for warning in found.warnings:
                 log.warning("account", found=warning)
-            return cls(terms, signs, client, universe, outbox)
+            return cls(terms, signs, client, universe, outbox, now_s=now_s)
         except BaseException:
             await client.close()
             raise
