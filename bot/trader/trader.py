@@ -106,10 +106,13 @@ class Trader:
             )
         else:
             desk.restore(saved["desk"])
-        _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         observer = Observer(panel, self._venue.instruments, self._mandate)
         observer.recall(self._journal.market_rows(observer.panel.grid.start_ms, names))
         self._session = _Session(desk, observer, Story(saved.get("story")))
+        if checkpoint is not None:
+            # What a cycle that was cut off has traded is told now; the account holds it already.
+            self._hear(self._venue.take_events(), account)
+        _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         self._time_ms, self._account = panel.grid.end_ms, account
         log.info(
             "run begins" if checkpoint is None else "run goes on",

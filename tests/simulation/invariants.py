@@ -313,16 +313,11 @@ class Watch:
         if trader is None:
             self.violate("I16", "no life reached the end")
             return
-        open_now = {order.cloid for order in self._records.orders.values() if order.is_open}
-        for each in self._durable.values():
-            settled = each.state in FINAL or (each.state in {"acked", "partial"} and each.cloid in open_now)
-            self._must(settled, "I16", f"{each.client_id} ({each.cloid}) is still {each.state}")
-            if each.state in FINAL:
-                self._agrees(each, self._venue_orders().get(each.cloid, []))
         with closing(sqlite3.connect(path)) as journal:
             self.books(journal)
             checkpoint = json.loads(journal.execute("SELECT content FROM checkpoint").fetchone()[0])
             until_ms = checkpoint["venue"]["books"]["complete_ms"]
+            self._answered(until_ms)
             fills = {row[0] for row in journal.execute("SELECT trade_id FROM fill")}
             theirs = {row["tid"] for row in self._records.fills if row["time"] <= until_ms}
             self._must(theirs <= fills, "I3", f"trades {sorted(theirs - fills)[:5]} are not in the journal")
@@ -335,6 +330,16 @@ class Watch:
         self._must(not differences, "I5", f"the ledger can't be verified: {differences[:3]}")
         self._reached(trader)
 
+    def _answered(self, until_ms: int) -> None:
+        """Every attempt has ended, or rested when the account was last looked at."""
+        orders = self._records.orders.values()
+        resting = {each.cloid for each in orders if each.is_open or each.status_ms > until_ms}
+        for each in self._durable.values():
+            settled = each.state in FINAL or (each.state in {"acked", "partial"} and each.cloid in resting)
+            self._must(settled, "I16", f"{each.client_id} ({each.cloid}) is still {each.state}")
+            if each.state in FINAL:
+                self._agrees(each, self._venue_orders().get(each.cloid, []))
+
     def _position(self, journal: sqlite3.Connection, later: list[dict[str, Any]]) -> None:
         traded: Counter[str] = Counter()
         for coin, side, lots in journal.execute("SELECT instrument, side, lots FROM fill"):
@@ -345,16 +350,26 @@ class Watch:
         account = self.world.exchange.accounts[self.account]
         held = {coin: position.lots for coin, position in account.positions.items()}
         self._must({c: n for c, n in traded.items() if n} == held, "I3", f"{held} is held, {dict(traded)} was traded")
-        if not later:
-            (cash,) = journal.execute("SELECT usd FROM balance WHERE account = 'CASH'").fetchone()
-            self._must(Decimal(cash) == account.cash_usd, "I4", f"CASH is {cash}, the venue's {account.cash_usd}")
+        (told,) = journal.execute("SELECT usd FROM balance WHERE account = 'CASH'").fetchone()
+        cash = Decimal(told)
+        for row in later:
+            cash -= Decimal(row["px"]) * Decimal(row["sz"]) * (1 if row["side"] == "B" else -1) + Decimal(row["fee"])
+        paid = {tuple(row) for row in journal.execute("SELECT time_ms, instrument FROM funding")}
+        for row in self._records.funding:
+            if (row["time"], row["delta"]["coin"]) not in paid:
+                cash += Decimal(row["delta"]["usdc"])
+        # Of a trade that is not told yet the venue's rounding is not known.
+        near = abs(cash - account.cash_usd) <= Decimal("0.000001") * len(later)
+        self._must(near, "I4", f"CASH comes to {cash}, the venue's is {account.cash_usd}")
 
     def _reached(self, trader: Trader) -> None:
         """What is held is what was last allowed, but for what rests, is too small to order, or was stopped out since."""
         session, account = trader._session, self.world.exchange.accounts[self.account]
         assert session is not None
         targets = session.desk.targets
-        assert targets is not None
+        if targets is None:
+            self.violate("I16", "nothing was decided since the last start")
+            return
         resting = {order.coin for order in self._records.orders.values() if order.is_open and order.trigger_price is None}
         for column, instrument in enumerate(session.desk.instruments):
             wanted, held = int(targets[:, column].sum()), account.lots(instrument.name)

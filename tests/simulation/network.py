@@ -54,6 +54,9 @@ class Network:
         if self.dice.happens(self.dice.plan.storm):
             self._storm_until_s = self._loop.time() + self.dice.between(30, 400)
 
+    def _storms(self) -> bool:
+        return self._loop.time() < self._storm_until_s and not self.dice.quiet
+
     # What the venue does
 
     def _answer(self, path: str, body: bytes) -> Answer:
@@ -87,7 +90,10 @@ class Network:
         user = self.account
         self._lag_since_ms = self.now_ms()
         for kind in _USER_STATES:
-            self._frozen[kind] = self._answer("/info", json.dumps({"type": kind, "user": user}).encode())[1]
+            told = orjson.loads(self._answer("/info", json.dumps({"type": kind, "user": user}).encode())[1])
+            if kind == "clearinghouseState":
+                told["time"] = self._lag_since_ms - 1  # before what comes now
+            self._frozen[kind] = orjson.dumps(told)
         self._lag_until_s = self._loop.time() + self.dice.between(0.2, self.dice.plan.longest_lag_s)
 
     account = ""
@@ -95,7 +101,7 @@ class Network:
     def _read(self, asked: Mapping[str, Any], body: bytes) -> Answer:
         found = self._answer("/info", body)
         kind = asked["type"]
-        if self._loop.time() >= self._lag_until_s or asked.get("user") != self.account or found[0] != 200:
+        if self.dice.quiet or self._loop.time() >= self._lag_until_s or asked.get("user") != self.account or found[0] != 200:
             return found
         if kind in _USER_STATES:
             return 200, self._frozen[kind]
@@ -115,7 +121,7 @@ class Network:
         body, dice = json.dumps(asked).encode(), self.dice
         fault = dice.draw(dice.plan.reads)
         await asyncio.sleep(dice.between(0.002, 0.04))
-        if self._loop.time() < self._storm_until_s or fault == "too_many":
+        if self._storms() or fault == "too_many":
             return 429, b"null"
         if fault == "cut":
             raise aiohttp.ServerDisconnectedError
@@ -140,7 +146,7 @@ class Network:
         if fault == "lost_request":
             await asyncio.sleep(dice.between(0.01, 0.5))
             raise aiohttp.ServerDisconnectedError
-        if fault in {"too_many", "refused_502"} or self._loop.time() < self._storm_until_s:
+        if fault in {"too_many", "refused_502"} or self._storms():
             await asyncio.sleep(dice.between(0.01, 0.5))
             return (502, _GATEWAY) if fault == "refused_502" else (429, b"null")
         delay_s = dice.between(0.01, 0.1)

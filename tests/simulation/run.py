@@ -49,7 +49,7 @@ START_MS: Final = FIRST_MS + 50 * 60_000
 MINUTE_S: Final = 60.0
 HISTORY_H: Final = 30
 EQUITY_USD: Final = Decimal(50_000)
-MOST_POSITION_USD: Final = Decimal(16_000)
+MOST_POSITION_USD: Final = Decimal(26_000)
 LONGEST_RUN_LIVES: Final = 200
 MARKET_STEP_MS: Final = 900_000
 """The market around walks in steps of a quarter of an hour while nobody asks."""
@@ -156,7 +156,7 @@ class Run:
     def _reached(self, life: int, what: str) -> bool:
         self.effects += 1
         self.trace.say(f"life {life}: {what}")
-        return self.effects in self.plan.crash_at
+        return self.effects in self.plan.crash_at and not self.dice.quiet
 
     async def _one_life(self) -> bool:
         """Whether it went on to the end; else it was killed, or gave up because the venue was not there."""

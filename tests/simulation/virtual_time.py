@@ -51,14 +51,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualScheduler:
-    """In place of APScheduler, which reads the computer's clock: jobs every so many virtual seconds, no less than 60."""
+    """In place of APScheduler, which reads the computer's clock: jobs every so many virtual seconds, no less than 300."""
 
     def __init__(self, **_: Any) -> None:
         self._jobs: list[tuple[Callable[[], Any], float]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def add_job(self, job: Callable[[], Any], trigger: Any, **_: Any) -> None:
-        self._jobs.append((job, max(60.0, trigger.interval.total_seconds())))
+        self._jobs.append((job, max(300.0, trigger.interval.total_seconds())))
 
     def start(self) -> None:
         self._tasks = [asyncio.ensure_future(self._repeat(*each)) for each in self._jobs]

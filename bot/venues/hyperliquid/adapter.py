@@ -70,7 +70,14 @@ class HyperliquidVenue:
         self._books = Books(self._account, self._register)
         self._setting = Setting(terms.leverage, terms.margin_mode)
         self._reader = AccountReader(
-            self._account, client, self._market, self.instruments, self._register, self._books, self._setting
+            self._account,
+            client,
+            self._market,
+            self.instruments,
+            self._register,
+            self._books,
+            self._setting,
+            sleep,
         )
         self._sender = Sender(
             self._account,
