@@ -227,6 +227,8 @@ class Watch:
             lots[account] += moved
         wrong = [entry for entry, total in sums.items() if total]
         self._must(not wrong, "I5", f"entries {wrong[:5]} do not sum to 0")
+        odd = journal.execute("SELECT kind, reference FROM entry WHERE kind IN ('lots', 'suspense')").fetchall()
+        self._must(not odd, "I4", f"nothing explains {[tuple(row) for row in odd[:3]]}")
         cash, traded = Decimal(0), Counter[str]()
         for usd, _ in journal.execute("SELECT usd, kind FROM transfer"):
             cash += Decimal(usd)

@@ -151,7 +151,9 @@ class Network:
             return (502, _GATEWAY) if fault == "refused_502" else (429, b"null")
         delay_s = dice.between(0.01, 0.1)
         if fault == "late":
-            delay_s = dice.random.choice((dice.between(0.1, 3.0), timeout_s + dice.between(0.5, 40.0)))
+            # In time; too late for the answer and within the order's expiry; beyond that.
+            waits = (dice.between(0.1, 3.0), timeout_s + dice.between(0.1, 4.8), timeout_s + dice.between(5.0, 40.0))
+            delay_s = dice.random.choice(waits)
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._loop.call_later(delay_s, self._arrives, body, answer)
         if fault == "twice":

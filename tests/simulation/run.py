@@ -31,7 +31,6 @@ from bot.strategy import Opinion, Strategy, View
 from bot.trader.schedule import Schedule
 from bot.trader.trader import Trader
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
-from bot.venues.hyperliquid.sending import Patience
 from bot.venues.hyperliquid.signing import SignerSocket
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import Pace
@@ -50,6 +49,8 @@ MINUTE_S: Final = 60.0
 HISTORY_H: Final = 30
 EQUITY_USD: Final = Decimal(50_000)
 MOST_POSITION_USD: Final = Decimal(26_000)
+WHIM_USD: Final = Decimal(11_000)
+"""More than the strategy can want of one coin, less than twice that."""
 LONGEST_RUN_LIVES: Final = 200
 MARKET_STEP_MS: Final = 900_000
 """The market around walks in steps of a quarter of an hour while nobody asks."""
@@ -122,7 +123,7 @@ class Run:
         self.signer = SignerHost(folder / "signer", self.policy, secret, clock, self.dice, self.trace)
         self.watch = self.network.watch = Watch(
             self.server.world, self.account, self.folder / "signer" / "audit.jsonl", self.trace,
-            MOST_POSITION_USD,
+            MOST_POSITION_USD if plan.by_hand else WHIM_USD,
         )  # fmt: skip
         self.signer.signed = self.watch.signed
         self.journal = folder / "0" / "journal.sqlite"
@@ -179,9 +180,9 @@ class Run:
             if how != "the end":
                 self.journal = kill_image(self.journal, self.folder / str(number))
             raw[0].close()
-        if how not in {"the end", "crash", "venue"}:
+        if how != "the end" and not how.startswith(("crash", "venue")):
             self.watch.violate("I16", f"the daemon gave up: {how}")
-        return how not in {"crash", "venue"}
+        return how == "the end"
 
     async def _live(self, life: Life, raw: list[sqlite3.Connection]) -> None:
         self.journal.parent.mkdir(exist_ok=True)
@@ -237,7 +238,7 @@ def _how(error: BaseException | None) -> str:
     if isinstance(error, Crash):
         return "crash"
     if isinstance(error, VenueError):
-        return "venue"
+        return f"venue: {error}"
     return f"{type(error).__name__}: {error}"
 
 
@@ -287,7 +288,6 @@ def _terms(account: str) -> Terms:
         URL, "devnet", account, COINS,
         history_h=24,
         pace=Pace(1.0, longest_sleep_s=1200.0),
-        sending=Patience(expires_s=10.0, resolve_s=60.0, poll_s=1.0),
     )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ class SignerHost:
         self._trace.say("signer dies")
         self.drop()
         self._down_until_s = self._loop_s() + self._dice.random.choice((0.0, 0.0, 3.0, 40.0))
-        self._step_ms = self._dice.random.choice((0, -1_900, 1_500))
+        self._step_ms = self._dice.random.choice((-1_900, -1_900, 0, 1_500))
 
     def drop(self) -> None:
         """Lose all that it has in memory, its files left as they are."""

@@ -91,6 +91,7 @@ class HyperliquidVenue:
             sleep,
         )
         self._leveraged: set[str] = set()
+        self._earlier: set[int] = set()  # open in an earlier run, and not accounted for yet
         self._events: list[VenueEvent] = []
         self._row_ms = self._seen_ms = self._settled_ms = 0
         self._actions_left = ACTIONS_KEPT + 1
@@ -155,26 +156,23 @@ class HyperliquidVenue:
             await self._market.refresh()
             if checkpoint is None:
                 await self._reader.begin()
-                earlier: tuple[int, ...] = ()
             else:
-                earlier = self._restore(checkpoint)
-            resting = (
-                each.evidence.order_id for each in self._attempts.at_venue() if each.evidence is not None
-            )
-            earlier = (*earlier, *(order_id for order_id in resting if order_id is not None))
+                self._earlier |= self._restore(checkpoint)
+            resting = [each.evidence for each in self._attempts.at_venue()]
+            self._earlier |= {each.order_id for each in resting if each is not None and each.order_id}
             self._sender.take_up()
             self._tell(await self._sender.resolve())
-            await self._look(earlier)
+            await self._look()
             await self._settlements_and_transfers()
             self._row_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
             panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
         self.feed.start()
         return panel
 
-    def _restore(self, checkpoint: Mapping[str, Any]) -> tuple[int, ...]:
+    def _restore(self, checkpoint: Mapping[str, Any]) -> set[int]:
         self._books.restore(checkpoint["books"])
         self._sender.settled_nonce = int(checkpoint["settled_nonce"])
-        return self._register.restore(checkpoint["orders"])
+        return set(self._register.restore(checkpoint["orders"]))
 
     async def due(self) -> None:
         """When the next full hour has come by the venue's clock and its funding is settled."""
@@ -331,16 +329,18 @@ class HyperliquidVenue:
 
     # Looking
 
-    async def _look(self, earlier: Sequence[int] = ()) -> None:
-        """Read the account; what was open (or was so by a checkpoint) and no longer is gets its report."""
+    async def _look(self) -> None:
+        """Read the account; what was open (or was so in an earlier run) and no longer is gets its report."""
         self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
         events, gone = await self._reader.look()
         self._tell(events)
         still = {report.order_id for report in self._reader.orders}
-        for order_id in {*gone, *earlier} - still:
+        self._earlier -= still
+        for order_id in sorted({*gone, *self._earlier} - still):
             report = await self._sender.ended(order_id)
             if report is not None:
                 self._tell([report])
+                self._earlier.discard(order_id)
         assert self._reader.margin is not None
         self._seen_ms = self._reader.margin.time_ms
 
