@@ -30,6 +30,8 @@ TRANSFERS: Final = "TRANSFERS"
 PARTS: Final = ("price", "funding", "fees", "transfers")
 LOTS: Final = "lots"
 """SUSPENSE:lots:coin has the lots that the venue says are held and no fill explains."""
+UNEXPLAINED: Final = (LOTS, "suspense")
+"""The kinds of entries that book what the venue says and nothing explains."""
 
 
 @dataclass(frozen=True, slots=True)

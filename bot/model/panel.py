@@ -192,6 +192,13 @@ class Panel:
         cut = {name: values[start:stop] for name, values in self.fields.items()}
         return Panel(self.grid.slice(start, max(start, stop)), self.instruments, cut)
 
+    def moments(self) -> tuple[tuple[int, dict[str, FloatArray]], ...]:
+        """Every row with its time, oldest first."""
+        return tuple(
+            (self.grid.time_ms(row), {name: values[row] for name, values in self.fields.items()})
+            for row in range(self.rows)
+        )
+
     def tail(self, rows: int) -> Panel:
         """The newest `rows` rows, or all there are."""
         return self.slice(max(0, self.grid.rows - rows), self.grid.rows)

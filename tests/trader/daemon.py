@@ -12,6 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bot.clock import parse_utc
 from bot.devnet.start import Options, build
 from bot.paper.account import account_in
@@ -155,6 +157,12 @@ def exchange_books(folder: Path) -> tuple[Any, Any]:
     finally:
         assert server.keeper is not None
         server.keeper.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    return tmp_path
 
 
 def journal_agrees_with_the_exchange(folder: Path) -> int:

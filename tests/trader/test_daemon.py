@@ -16,15 +16,12 @@ from tests.trader.daemon import (
     Daemon,
     cycles,
     ended,
+    folder,
     hedgerow,
     journal_agrees_with_the_exchange,
 )
 
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "config.toml").write_text(CONFIG)
-    return tmp_path
+__all__ = ["folder"]  # the fixture
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.trader.test_daemon import (
+from tests.trader.daemon import (
     Daemon,
     cycles,
     ended,

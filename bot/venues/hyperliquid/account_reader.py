@@ -1,12 +1,13 @@
 """The account as the venue states it, put together from several replies that must agree with each other.
 
 Replies of different endpoints are of different moments. Fills are asked for after the positions; where one is newer
-than the positions, all is asked again. A reply that is older than one before it is not believed.
+than the positions, by whatever way it was told, all is asked again a little later. A reply that is older than one
+before it is not believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,7 +35,8 @@ from bot.venues.venue import AccountState, HeldPosition, VenueEvent
 
 FILLS_PER_REPLY: Final = 2000
 ROWS_PER_REPLY: Final = 500
-ATTEMPTS: Final = 4
+WAITS_S: Final = (0.0, 0.05, 0.2, 0.8, 1.6, 3.2)
+"""Before each attempt to read replies that agree."""
 AHEAD_MS: Final = 60_000
 
 
@@ -63,8 +65,9 @@ class AccountReader:
         register: Register,
         books: Books,
         setting: Setting,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._account, self._client, self._market = account, client, market
+        self._account, self._client, self._market, self._sleep = account, client, market, sleep
         self._instruments = tuple(instruments)
         self._register, self._books, self._setting = register, books, setting
         self._latest_ms = 0
@@ -95,17 +98,22 @@ class AccountReader:
     async def look(self) -> tuple[list[VenueEvent], tuple[int, ...]]:
         """Read orders, positions and fills until they agree; returns what is new, and the orders no longer open."""
         events: list[VenueEvent] = []
-        for _ in range(ATTEMPTS):
+        for wait_s in WAITS_S:
+            if wait_s:
+                await self._sleep(wait_s)
             shown = await self._client.info(
                 {"type": "frontendOpenOrders", "user": self._account}, urgent=True
             )
             margin = await self.margin_state()
             told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS, urgent=True)
             events += self._books.take_fills(told)
-            if all(each.time_ms <= margin.time_ms for each in told):
+            newest_ms = max((each.time_ms for each in told), default=0)
+            if max(newest_ms, self._books.newest_ms) <= margin.time_ms:
                 break
         else:
-            raise Unavailable("fills keep coming while the account is read; looking again later")
+            raise Unavailable(
+                "the venue tells fills that the positions it tells do not hold; looking again later"
+            )
         self.margin = margin
         self.orders, gone = self._register.see(shown)
         return events, gone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self
@@ -32,7 +33,7 @@ from bot.venues.hyperliquid.sending import Sender
 from bot.venues.hyperliquid.signing import Facts, Signs, text
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import VenueClock
-from bot.venues.hyperliquid.words import as_unavailable, until
+from bot.venues.hyperliquid.words import as_unavailable, subscriptions, until
 from bot.venues.venue import AccountState, Condition, Observation, Outbox, VenueEvent
 
 log = structlog.get_logger("hedgerow")
@@ -54,6 +55,7 @@ class HyperliquidVenue:
         universe: Universe,
         outbox: Outbox,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._terms, self._signs, self._client, self._sleep = terms, signs, client, sleep
         self._account = terms.account.lower()
@@ -62,7 +64,7 @@ class HyperliquidVenue:
             listed[coin] for coin in terms.coins if universe.place(coin) >= 0
         )
         self._clock = VenueClock(
-            lambda: client.info({"type": "exchangeStatus"}, urgent=True), sleep=sleep, pace=terms.pace
+            lambda: client.info({"type": "exchangeStatus"}, urgent=True), now_s, sleep, terms.pace
         )
         self._market = MarketData(client, self.instruments)
         self._attempts = Attempts(terms.network, self._account, outbox)
@@ -70,7 +72,14 @@ class HyperliquidVenue:
         self._books = Books(self._account, self._register)
         self._setting = Setting(terms.leverage, terms.margin_mode)
         self._reader = AccountReader(
-            self._account, client, self._market, self.instruments, self._register, self._books, self._setting
+            self._account,
+            client,
+            self._market,
+            self.instruments,
+            self._register,
+            self._books,
+            self._setting,
+            sleep,
         )
         self._sender = Sender(
             self._account,
@@ -85,22 +94,39 @@ class HyperliquidVenue:
         )
         self._conditions = Conditions(client, signs, self._clock, terms)
         self._leveraged: set[str] = set()
+        self._earlier: set[int] = set()  # open in an earlier run, and not accounted for yet
         self._events: list[VenueEvent] = []
         self._heard_fills: list[VenueFill] = []  # by the feed, not counted yet
         self._heard_fundings: list[VenueFunding] = []
         self._row_ms = self._seen_ms = self._settled_ms = 0
         self._actions_left = ACTIONS_KEPT + 1
-        self.feed = feeds.Feed(client.url, self._subscriptions(), self._hear, self._mend, patience=terms.feed)
+        self.feed = feeds.Feed(
+            client.url,
+            subscriptions(self._account, self.instruments),
+            self._hear,
+            self._mend,
+            patience=terms.feed,
+        )
 
     @classmethod
-    async def connect(cls, terms: Terms, signs: Signs, outbox: Outbox) -> Self:
+    async def connect(
+        cls,
+        terms: Terms,
+        signs: Signs,
+        outbox: Outbox,
+        client: Client | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> Self:
         """Learn what the venue trades, and that account and signer are what the config says.
 
-        What is sent is written to `outbox` first.
+        What is sent is written to `outbox` first. Without a `client` one is made by the terms.
 
         ConfigError where they are not; Unavailable where the venue or the signer does not answer.
         """
-        client = Client(terms.url, timeout_s=terms.timeout_s, budget=WeightBudget(terms.weight_per_minute))
+        if client is None:
+            client = Client(
+                terms.url, timeout_s=terms.timeout_s, budget=WeightBudget(terms.weight_per_minute)
+            )
         try:
             with as_unavailable():
                 universe: Universe = await client.info({"type": "meta"})
@@ -111,7 +137,7 @@ class HyperliquidVenue:
                 log.info("account", found=line)
             for warning in found.warnings:
                 log.warning("account", found=warning)
-            return cls(terms, signs, client, universe, outbox)
+            return cls(terms, signs, client, universe, outbox, now_s=now_s)
         except BaseException:
             await client.close()
             raise
@@ -143,26 +169,23 @@ class HyperliquidVenue:
             await self._market.refresh()
             if checkpoint is None:
                 await self._reader.begin()
-                earlier: tuple[int, ...] = ()
             else:
-                earlier = self._restore(checkpoint)
-            resting = (
-                each.evidence.order_id for each in self._attempts.at_venue() if each.evidence is not None
-            )
-            earlier = (*earlier, *(order_id for order_id in resting if order_id is not None))
+                self._earlier |= self._restore(checkpoint)
+            resting = [each.evidence for each in self._attempts.at_venue()]
+            self._earlier |= {each.order_id for each in resting if each is not None and each.order_id}
             self._sender.take_up()
             self._tell(await self._sender.resolve())
-            await self._look(earlier)
+            await self._look()
             await self._settlements_and_transfers()
             self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
             panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
         self.feed.start()
         return panel
 
-    def _restore(self, checkpoint: Mapping[str, Any]) -> tuple[int, ...]:
+    def _restore(self, checkpoint: Mapping[str, Any]) -> set[int]:
         self._books.restore(checkpoint["books"])
         self._sender.settled_nonce = int(checkpoint["settled_nonce"])
-        return self._register.restore(checkpoint["orders"])
+        return set(self._register.restore(checkpoint["orders"]))
 
     async def due(self) -> None:
         """When the next full hour has come by the venue's clock and its funding is settled."""
@@ -191,10 +214,7 @@ class HyperliquidVenue:
             return ()
         log.warning("hours passed unobserved", hours=hours)
         past = await self._market.history(time_ms - HOUR_MS, min(hours, max(self._terms.history_h, 1)))
-        return tuple(
-            (past.grid.time_ms(row), {name: values[row] for name, values in past.fields.items()})
-            for row in range(past.rows)
-        )
+        return past.moments()
 
     async def _await_settlement(self, time_ms: int) -> None:
         waited_s, wait_s = 0.0, min(1.0, max(0.02, 1.0 / self._clock.speed))
@@ -327,16 +347,18 @@ class HyperliquidVenue:
 
     # Looking
 
-    async def _look(self, earlier: Sequence[int] = ()) -> None:
-        """Read the account; what was open (or was so by a checkpoint) and no longer is gets its report."""
+    async def _look(self) -> None:
+        """Read the account; what was open (or was so in an earlier run) and no longer is gets its report."""
         self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
         events, gone = await self._reader.look()
         self._tell(events)
         still = {report.order_id for report in self._reader.orders}
-        for order_id in {*gone, *earlier} - still:
+        self._earlier -= still
+        for order_id in sorted({*gone, *self._earlier} - still):
             report = await self._sender.ended(order_id)
             if report is not None:
                 self._tell([report])
+                self._earlier.discard(order_id)
         assert self._reader.margin is not None
         self._seen_ms = self._reader.margin.time_ms
         self._take_heard()
@@ -360,15 +382,6 @@ class HyperliquidVenue:
         self._events.extend(events)
 
     # The feed
-
-    def _subscriptions(self) -> list[Mapping[str, Any]]:
-        coins = [instrument.name for instrument in self.instruments if not instrument.is_delisted]
-        return [
-            {"type": "userFills", "user": self._account},
-            {"type": "userFundings", "user": self._account},
-            *({"type": "candle", "coin": coin, "interval": "1h"} for coin in coins),
-            *({"type": "bbo", "coin": coin} for coin in coins),
-        ]
 
     def _hear(self, channel: str, data: Any, connection: int) -> None:
         if channel == "candle":

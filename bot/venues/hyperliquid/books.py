@@ -25,8 +25,8 @@ log = structlog.get_logger("hedgerow")
 
 OVERLAP_MS: Final = 10 * 60_000
 FORCED: Final = ("Liquidated", "Auto-Deleveraging")
-LEAST_FOR_ORACLE_USD: Final = Decimal("0.1")
-"""A payment below this is rounded too much to tell the oracle price that it was made at."""
+MICRO_USD: Final = Decimal("0.000001")
+"""How far a payment is rounded: an oracle price that comes so close may be the one that it was made at."""
 
 
 class Books:
@@ -62,6 +62,11 @@ class Books:
     def from_ms(self) -> int:
         """From when on to ask again."""
         return self._floor_ms
+
+    @property
+    def newest_ms(self) -> int:
+        """When the newest happened that is known, by whatever way it was told."""
+        return max(self._seen.values(), default=0)
 
     def completed(self, time_ms: int) -> None:
         """Everything up to `time_ms` has been asked for; what is too old to be told again is forgotten."""
@@ -138,7 +143,7 @@ class Books:
             yield Liquidation(told.time_ms, told.coin, -lots * told.side.sign, told.price, method)
 
     def take_fundings(self, told: Sequence[VenueFunding], oracles: Mapping[str, Decimal]) -> list[VenueEvent]:
-        """The payments among `told` that are new; `oracles` where a payment is too small to tell its price."""
+        """The payments among `told` that are new, at the prices of now (`oracles`) or those that they tell themselves."""
         events: list[VenueEvent] = []
         for each in told:
             instrument = self._register.instrument(each.coin)
@@ -150,10 +155,9 @@ class Books:
             if instrument is None:
                 log.warning("funding of a coin not traded here", coin=each.coin)
                 continue
-            oracle = oracles.get(each.coin, ZERO)
-            if abs(each.usd) >= LEAST_FOR_ORACLE_USD or not oracle:
-                base = each.size * each.rate
-                oracle = usd(-each.usd / base) if base else oracle
+            oracle, base = oracles.get(each.coin, ZERO), each.size * each.rate
+            if base and abs(each.usd + base * oracle) > MICRO_USD:  # the price has moved since the settlement
+                oracle = usd(-each.usd / base)
             events.append(
                 FundingPayment(
                     each.time_ms, each.coin, instrument.lots(each.size), oracle, each.rate, usd(each.usd)

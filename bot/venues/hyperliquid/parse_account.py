@@ -134,7 +134,8 @@ def _position(node: Node) -> VenuePosition:
         entry_price=node["entryPx"].price(),
         value_usd=node["positionValue"].amount(),
         unrealised_usd=node["unrealizedPnl"].number(),
-        liquidation_price=None if liquidation.is_null else liquidation.price(),
+        # Of a crumb of a position it lies beyond any price that a market could have.
+        liquidation_price=None if liquidation.is_null else liquidation.amount() or None,
         margin_usd=node["marginUsed"].number(),
         margin_mode=MarginMode(mode),
         leverage=leverage["value"].whole(1, 1000),

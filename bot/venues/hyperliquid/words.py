@@ -1,15 +1,27 @@
-"""What to make of the venue's words: which of them are of a moment already looked at, and those that can't be read."""
+"""The venue's words: which are asked for, which are of a moment already looked at, and those that can't be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bot.errors import DataError, Unavailable
+from bot.model.instrument import Instrument
 from bot.venues.hyperliquid.parse_account import LedgerRow, VenueFill, VenueFunding
 
 Timed = TypeVar("Timed", VenueFill, VenueFunding, LedgerRow)
+
+
+def subscriptions(account: str, instruments: Sequence[Instrument]) -> list[Mapping[str, Any]]:
+    """What the feed is asked for: the account's fills and funding, and of each live coin its bars and best prices."""
+    coins = [instrument.name for instrument in instruments if not instrument.is_delisted]
+    return [
+        {"type": "userFills", "user": account},
+        {"type": "userFundings", "user": account},
+        *({"type": "candle", "coin": coin, "interval": "1h"} for coin in coins),
+        *({"type": "bbo", "coin": coin} for coin in coins),
+    ]
 
 
 def until(rows: Sequence[Timed], time_ms: int) -> tuple[list[Timed], list[Timed]]:

@@ -26,13 +26,16 @@ def paid(usd: str, after_ms: int = 1_000) -> VenueFunding:
     return VenueFunding(START_MS + after_ms, "BTC", Decimal(usd), Decimal(2), Decimal("0.00001"), 1)
 
 
-def test_the_oracle_of_a_payment_follows_from_it_unless_it_is_too_small_to_tell() -> None:
-    # A long of 2 at 0.001 % pays $1 at an oracle of 50,000; four cents could be 1,999 or 2,001.
-    (large,) = books().take_fundings([paid("-1.0")], {"BTC": Decimal(49_000)})
-    (small,) = books().take_fundings([paid("-0.04")], {"BTC": Decimal(49_000)})
-    assert isinstance(large, FundingPayment)
-    assert isinstance(small, FundingPayment)
-    assert (large.oracle, small.oracle) == (Decimal(50_000), Decimal(49_000))
+def test_the_oracle_of_a_payment_is_that_of_now_only_where_the_payment_does_not_contradict_it() -> None:
+    # A long of 2 at 0.001 % pays $1 at an oracle of 50,000 and four cents at 2,000. Five millionths on 0.00001 coins at
+    # 0.001 % may be anything from 45,000 to 55,000.
+    now = {"BTC": Decimal(49_000)}
+    crumb = VenueFunding(
+        START_MS + 1_002, "BTC", Decimal("-0.000005"), Decimal("0.00001"), Decimal("0.00001"), 1
+    )
+    told = books().take_fundings([paid("-1.0"), paid("-0.04", 1_001), crumb], now)
+    oracles = [each.oracle for each in told if isinstance(each, FundingPayment)]
+    assert oracles == [Decimal(50_000), Decimal(2_000), Decimal(49_000)]
 
 
 def test_a_payment_is_counted_once_even_after_it_was_forgotten_and_after_a_restart() -> None:

@@ -1,0 +1,32 @@
+"""One run, or many, told in full: `python -m tests.simulation --seed N [--runs N]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.simulation.faults import plan_of
+from tests.simulation.run import simulate
+
+
+def main() -> int:
+    """0 where nothing was violated."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=1)
+    asked = parser.parse_args()
+    bad = 0
+    for seed in range(asked.seed, asked.seed + asked.runs):
+        result = simulate(plan_of(seed))
+        told = f"seed {seed}: {result.lives} lives, {result.effects} effects, {result.steps} steps, {result.digest[:16]}"
+        sys.stdout.write(f"{told}\n")
+        if result.violations:
+            bad += 1
+            sys.stdout.write(f"{result.story()}\n")
+        elif asked.runs == 1:
+            sys.stdout.write(f"{result.counts}\n")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

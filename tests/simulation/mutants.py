@@ -1,0 +1,299 @@
+"""Mistakes of the protocol, each made on purpose: a simulation that can't find these would find nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+from bot.errors import OutcomeUnknown, Refused, Unavailable, VenueError
+from bot.journal import codec
+from bot.journal.attempts import Attempts as Outbox
+from bot.journal.journal import Journal
+from bot.model.attempt import AttemptState, Proof
+from bot.signer.audit import AuditLog
+from bot.signer.nonces import Nonces
+from bot.trader.trader import Trader
+from bot.venues.hyperliquid import attempts, books, parse_orders, sending
+from bot.venues.hyperliquid.account_reader import AccountReader
+from bot.venues.hyperliquid.books import Books
+from bot.venues.hyperliquid.client import Client
+from bot.venues.hyperliquid.sending import Sender
+from tests.simulation.faults import ACTION_FAULTS, Plan
+
+Patches = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake, and the faults under which it matters."""
+
+    name: str
+    told_by: str  # the invariants that may tell it first
+    patches: Callable[[], Patches]
+    plan: Plan = Plan(0, quiet_h=2)  # noqa: RUF009 - frozen
+    crashes: bool = False
+
+    def plans(self) -> Iterator[Plan]:
+        """Runs to look for it in."""
+        for seed in itertools.count():
+            dice = random.Random(seed)
+            crash_at = frozenset(dice.randint(100, 500) for _ in range(5)) if self.crashes else frozenset()
+            yield replace(self.plan, seed=seed, crash_at=crash_at)
+
+
+@contextmanager
+def made(mutant: Mutant) -> Iterator[None]:
+    """Within, the mistake is in the program."""
+    patches = mutant.patches()
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()
+
+
+def _of(owner: Any, name: str, wrong: Any) -> Any:
+    return mock.patch.object(owner, name, wrong)
+
+
+# What is sent
+
+
+def _resends() -> Patches:
+    async def resolve(self: Sender) -> Any:
+        again = [order for lost in self.lost for order in lost.orders]
+        self.lost.clear()
+        return await self._batch(again) if again else []
+
+    return [_of(Sender, "resolve", resolve)]
+
+
+def _sends_first() -> Patches:
+    real = attempts.Attempts.write
+
+    def later(self: attempts.Attempts, *what: Any) -> None:
+        asyncio.get_running_loop().call_later(0.5, real, self, *what)
+
+    return [_of(attempts.Attempts, "write", later)]
+
+
+def _timeout_is_a_no() -> Patches:
+    real = Client.exchange
+
+    async def exchange(self: Client, body: bytes, **keys: Any) -> Any:
+        try:
+            return await real(self, body, **keys)
+        except OutcomeUnknown as error:
+            raise Unavailable(str(error)) from None
+
+    return [_of(Client, "exchange", exchange)]
+
+
+def _one_name_for_all_attempts() -> Patches:
+    def cloid_of(network: str, account: str, client_id: str, number: int, epoch: int) -> str:
+        told = f"{network}\x00{account}\x00{client_id}"
+        return f"0xb001{epoch % 65536:04x}{hashlib.sha256(told.encode()).hexdigest()[:24]}"
+
+    return [_of(attempts, "cloid_of", cloid_of)]
+
+
+# What got lost
+
+
+def _fence_without_answer_counts() -> Patches:
+    async def fence(self: Sender, nonce: int) -> bool:
+        try:
+            parse_orders.done(await self._client.exchange(self._signs.fence(nonce).body))
+        except OutcomeUnknown:
+            return True
+        except Refused:
+            return False
+        return True
+
+    return [_of(Sender, "_fence", fence)]
+
+
+def _used_nonce_is_a_fence() -> Patches:
+    real = Sender._fence
+
+    async def fence(self: Sender, nonce: int) -> bool:
+        signed = self._signs.fence(nonce)
+        try:
+            parse_orders.done(await self._client.exchange(signed.body))
+        except Refused as refusal:
+            return sending.DUPLICATE_NONCE in str(refusal)
+        except OutcomeUnknown:
+            return False
+        return True
+
+    assert real is not fence
+    return [_of(Sender, "_fence", fence)]
+
+
+def _unknown_oid_is_dead() -> Patches:
+    async def resolve(self: Sender, lost: sending.Lost) -> Any:
+        found = {}
+        for order, cloid in zip(lost.orders, lost.cloids, strict=True):
+            if (report := await self._found(order, cloid)) is not None:
+                found[cloid] = report
+                self._attempts.told([report], Proof.STATUS)
+        gone = [cloid for cloid in lost.cloids if cloid not in found]
+        self._attempts.ended(gone, AttemptState.FENCED, Proof.FENCE, self._clock.now_ms(), "not found")
+        return [found.get(c) or self._rejected(o, "") for o, c in zip(lost.orders, lost.cloids, strict=True)]
+
+    return [_of(Sender, "_resolve", resolve)]
+
+
+def _forgets_what_was_under_way() -> Patches:
+    return [_of(Sender, "take_up", lambda self: None)]
+
+
+# What is counted
+
+
+def _fills_by_size() -> Patches:
+    return [_of(books, "_fill_key", lambda fill: f"f:{fill.coin}:{fill.side}:{fill.size}")]
+
+
+def _funding_by_coin() -> Patches:
+    return [_of(books, "_funding_key", lambda payment: f"p:{payment.coin}")]
+
+
+def _counts_twice() -> Patches:
+    return [_of(Books, "_is_new", lambda self, key, time_ms: time_ms >= self._floor_ms)]
+
+
+def _no_overlap() -> Patches:
+    real = Books.completed
+
+    def completed(self: Books, time_ms: int) -> None:
+        self.overlap_ms = -30_000
+        real(self, time_ms)
+
+    return [_of(Books, "completed", completed)]
+
+
+def _failure_is_flat() -> Patches:
+    real = AccountReader.margin_state
+
+    async def margin_state(self: AccountReader) -> Any:
+        try:
+            return await real(self)
+        except VenueError:
+            if self.margin is None:
+                raise
+            return replace(self.margin, positions=())
+
+    return [_of(AccountReader, "margin_state", margin_state)]
+
+
+def _believes_old_positions() -> Patches:
+    return [_of(Books, "newest_ms", 0)]
+
+
+# What is kept
+
+
+def _checkpoint_first() -> Patches:
+    real = Trader.carry_out
+
+    async def carry_out(self: Trader, *what: Any) -> Any:
+        session = self.session
+        state = {
+            "venue": self._venue.checkpoint(),
+            "desk": session.desk.saved(),
+            "story": session.story.state(),
+        }
+        writer = self._journal._writer
+        row = writer.one("SELECT time_ms FROM checkpoint")
+        if row is not None:
+            memory = codec.encode_memory(session.desk.memory, self._strategies, tuple(self._columns))
+            with writer.transaction() as connection:
+                for table, content in (("checkpoint", codec.encode(state)), ("memory", memory)):
+                    sealed = (content, codec.checksum(row["time_ms"], content))
+                    connection.execute(f"UPDATE {table} SET content = ?, checksum = ?", sealed)
+        return await real(self, *what)
+
+    return [_of(Trader, "carry_out", carry_out)]
+
+
+def _nonces_in_memory() -> Patches:
+    real = Nonces.__init__
+
+    def forgetful(self: Nonces, path: Any) -> None:
+        real(self, path)
+        self.mark = self.last = 0
+
+    return [_of(Nonces, "__init__", forgetful), _of(Nonces, "begin_above", lambda self, nonce: None)]
+
+
+def _signs_unseen() -> Patches:
+    real = AuditLog.append
+
+    def append(self: AuditLog, record: dict[str, Any]) -> None:
+        if record.get("do") != "order":
+            real(self, record)
+
+    return [_of(AuditLog, "append", append)]
+
+
+def _moves_are_not_kept() -> Patches:
+    return [_of(Outbox, "move_all", lambda self, moves: None)]
+
+
+def _last_cycle_is_not_heard() -> Patches:
+    real = Journal.record_cycle
+
+    def record_cycle(self: Journal, facts: Any) -> Any:
+        return real(self, replace(facts, fills=facts.fills[:-1]))
+
+    return [_of(Journal, "record_cycle", record_cycle)]
+
+
+_LOST = {"lost_request": 0.1, "lost_reply": 0.15, "late": 0.3}
+_ALL = dict.fromkeys(ACTION_FAULTS, 0.06)
+_LOSSES = Plan(0, quiet_h=2, actions=_LOST)
+_LAG = Plan(0, quiet_h=2, actions=_LOST, lag=0.6)
+
+MUTANTS = (
+    Mutant("an order without an answer is placed again under a new name", "I1", _resends, _LOSSES),
+    Mutant("an order is sent before it is written down", "I2", _sends_first),
+    Mutant("no answer is taken for not sent", "I8", _timeout_is_a_no, _LOSSES),
+    Mutant("all attempts have one name", "I18", _one_name_for_all_attempts),
+    Mutant("a fence without an answer counts as one that took", "I8", _fence_without_answer_counts, _LOSSES),
+    Mutant("a nonce that is used up counts as fenced", "I8", _used_nonce_is_a_fence, _LAG),
+    Mutant("an order that is not found counts as dead", "I8", _unknown_oid_is_dead, _LOSSES),
+    Mutant(
+        "what was under way is not looked for after a start", "I16", _forgets_what_was_under_way,
+        _LOSSES, crashes=True,
+    ),
+    Mutant("fills are told apart by their size", "I3", _fills_by_size, Plan(0, faulty_h=6, quiet_h=2)),
+    Mutant("funding is told apart by its coin", "I4", _funding_by_coin),
+    Mutant("what is told twice is counted twice", "I4", _counts_twice),
+    Mutant("no time is left for what is told late", "I3", _no_overlap, Plan(0, quiet_h=2, lag=0.5, by_hand=True)),
+    Mutant(
+        "positions that could not be read are taken for none", "I3 I4 I5 I13 I16", _failure_is_flat,
+        Plan(0, faulty_h=5, quiet_h=2, reads={"bad_gateway": 0.02}),
+    ),
+    Mutant("positions older than a known fill are believed", "I5 I16", _believes_old_positions, Plan(0, quiet_h=2, lag=0.6)),
+    Mutant(
+        "the checkpoint is written before what it rests on", "I3 I16", _checkpoint_first,
+        Plan(0, quiet_h=2, actions=_ALL), crashes=True,
+    ),
+    Mutant(
+        "nonces are kept in memory alone", "I9", _nonces_in_memory,
+        Plan(0, quiet_h=2, signer={"dies": 0.9}),
+    ),
+    Mutant("a signature is not in the audit log", "I11", _signs_unseen),
+    Mutant("what became of an order is not kept", "I16", _moves_are_not_kept),
+    Mutant("a fill of each cycle is not booked", "I3", _last_cycle_is_not_heard),
+)  # fmt: skip
