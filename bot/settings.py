@@ -92,7 +92,7 @@ class MarketSettings(Section):
         MAJORS, description="names of the coins; a replay has those of [data]"
     )
     speed: float = Field(
-        3600.0, gt=0, le=20_000, description="simulated seconds per real second; 1 for a mirror"
+        3600.0, gt=0, le=7_200, description="simulated seconds per real second; 1 for a mirror"
     )
     warmup_h: int = Field(720, ge=0, description="hours of market history before the first decision")
     start: Maybe[Moment] = Field(

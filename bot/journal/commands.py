@@ -20,6 +20,15 @@ STANDING: Final = ("halt", "flatten")
 
 _BUSY_MS: Final = 5_000
 _POLL_S: Final = 0.05
+_WITHDRAW: Final = "UPDATE command SET state = 'refused', answer = '{}' WHERE id = ? AND state = 'asked'"
+_OLDEST_S: Final = 900.0
+_EARLIEST_S: Final = -60.0  # clocks are set back
+
+STALE: Final = "stale"
+"""A wish that nobody waits for any more, in place of its kind; it is refused."""
+
+UNREADABLE: Final = "unreadable"
+"""A wish that is no JSON object, in place of its kind; it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +61,7 @@ class Commands:
     def standing(self) -> list[Command]:
         """Wishes for less risk that wait to be taken, oldest first."""
         rows = self._writer.each("SELECT * FROM command WHERE state = 'asked' ORDER BY id")
-        return [
-            Command(row["id"], row["kind"], json.loads(row["content"]))
-            for row in rows
-            if row["kind"] in STANDING
-        ]
+        return [command for command in map(_command, rows) if command.kind in STANDING]
 
     def refuse_left_over(self, wall_ms: int) -> int:
         """Refuse what was asked of an earlier run and nobody waits for any more; how much that was.
@@ -80,7 +85,7 @@ class Commands:
             if row is None:
                 return None
             connection.execute("UPDATE command SET state = 'begun' WHERE id = ?", (row["id"],))
-        return Command(row["id"], row["kind"], json.loads(row["content"]))
+        return _command(row)
 
     def answer(self, command: Command, answer: Answer, wall_ms: int) -> None:
         """Say what became of one that was taken."""
@@ -121,22 +126,24 @@ def ask(path: Path, kind: str, content: Mapping[str, Any], timeout_s: float) -> 
         ).lastrowid
         if not runs:
             return Answer(done=False, facts={"left": True})
-        until_s = time.monotonic() + timeout_s
-        while time.monotonic() < until_s:
-            time.sleep(_POLL_S)
-            state, answer = connection.execute(
-                "SELECT state, answer FROM command WHERE id = ?", (number,)
-            ).fetchone()
-            if state in {"done", "refused"}:
-                return Answer(state == "done", json.loads(answer))
-        if stands:
-            raise StateError(
-                f"the daemon has not finished within {timeout_s:g} s; the {kind} stands, also after a restart, so look "
-                "at `hedgerow status` and its log"
-            )
-        withdrawn = connection.execute(
-            "UPDATE command SET state = 'refused', answer = '{}' WHERE id = ? AND state = 'asked'", (number,)
-        ).rowcount
+        withdrawn = False
+        try:
+            until_s = time.monotonic() + timeout_s
+            while time.monotonic() < until_s:
+                time.sleep(_POLL_S)
+                state, answer = connection.execute(
+                    "SELECT state, answer FROM command WHERE id = ?", (number,)
+                ).fetchone()
+                if state in {"done", "refused"}:
+                    return Answer(state == "done", json.loads(answer))
+        finally:  # also where whoever asked was interrupted: nobody wants to be obeyed later
+            if not stands:
+                withdrawn = connection.execute(_WITHDRAW, (number,)).rowcount > 0
+    if stands:
+        raise StateError(
+            f"the daemon has not finished within {timeout_s:g} s; the {kind} stands, also after a restart, so look at "
+            "`hedgerow status` and its log"
+        )
     if withdrawn:
         raise StateError(
             f"the daemon did not take the command up within {timeout_s:g} s, so it was withdrawn; see its log"
@@ -145,6 +152,20 @@ def ask(path: Path, kind: str, content: Mapping[str, Any], timeout_s: float) -> 
         f"the daemon has begun the command but not answered within {timeout_s:g} s; look at `hedgerow orders` and "
         "its log before asking again"
     )
+
+
+def _command(row: sqlite3.Row) -> Command:
+    """What was asked; of a kind of its own where it can't or must not be carried out."""
+    try:
+        content = json.loads(row["content"])
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        return Command(row["id"], UNREADABLE, {})
+    age_s = (time.time_ns() // 1_000_000 - row["asked_wall_ms"]) / 1000
+    if row["kind"] not in STANDING and not _EARLIEST_S <= age_s <= _OLDEST_S:
+        return Command(row["id"], STALE, {})
+    return Command(row["id"], row["kind"], content)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -42,6 +42,11 @@ class Window:
             self._total -= entries.popleft()[1]
         return self._total
 
+    def seen(self, now_ms: int) -> int:
+        """The same, with nothing forgotten: for whoever only looks, perhaps by a clock that is not to be trusted."""
+        oldest = now_ms - self._span_ms
+        return sum(amount for at_ms, amount in self._entries if at_ms > oldest)
+
     def add(self, now_ms: int, amount: int) -> None:
         """Count an amount."""
         if amount:
@@ -106,9 +111,11 @@ class Limits:
                 before_e8, before_ms = self.references[coin]
                 if told.at_ms < before_ms:
                     raise Refusal("reference_order", before_ms, told.at_ms)
-                step = self.policy.reference_max_step_bps_per_s * max(1, -(-(told.at_ms - before_ms) // 1000))
-                if abs(price_e8 - before_e8) * BPS > step * before_e8:
-                    raise Refusal("reference_step", f"{step} bps from {plain(before_e8)}", plain(price_e8))
+                # For the time that has passed and no more: many small steps come no further than one.
+                step = self.policy.reference_max_step_bps_per_s * (told.at_ms - before_ms)
+                if abs(price_e8 - before_e8) * BPS * 1000 > step * before_e8:
+                    allowed = f"{step / 1000:g} bps from {plain(before_e8)}"
+                    raise Refusal("reference_step", allowed, plain(price_e8))
         for coin, price_e8 in told.prices_e8.items():
             self.references[coin] = (price_e8, told.at_ms)
 
@@ -292,13 +299,13 @@ class Limits:
         """What is left of each budget."""
         policy = self.policy
         return {
-            "orders_per_min": policy.orders_per_min - self.orders.total(now_ms),
-            "reduces_per_min": policy.reduces_per_min - self.reduces.total(now_ms),
-            "cancels_per_min": policy.cancels_per_min - self.cancels.total(now_ms),
-            "actions_per_day": policy.actions_per_day - self.actions.total(now_ms),
-            "turnover_usd_per_day": dollars(policy.turnover_usd_micro_per_day - self.turnover.total(now_ms)),
+            "orders_per_min": policy.orders_per_min - self.orders.seen(now_ms),
+            "reduces_per_min": policy.reduces_per_min - self.reduces.seen(now_ms),
+            "cancels_per_min": policy.cancels_per_min - self.cancels.seen(now_ms),
+            "actions_per_day": policy.actions_per_day - self.actions.seen(now_ms),
+            "turnover_usd_per_day": dollars(policy.turnover_usd_micro_per_day - self.turnover.seen(now_ms)),
             "isolated_margin_usd_per_day": dollars(
-                policy.isolated_margin_usd_micro_per_day - self.margin.total(now_ms)
+                policy.isolated_margin_usd_micro_per_day - self.margin.seen(now_ms)
             ),
         }
 

@@ -8,7 +8,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.errors import ConfigError, VenueError
-from bot.journal.commands import Answer, Command
+from bot.journal.commands import STALE, UNREADABLE, Answer, Command
 from bot.journal.journal import Journal
 from bot.model.decision import TradingState
 from bot.model.money import exact
@@ -63,6 +63,8 @@ class Operator:
         if command.kind == "flatten":
             self.ladder.flatten(why_of(command))
             return None
+        if command.kind in {STALE, UNREADABLE}:
+            raise ConfigError(f"the command is {command.kind}, so it is not carried out; ask again")
         raise ConfigError(f"this daemon knows no command {command.kind!r}; it may be of an older version")
 
     # The kill ladder

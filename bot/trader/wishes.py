@@ -44,10 +44,10 @@ def trade_wish(content: Mapping[str, Any], instruments: Sequence[Instrument]) ->
     """The wish in a command. ConfigError for one that makes no sense."""
     names = [instrument.name for instrument in instruments]
     coin = content.get("coin")
-    if coin not in names:
+    if not isinstance(coin, str) or coin not in names:
         raise ConfigError(f"{coin!r} is not traded by this daemon; it trades {', '.join(names)}")
     side = content.get("side")
-    if side not in {"buy", "sell"}:
+    if not isinstance(side, str) or side not in {"buy", "sell"}:
         raise ConfigError(f"the side must be buy or sell, was {side!r}")
     try:
         usd = Decimal(str(content.get("usd")))

@@ -283,8 +283,8 @@ class Oracle:
             if coin in self.prices:
                 before, at = self.prices[coin]
                 need(r["at_ms"] >= at)
-                seconds = max(1, -(-(r["at_ms"] - at) // 1000))
-                step = Fraction(self.p["reference_max_step_bps_per_s"] * seconds, 10_000)
+                seconds = Fraction(r["at_ms"] - at, 1000)
+                step = self.p["reference_max_step_bps_per_s"] * seconds / 10_000
                 need(abs(number(text) - before) <= before * step)
 
     def do_positions(self, r: Any) -> None:

@@ -10,8 +10,7 @@ from typing import Any, Final, Self
 
 import structlog
 
-from bot.errors import Refused, StateError, Unavailable
-from bot.model.account import MarginMode
+from bot.errors import StateError
 from bot.model.attempt import Proof
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
@@ -25,6 +24,7 @@ from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.condition import Conditions
 from bot.venues.hyperliquid.identity import check_account, check_signer
+from bot.venues.hyperliquid.leverage import Leverage
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.parse_account import VenueFill, VenueFunding
@@ -92,8 +92,8 @@ class HyperliquidVenue:
             terms.sending,
             sleep,
         )
+        self._leverage = Leverage(self._register, self._setting, self._sender)
         self._conditions = Conditions(client, signs, self._clock, terms)
-        self._leveraged: set[str] = set()
         self._earlier: set[int] = set()  # open in an earlier run, and not accounted for yet
         self._events: list[VenueEvent] = []
         self._heard_fills: list[VenueFill] = []  # by the feed, not counted yet
@@ -165,7 +165,7 @@ class HyperliquidVenue:
                 f"{STATE_VERSION}; start a new journal"
             )
         with as_unavailable():
-            await self._clock.look()
+            self._signs.clock(await self._clock.look())
             await self._market.refresh()
             if checkpoint is None:
                 await self._reader.begin()
@@ -231,6 +231,7 @@ class HyperliquidVenue:
         if not plan:
             return ()
         with as_unavailable():
+            self._signs.clock(await self._clock.look())
             reports = await self._sender.cancel(plan.cancels)
             self._tell(reports)
             found = await self._sender.resolve()
@@ -276,7 +277,7 @@ class HyperliquidVenue:
                     f"only {self._actions_left} actions are left to the address; they are kept for closing"
                 )
             if not reason and not order.reduce_only:
-                reason = await self._leverage(order.instrument)
+                reason = await self._leverage.sure(order.instrument)
             if reason:
                 refused.append(
                     OrderReport(self._clock.now_ms(), 0, order, OrderStatus.REJECTED, reason=reason)
@@ -284,20 +285,6 @@ class HyperliquidVenue:
             else:
                 ready.append(order)
         return ready, refused
-
-    async def _leverage(self, coin: str) -> str:
-        """Make sure of a coin's leverage and mode before its first order; why not, where that can't be."""
-        if coin in self._leveraged:
-            return ""
-        instrument = self._register.instrument(coin)
-        assert instrument is not None
-        leverage, mode = self._setting.of(instrument)
-        try:
-            await self._sender.set_leverage(coin, leverage, is_cross=mode is MarginMode.CROSS)
-        except (Refused, Unavailable) as error:
-            return f"leverage {leverage} {mode.value} could not be set: {error}"
-        self._leveraged.add(coin)
-        return ""
 
     async def _await_fills(self, placed: Sequence[OrderReport]) -> None:
         """The venue answers before its record of fills does: wait a while for what it said was filled."""

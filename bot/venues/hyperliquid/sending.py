@@ -34,6 +34,7 @@ log = structlog.get_logger("hedgerow")
 AFTER_EXPIRY_MS: Final = 10_000
 LONGEST_EXPIRY_MS: Final = 86_400_000  # no policy allows more; a simulated day may pass in seconds
 DUPLICATE_NONCE: Final = "duplicate nonce"
+NONCE: Final = "nonce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,20 +194,30 @@ class Sender:
             answer = await self._client.exchange(signed.body)
             told = parse_orders.placed(answer, len(orders))
         except Refused as refusal:
+            if NONCE in str(refusal).lower():  # taken before: by this very body, where it was delivered twice
+                return await self._unknown(signed, orders, cloids, str(refusal))
             reports = [self._rejected(each, str(refusal)) for each in orders]
             self._attempts.told(reports, Proof.REPLY)
         except Unavailable as error:
             self._attempts.ended(cloids, AttemptState.REJECTED, Proof.NOT_SENT, at_ms(), str(error)[:200])
             reports = [self._rejected(each, f"not sent: {error}") for each in orders]
         except (OutcomeUnknown, DataError) as error:
-            log.warning("outcome unknown", orders=len(orders), reason=str(error)[:200])
-            self._attempts.ended(cloids, AttemptState.UNKNOWN, Proof.NO_ANSWER, at_ms(), str(error)[:200])
-            expires_ms = signed.expires_after_ms or at_ms()
-            self.lost.append(Lost(signed.nonce, expires_ms, tuple(orders), cloids))
-            reports = await self.resolve()
+            return await self._unknown(signed, orders, cloids, str(error))
         else:
             reports = [self._report(each, placed) for each, placed in zip(orders, told, strict=True)]
             self._attempts.told(reports, Proof.REPLY)
+        self.settled_nonce = max(self.settled_nonce, signed.nonce)
+        return reports
+
+    async def _unknown(
+        self, signed: Signed, orders: Sequence[Order], cloids: tuple[str, ...], why: str
+    ) -> list[OrderReport]:
+        """It may have been carried out: nobody knows before the venue has been asked."""
+        log.warning("outcome unknown", orders=len(orders), reason=why[:200])
+        at_ms = self._clock.now_ms()
+        self._attempts.ended(cloids, AttemptState.UNKNOWN, Proof.NO_ANSWER, at_ms, why[:200])
+        self.lost.append(Lost(signed.nonce, signed.expires_after_ms or at_ms, tuple(orders), cloids))
+        reports = await self.resolve()
         self.settled_nonce = max(self.settled_nonce, signed.nonce)
         return reports
 

@@ -108,6 +108,10 @@ class Signs(Protocol):
         """Take in what is true now."""
         ...
 
+    def clock(self, venue_ms: int) -> None:
+        """Take in the venue's time, from which nonces and expiries are made; before anything is signed."""
+        ...
+
 
 class SignerSocket:
     """The signer behind its Unix socket."""
@@ -152,10 +156,14 @@ class SignerSocket:
         with _our_errors():
             return self._client.fence(nonce)
 
-    def tell(self, facts: Facts) -> None:
+    def clock(self, venue_ms: int) -> None:
         """As `Signs`."""
         with _our_errors():
-            self._client.clock(facts.now_ms)
+            self._client.clock(venue_ms)
+
+    def tell(self, facts: Facts) -> None:
+        """As `Signs`."""
+        self.clock(facts.now_ms)
         for coin, price in facts.prices.items():
             if coin in self._assets:
                 self._price(coin, price, facts.venue_ms)

@@ -38,6 +38,9 @@ class SdkSigns:
     def whose(self) -> Whose:
         return Whose(self.network, self.address, self.address, self.assets, self.vault)
 
+    def clock(self, venue_ms: int) -> None:
+        self.venue_ms = venue_ms
+
     def tell(self, facts: Facts) -> None:
         self.facts.append(facts)
         self.venue_ms = facts.venue_ms
