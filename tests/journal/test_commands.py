@@ -200,7 +200,7 @@ def test_two_who_ask_at_once_each_get_their_own_answer(path: Path, writer: Write
 def test_one_that_nobody_takes_up_in_time_is_withdrawn_and_never_carried_out(
     path: Path, writer: Writer
 ) -> None:
-    with pytest.raises(StateError, match="did not take the command up within .* so it was withdrawn"):
+    with pytest.raises(StateError, match="did not take the command up"):
         ask(path, "trade", {}, 0.2)
     commands = Commands(writer)
     assert not commands.waiting()
