@@ -52,6 +52,8 @@ class FakeTrader:
             raise error
         if self.moments <= 0:
             await self._for_ever("due")
+        for _ in range(10):  # a venue never answers at once
+            await asyncio.sleep(0)
         self.moments -= 1
 
     async def _for_ever(self, what: str) -> None:
@@ -153,6 +155,15 @@ def test_a_signal_stops_it_and_is_not_caught_any_more_afterwards(number: signal.
 
     assert play(script, moments=0).calls == ["start", "due cancelled", "end"]
     assert signal.getsignal(number) in {before, signal.SIG_DFL, signal.default_int_handler}
+
+
+def test_nothing_more_is_obeyed_once_it_is_to_stop() -> None:
+    async def script(trader: FakeTrader, schedule: Schedule) -> None:
+        await trader.waits.wait()
+        trader.command = True
+        schedule.stop()
+
+    assert play(script, moments=0).calls == ["start", "due cancelled", "end"]
 
 
 def test_the_cycle_in_progress_is_finished_and_no_other_begun() -> None:
