@@ -37,6 +37,7 @@ class FakeTrader:
         self.troubles: list[BaseException] = []  # each raised by one cycle
         self.due_trouble: BaseException | None = None
         self.start_waits = False
+        self.over = False  # what is cancelled from now on was left behind by the run
         self.last = False  # the recording ends with the next cycle
         self.on_cycle: Callable[[], None] = lambda: None
         self.on_obey: Callable[[], None] = lambda: None
@@ -61,7 +62,8 @@ class FakeTrader:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            self.calls.append(f"{what} cancelled")
+            if not self.over:
+                self.calls.append(f"{what} cancelled")
             raise
 
     async def cycle(self) -> bool:
@@ -116,6 +118,7 @@ def play(
         try:
             await asyncio.wait_for(running, LONG_S)
         finally:
+            trader.over = True
             ended.append(trader)
         return trader
 
