@@ -198,10 +198,11 @@ def test_reference_prices_must_be_fresh_and_move_no_faster_than_allowed(desk: De
     assert desk.order(order()) == "ok"
     desk.wait(1)
     assert desk.order(order()) == "reference_age"
-    # 3,001 ms are four begun seconds: 200 bps of 50,000 = 1,000
+    # 50 bps a second over 3.001 s: 150.05 bps of 50,000 = 750.25
     told = {"at_ms": desk.wall_ms}
-    assert desk.rule("prices", prices={"BTC": "51000.1"}, **told) == "reference_step"
-    assert desk.rule("prices", prices={"BTC": "51000"}, **told) == "ok"
+    assert desk.rule("prices", prices={"BTC": "50750.3"}, **told) == "reference_step"
+    assert desk.rule("prices", prices={"BTC": "50750.2"}, **told) == "ok"
+    assert desk.rule("prices", prices={"BTC": "50750.3"}, **told) == "reference_step"  # no time has passed
     assert desk.rule("prices", prices={"BTC": "300000"}, **told) == "band"
     assert desk.rule("prices", prices={"BTC": "51000"}, at_ms=desk.wall_ms - 3_001) == "reference_age"
     assert desk.rule("prices", prices={"BTC": "51000"}, at_ms=desk.wall_ms + 2_001) == "reference_age"

@@ -7,6 +7,7 @@ import hashlib
 import json
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -228,8 +229,8 @@ class Run:
             other = sqlite3.connect(self.journal, isolation_level=None)
             try:
                 other.execute(
-                    "INSERT INTO command (kind, content, asked_wall_ms) VALUES ('trade', ?, 0)",
-                    (json.dumps(wish),),
+                    "INSERT INTO command (kind, content, asked_wall_ms) VALUES ('trade', ?, ?)",
+                    (json.dumps(wish), time.time_ns() // 1_000_000),
                 )
             finally:
                 other.close()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -73,8 +74,8 @@ class Watched(SimulatedVenue):
 def put(path: Path, kind: str, **content: object) -> None:
     """As another process does."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        row = (kind, json.dumps(content))
-        connection.execute("INSERT INTO command (kind, content, asked_wall_ms) VALUES (?, ?, 0)", row)
+        row = (kind, json.dumps(content), time.time_ns() // 1_000_000)
+        connection.execute("INSERT INTO command (kind, content, asked_wall_ms) VALUES (?, ?, ?)", row)
 
 
 def answers(path: Path) -> list[tuple[str, str, dict[str, Any]]]:

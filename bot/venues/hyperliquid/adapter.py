@@ -39,6 +39,7 @@ from bot.venues.venue import AccountState, Condition, Observation, Outbox, Venue
 log = structlog.get_logger("hedgerow")
 
 STATE_VERSION: Final = 1
+SENT_BEFORE: Final = "sent before"
 
 ACTIONS_KEPT: Final = 200
 """Actions of an address's budget that are kept for cancels and for orders that only reduce."""
@@ -240,7 +241,8 @@ class HyperliquidVenue:
                 return reports
             await self._inform()
             orders, refused = await self._prepared(plan.orders)
-            self._tell(refused)
+            # The venue said none of it: what was sent under the same id stands as it was told.
+            self._events += [each for each in refused if each.reason != SENT_BEFORE]
             placed = await self._sender.place(orders)
             self._tell(placed)
             await self._await_fills(placed)
@@ -265,7 +267,7 @@ class HyperliquidVenue:
         ready: list[Order] = []
         refused: list[OrderReport] = []
         for order in orders:
-            reason = "" if self._attempts.may_be_sent(order.client_id) else "sent before"
+            reason = "" if self._attempts.may_be_sent(order.client_id) else SENT_BEFORE
             if not reason and order.reduce_only:
                 held = -lots.get(order.instrument, 0) * order.side.sign
                 if held <= 0:

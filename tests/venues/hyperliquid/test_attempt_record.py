@@ -226,13 +226,14 @@ def test_what_did_not_leave_may_be_sent_again_under_another_name(monkeypatch: py
     play(scene)
 
 
-def test_an_order_that_was_sent_before_leaves_no_second_attempt() -> None:
+@pytest.mark.parametrize("order", [BUY, REST])
+def test_an_order_that_was_sent_before_leaves_no_second_attempt(order: Order) -> None:
     async def scene(desk: Desk) -> None:
-        await desk.send(BUY)
-        before = list(desk.outbox.attempts_of(BUY.client_id))
-        (again,) = await desk.send(BUY)
+        await desk.send(order)
+        before = list(desk.outbox.attempts_of(order.client_id))
+        (again,) = await desk.send(order)
         assert (again.status, again.reason) == (OrderStatus.REJECTED, "sent before")
-        assert desk.outbox.attempts_of(BUY.client_id) == before
+        assert desk.outbox.attempts_of(order.client_id) == before
         assert desk.orders_sent() == 1
 
     play(scene)
