@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,12 +36,16 @@ def writer(path: Path) -> Iterator[Writer]:
     held.close()
 
 
-def put(path: Path, kind: str, content: Any = None) -> None:
+def put(path: Path, kind: str, content: Any = None, ago_s: int = 0) -> None:
     """A command as another program writes it, without waiting for the answer."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "INSERT INTO command (kind, content, asked_wall_ms) VALUES (?, ?, ?)",
-            (kind, json.dumps(content or {}), NOW_MS),
+            (
+                kind,
+                json.dumps({} if content is None else content),
+                time.time_ns() // 1_000_000 - ago_s * 1000,
+            ),
         )
 
 
@@ -307,3 +312,25 @@ GOOD = market.encode(row(mark=[1.0, 2.0], oracle=[3.0, 4.0]), ("A", "B"))
 def test_a_damaged_market_row_is_a_state_error(content: bytes) -> None:
     with pytest.raises(StateError, match="market row of the journal is damaged"):
         market.decode(content, ("A", "B"))
+
+
+# What is not carried out
+
+
+def test_a_wish_that_nobody_waits_for_any_more_is_stale_and_less_risk_never_is(
+    path: Path, writer: Writer
+) -> None:
+    for kind, ago_s in (("trade", 840), ("trade", 960), ("trade", -120), ("halt", 960)):
+        put(path, kind, {}, ago_s)
+    commands = Commands(writer)
+    assert [commands.take() for _ in range(4)] == [
+        Command(1, "trade", {}),
+        Command(2, "stale", {}),
+        Command(3, "stale", {}),
+        Command(4, "halt", {}),
+    ]
+
+
+def test_a_wish_that_is_no_object_is_taken_as_unreadable(path: Path, writer: Writer) -> None:
+    put(path, "trade", [1])
+    assert Commands(writer).take() == Command(1, "unreadable", {})
