@@ -171,6 +171,8 @@ def test_a_signer_that_crashes_leaves_no_core_and_no_key(
     limits = resource.getrlimit(resource.RLIMIT_CORE)
     before = Path.cwd()
     resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
+    # A shell's background jobs ignore SIGQUIT, and so would the signer.
+    quits = signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     try:
         os.chdir(collected.folder)
         signer = Running(collected.folder, environment={"PYTHONFAULTHANDLER": "1", "PYTHONPATH": str(before)})
@@ -180,6 +182,7 @@ def test_a_signer_that_crashes_leaves_no_core_and_no_key(
         assert signer.end(number) == -number
     finally:
         os.chdir(before)
+        signal.signal(signal.SIGQUIT, quits)
         resource.setrlimit(resource.RLIMIT_CORE, limits)
     collected.pieces.append(signer.output.encode())
 
