@@ -15,6 +15,7 @@ import pytest
 from bot.errors import StateError
 from bot.journal.file import owner
 from bot.journal.journal import Journal
+from bot.journal.records import EquityPoint
 from bot.model.decision import Cancel, Finding, Memory, OrderPlan, TradingState
 from bot.model.instrument import simple_instrument
 from bot.model.money import ZERO
@@ -516,3 +517,16 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_sentence(tmp_path: Path) ->
         Journal.open(tmp_path / "file" / "paper.sqlite")
     with pytest.raises(StateError, match="directory"):
         Journal.open(tmp_path)
+
+
+def test_what_nothing_explains_may_come_twice_in_one_hour(journal: Journal) -> None:
+    journal.open_books(START_MS, DEPOSIT, DEPOSIT, {})
+    for more in (1, 3, 7):  # an order by hand is a cycle at the moment of the last one
+        equity = EquityPoint(DEPOSIT + more, DEPOSIT + more, ZERO, ZERO, ZERO, ZERO, ZERO)
+        (drift,) = journal.record_cycle(quiet_cycle(START_MS, equity=equity))
+        assert drift.part == "transfers"
+    names = [
+        row["reference"]
+        for row in journal._writer.each("SELECT reference FROM entry WHERE kind = 'suspense'")
+    ]
+    assert names == [str(START_MS), f"{START_MS}#2", f"{START_MS}#3"]

@@ -18,6 +18,8 @@ ACTION_FAULTS: Final = (
     "too_many",  # 429, nothing done
     "garbled",  # carried out, and the answer can't be read
 )
+# A list that is empty where it should not be is a fault that a plan may ask for: "empty". No seed draws it, since a venue
+# that tells a lie, and not nothing, is found out only by what it tells later.
 READ_FAULTS: Final = ("cut", "silent", "bad_gateway", "too_many", "garbled")
 SIGNER_FAULTS: Final = ("gone", "gone_after", "denies", "dies")
 
@@ -34,9 +36,10 @@ class Plan:
     quiet_h: int = 3
     actions: Mapping[str, float] = field(default_factory=dict)
     reads: Mapping[str, float] = field(default_factory=dict)
+    reads_of: str = ""  # the one kind of question that `reads` are of; empty for all
     signer: Mapping[str, float] = field(default_factory=dict)
     lag: float = 0.0  # odds that what users are told stands still after an action
-    longest_lag_s: float = 8.0
+    longest_lag_s: float = 6.0
     storm: float = 0.0  # odds per hour that everything answers 429 for some minutes
     crash_at: frozenset[int] = frozenset()
     maker: bool = False
@@ -61,6 +64,7 @@ def plan_of(seed: int) -> Plan:
         reads=odds(READ_FAULTS, dice.choice((0.0, 0.0, 0.02, 0.1))),
         signer=odds(SIGNER_FAULTS, dice.choice((0.0, 0.0, 0.05, 0.2))),
         lag=dice.choice((0.0, 0.0, 0.3)),
+        longest_lag_s=dice.choice((6.0, 30.0)),
         storm=dice.choice((0.0, 0.0, 0.0, 0.3)),
         # Lives are of about 200 effects; the later ones fall into recoveries of the earlier.
         crash_at=frozenset(dice.randint(1, 160 * (k + 1)) for k in range(crashes)),

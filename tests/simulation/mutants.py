@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 from unittest import mock
 
@@ -20,14 +21,16 @@ from bot.model.attempt import AttemptState, Proof
 from bot.signer.audit import AuditLog
 from bot.signer.nonces import Nonces
 from bot.trader.trader import Trader
-from bot.venues.hyperliquid import attempts, books, parse_orders, sending
+from bot.venues.hyperliquid import adapter, attempts, books, parse_orders, sending
 from bot.venues.hyperliquid.account_reader import AccountReader
+from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.sending import Sender
 from tests.simulation.faults import ACTION_FAULTS, Plan
 
 Patches = Sequence[Any]
+CALM = Plan(0, quiet_h=2)
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,14 @@ class Mutant:
     name: str
     told_by: str  # the invariants that may tell it first
     patches: Callable[[], Patches]
-    plan: Plan = Plan(0, quiet_h=2)  # noqa: RUF009 - frozen
+    plan: Plan = CALM
     crashes: bool = False
 
     def plans(self) -> Iterator[Plan]:
         """Runs to look for it in."""
         for seed in itertools.count():
             dice = random.Random(seed)
-            crash_at = frozenset(dice.randint(100, 500) for _ in range(5)) if self.crashes else frozenset()
+            crash_at = frozenset(dice.randint(60, 500) for _ in range(5)) if self.crashes else frozenset()
             yield replace(self.plan, seed=seed, crash_at=crash_at)
 
 
@@ -100,7 +103,7 @@ def _timeout_is_a_no() -> Patches:
 
 def _one_name_for_all_attempts() -> Patches:
     def cloid_of(network: str, account: str, client_id: str, number: int, epoch: int) -> str:
-        told = f"{network}\x00{account}\x00{client_id}"
+        told = f"{network}\0{account}\0{client_id}"
         return f"0xb001{epoch % 65536:04x}{hashlib.sha256(told.encode()).hexdigest()[:24]}"
 
     return [_of(attempts, "cloid_of", cloid_of)]
@@ -197,7 +200,11 @@ def _failure_is_flat() -> Patches:
 
 
 def _believes_old_positions() -> Patches:
-    return [_of(Books, "newest_ms", 0)]
+    def all_at_once(rows: Sequence[Any], _: int) -> tuple[Sequence[Any], list[Any]]:
+        return rows, []
+
+    # Either guard is enough: the feed's word waits for the account's, and a look is repeated until it has the fills.
+    return [_of(Books, "newest_ms", 0), _of(adapter, "until", all_at_once)]
 
 
 # What is kept
@@ -259,6 +266,43 @@ def _last_cycle_is_not_heard() -> Patches:
     return [_of(Journal, "record_cycle", record_cycle)]
 
 
+# What the simulation found in the program itself, brought back
+
+
+def _start_does_not_listen() -> Patches:
+    real = Trader._hear
+
+    def hear(self: Trader, *what: Any) -> None:
+        if self.time_ms:  # it is 0 until the start is over
+            real(self, *what)
+
+    return [_of(Trader, "_hear", hear)]
+
+
+def _asks_once() -> Patches:
+    real = HyperliquidVenue._look
+
+    async def look(self: HyperliquidVenue) -> None:
+        await real(self)
+        self._earlier.clear()
+
+    return [_of(HyperliquidVenue, "_look", look)]
+
+
+def _oracle_of_now() -> Patches:
+    return [_of(books, "MICRO_USD", Decimal(1))]
+
+
+def _hour_is_not_asked_for() -> Patches:
+    async def account(self: HyperliquidVenue) -> Any:
+        self._tell(await self._sender.resolve())
+        await self._market.refresh()
+        await self._look()
+        return self._reader.state()
+
+    return [_of(HyperliquidVenue, "account", account)]
+
+
 _LOST = {"lost_request": 0.1, "lost_reply": 0.15, "late": 0.3}
 _ALL = dict.fromkeys(ACTION_FAULTS, 0.06)
 _LOSSES = Plan(0, quiet_h=2, actions=_LOST)
@@ -276,24 +320,37 @@ MUTANTS = (
         "what was under way is not looked for after a start", "I16", _forgets_what_was_under_way,
         _LOSSES, crashes=True,
     ),
-    Mutant("fills are told apart by their size", "I3", _fills_by_size, Plan(0, faulty_h=6, quiet_h=2)),
+    Mutant("fills are told apart by their size", "I3 I4", _fills_by_size, Plan(0, faulty_h=12, quiet_h=2)),
     Mutant("funding is told apart by its coin", "I4", _funding_by_coin),
     Mutant("what is told twice is counted twice", "I4", _counts_twice),
-    Mutant("no time is left for what is told late", "I3", _no_overlap, Plan(0, quiet_h=2, lag=0.5, by_hand=True)),
+    Mutant("no time is left for what is told late", "I3 I4", _no_overlap, Plan(0, quiet_h=2, lag=0.5, by_hand=True)),
     Mutant(
         "positions that could not be read are taken for none", "I3 I4 I5 I13 I16", _failure_is_flat,
-        Plan(0, faulty_h=5, quiet_h=2, reads={"bad_gateway": 0.02}),
+        Plan(0, faulty_h=5, quiet_h=2, reads={"bad_gateway": 0.2}, reads_of="clearinghouseState"),
     ),
-    Mutant("positions older than a known fill are believed", "I5 I16", _believes_old_positions, Plan(0, quiet_h=2, lag=0.6)),
     Mutant(
-        "the checkpoint is written before what it rests on", "I3 I16", _checkpoint_first,
+        "positions older than a known fill are believed", "I4 I5 I16", _believes_old_positions,
+        Plan(0, faulty_h=8, quiet_h=2, lag=0.9, longest_lag_s=30.0, by_hand=True),
+    ),
+    Mutant(
+        "the checkpoint is written before what it rests on", "I3 I4 I16", _checkpoint_first,
         Plan(0, quiet_h=2, actions=_ALL), crashes=True,
     ),
     Mutant(
         "nonces are kept in memory alone", "I9", _nonces_in_memory,
-        Plan(0, quiet_h=2, signer={"dies": 0.9}),
+        Plan(0, quiet_h=2, signer={"dies": 0.5}),
     ),
     Mutant("a signature is not in the audit log", "I11", _signs_unseen),
     Mutant("what became of an order is not kept", "I16", _moves_are_not_kept),
-    Mutant("a fill of each cycle is not booked", "I3", _last_cycle_is_not_heard),
+    Mutant("a fill of each cycle is not booked", "I3 I4", _last_cycle_is_not_heard),
+    Mutant("a start refuses what a cut-off cycle has traded", "I16", _start_does_not_listen, crashes=True),
+    Mutant(
+        "an order of an earlier run is asked for once", "I16", _asks_once,
+        Plan(0, faulty_h=4, quiet_h=2, maker=True, lag=0.9), crashes=True,
+    ),
+    Mutant("a payment's price is taken from after the settlement", "I5", _oracle_of_now),
+    Mutant(
+        "an order by hand does not ask what the hour has paid", "I4", _hour_is_not_asked_for,
+        Plan(0, faulty_h=6, quiet_h=2, by_hand=True),
+    ),
 )  # fmt: skip

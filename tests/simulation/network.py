@@ -89,13 +89,13 @@ class Network:
         """What users are told stands still from just before an action on, for some seconds."""
         if self._loop.time() < self._lag_until_s or not self.dice.happens(self.dice.plan.lag):
             return
-        user = self.account
         self._lag_since_ms = self.now_ms()
         for kind in _USER_STATES:
-            told = orjson.loads(self._answer("/info", json.dumps({"type": kind, "user": user}).encode())[1])
-            if kind == "clearinghouseState":
-                told["time"] = self._lag_since_ms - 1  # before what comes now
-            self._frozen[kind] = orjson.dumps(told)
+            asked = {"type": kind, "user": self.account}
+            self._frozen[kind] = self._answer("/info", json.dumps(asked).encode())[1]
+        self.server.world.advance_to(
+            self._lag_since_ms + 1
+        )  # so that what comes now is later than what is told
         self._lag_until_s = self._loop.time() + self.dice.between(0.2, self.dice.plan.longest_lag_s)
 
     account = ""
@@ -114,11 +114,11 @@ class Network:
             return 200, self._frozen[kind]
         if kind in _USER_LISTS:
             return 200, orjson.dumps(
-                [row for row in orjson.loads(found[1]) if row["time"] < self._lag_since_ms]
+                [row for row in orjson.loads(found[1]) if row["time"] <= self._lag_since_ms]
             )
         if kind == "orderStatus":
             told = orjson.loads(found[1])
-            if told["status"] == "order" and told["order"]["order"]["timestamp"] >= self._lag_since_ms:
+            if told["status"] == "order" and told["order"]["order"]["timestamp"] > self._lag_since_ms:
                 return 200, b'{"status":"unknownOid"}'
         return found
 
@@ -128,7 +128,8 @@ class Network:
         """The answer to an information request."""
         life.effect(f"read {asked['type']}")
         body, dice = json.dumps(asked).encode(), self.dice
-        fault = dice.draw(dice.plan.reads)
+        concerned = dice.plan.reads_of in {"", asked["type"]}
+        fault = dice.draw(dice.plan.reads) if concerned else ""
         await asyncio.sleep(dice.between(0.002, 0.04))
         if self._storms() or fault == "too_many":
             return 429, b"null"
@@ -139,6 +140,8 @@ class Network:
             raise TimeoutError
         if fault == "bad_gateway":
             return 502, _GATEWAY
+        if fault == "empty" and asked["type"] in (*_USER_LISTS, "frontendOpenOrders"):
+            return 200, b"[]"
         found = self._read(asked, body)
         self.trace.say(f"read {asked['type']}", found[1])
         life.alive()

@@ -292,6 +292,7 @@ def _policy(server: Server, account: str, agent: str) -> str:
 def _terms(account: str) -> Terms:
     return Terms(
         URL, "devnet", account, COINS,
+        leverage=4,  # not what the venue begins with, so that it has to be set
         history_h=24,
         pace=Pace(1.0, longest_sleep_s=1200.0),
     )  # fmt: skip

@@ -91,7 +91,7 @@ class SignerHost:
             return json.dumps({"id": json.loads(packet)["id"], "deny": denial}).encode()
         if self.engine is None:
             self.engine = self._start()
-        self._steps_left = self._dice.random.randint(1, 4) if fault == "dies" else 0
+        self._steps_left = self._dice.random.choice((1, 2, 3, 4, 4, 4)) if fault == "dies" else 0
         try:
             answer = self.engine.handle(packet, Peer(1, 1, connection))
         except SignerDied:
@@ -114,7 +114,7 @@ class SignerHost:
     def _die(self) -> None:
         self._trace.say("signer dies")
         self.drop()
-        self._down_until_s = self._loop_s() + self._dice.random.choice((0.0, 0.0, 3.0, 40.0))
+        self._down_until_s = self._loop_s() + self._dice.random.choice((0.0, 0.0, 0.0, 3.0, 40.0))
         self._step_ms = self._dice.random.choice((-1_900, -1_900, 0, 1_500))
 
     def drop(self) -> None:

@@ -71,6 +71,7 @@ class AccountReader:
         self._instruments = tuple(instruments)
         self._register, self._books, self._setting = register, books, setting
         self._latest_ms = 0
+        self._taken: list[VenueEvent] = []  # counted already, and not returned yet
         self.margin: MarginState | None = None
         self.orders: tuple[OrderReport, ...] = ()
 
@@ -96,8 +97,10 @@ class AccountReader:
         )
 
     async def look(self) -> tuple[list[VenueEvent], tuple[int, ...]]:
-        """Read orders, positions and fills until they agree; returns what is new, and the orders no longer open."""
-        events: list[VenueEvent] = []
+        """Read orders, positions and fills until they agree; returns what is new, and the orders no longer open.
+
+        What is new of a look that fails is returned by the next.
+        """
         for wait_s in WAITS_S:
             if wait_s:
                 await self._sleep(wait_s)
@@ -106,7 +109,7 @@ class AccountReader:
             )
             margin = await self.margin_state()
             told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS, urgent=True)
-            events += self._books.take_fills(told)
+            self._taken += self._books.take_fills(told)
             newest_ms = max((each.time_ms for each in told), default=0)
             if max(newest_ms, self._books.newest_ms) <= margin.time_ms:
                 break
@@ -116,6 +119,7 @@ class AccountReader:
             )
         self.margin = margin
         self.orders, gone = self._register.see(shown)
+        events, self._taken = self._taken, []
         return events, gone
 
     # What came in pages: a reply that is full is asked for again in two halves, since venues differ in which end they keep

@@ -311,8 +311,8 @@ class HyperliquidVenue:
             self._tell(await self._sender.resolve())
             await self._market.refresh(urgent=True)
             await self._look()
-            if self._seen_ms // HOUR_MS > self._settled_ms // HOUR_MS:
-                # An hour has ended since the last observation: what it settled is in the equity already.
+            if self._seen_ms // HOUR_MS > self._books.complete_ms // HOUR_MS:
+                # An hour has ended since it was last asked what was paid: that is in the equity already.
                 await self._settlements_and_transfers(urgent=True)
             return self._reader.state()
 

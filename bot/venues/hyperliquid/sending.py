@@ -25,6 +25,7 @@ from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register, lots_of, to_sign
+from bot.venues.hyperliquid.parse_account import MarginState
 from bot.venues.hyperliquid.parse_orders import Ending, Placed, StatusOf
 from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs
 from bot.venues.hyperliquid.venue_clock import VenueClock
@@ -270,7 +271,11 @@ class Sender:
         while True:
             try:
                 venue_ms = await self._clock.look()
-                dead = voided or venue_ms > lost.expires_ms + AFTER_EXPIRY_MS
+                beyond_ms = lost.expires_ms + AFTER_EXPIRY_MS
+                if venue_ms > beyond_ms and not voided:
+                    # What it tells of the account may be of an earlier moment than its clock.
+                    venue_ms = min(venue_ms, await self._state_ms())
+                dead = voided or venue_ms > beyond_ms
                 for order, cloid in zip(lost.orders, lost.cloids, strict=True):
                     if cloid not in found and (report := await self._found(order, cloid)) is not None:
                         found[cloid] = report
@@ -305,6 +310,13 @@ class Sender:
             found.get(cloid) or self._rejected(order, why)
             for order, cloid in zip(lost.orders, lost.cloids, strict=True)
         ]
+
+    async def _state_ms(self) -> int:
+        """Of which moment the account is that the venue tells now."""
+        state: MarginState = await self._client.info(
+            {"type": "clearinghouseState", "user": self._account}, urgent=True
+        )
+        return state.time_ms
 
     async def _found(self, order: Order, cloid: str) -> OrderReport | None:
         """The order if the venue knows it, open or ended."""

@@ -27,6 +27,7 @@ from bot.model.order import (
     TriggerKind,
 )
 from bot.model.panel import HOUR_MS
+from bot.venues.hyperliquid import account_reader
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.attempts import cloid_of
 from bot.venues.hyperliquid.sending import Patience
@@ -368,6 +369,26 @@ def test_the_same_order_is_never_sent_twice() -> None:
         (again,) = await adapter.send(OrderPlan(orders=(BUY,)))
         assert (again.status, again.reason) == (OrderStatus.REJECTED, "sent before")
         assert [a["type"] for a in venue.actions].count("order") == 1
+
+    play(scene)
+
+
+def test_fills_newer_than_the_positions_wait_for_these_and_are_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(account_reader, "WAITS_S", (0.0, 0.01, 0.01))
+
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        await adapter.feed.live.wait()  # what it fetches at first would tell the fill as well
+        venue.answers["clearinghouseState"] = venue.margin_state()  # stands still
+        venue.now_ms += 1_000
+        venue.trade("BTC", True, Decimal("0.02"), 77, None)
+        with pytest.raises(Unavailable):
+            await adapter.account()
+        assert adapter.take_events() == ()
+        del venue.answers["clearinghouseState"]
+        assert (await adapter.account()).view.lots.tolist() == [2_000, 0]
+        assert len(fills(adapter.take_events())) == 1
 
     play(scene)
 

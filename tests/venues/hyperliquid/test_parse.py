@@ -89,6 +89,12 @@ def test_margin_is_read_with_its_sign() -> None:
     assert (position.size, position.liquidation_price) == (Decimal("-0.5"), None)
 
 
+def test_a_crumb_of_a_position_has_a_liquidation_price_that_no_market_could_have() -> None:
+    crumb = POSITION | {"liquidationPx": "2461881632.7901234568"}
+    (position,) = parse_account.margin_state(Node(margin(positions=(crumb,)), "reply")).positions
+    assert position.liquidation_price == Decimal("2461881632.7901234568")
+
+
 def test_a_payment_whose_sign_contradicts_size_and_rate_is_refused() -> None:
     row = {"time": T, "hash": "0x1", "delta": {"type": "funding", "coin": "BTC", "usdc": "1.0", "szi": "2.0",
            "fundingRate": "0.0001", "nSamples": None}}  # fmt: skip
