@@ -190,7 +190,7 @@ def daemon_of(settings: Settings, folder: Path | None = None) -> Daemon:
 
 def check_market(settings: Settings, tail_rows: int) -> None:
     """ConfigError, DataError where the market of a paper run can't be."""
-    from bot.research.backtest import refuse_gaps
+    from bot.research.assumptions import refuse_gaps
     from bot.sim.coins import MAJORS
 
     market = settings.market

@@ -113,7 +113,7 @@ def _tried(loaded: "Settings", folder: Path) -> "tuple[Mandate, int]":
     elif loaded.data is not None and loaded.data.folder is not None:
         test = app.backtest_of(loaded, folder)
         if not test.settle_gaps:
-            from bot.research.backtest import refuse_gaps
+            from bot.research.assumptions import refuse_gaps
 
             refuse_gaps(test.panel)
         mandate = test.mandate

@@ -78,7 +78,10 @@ def _faults(
 
 def remember(memory: Memory, decision: Decision) -> Memory:
     """The memory for the next cycle: the scores just given, and since when their signs stand."""
-    if all(map(same, [opinion.scores for opinion in decision.opinions], memory.scores)):
+    for opinion, said in zip(decision.opinions, memory.scores, strict=True):
+        if not same(opinion.scores, said):
+            break
+    else:
         return memory
     scores = np.array([opinion.scores for opinion in decision.opinions])
     changed = np.sign(scores) != np.sign(memory.scores)

@@ -55,11 +55,13 @@ def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPla
         if guarded
         else NO_ORDERS
     )
-    # What this plan closes is not protected anew on the way; what protects it now stays until it is gone.
-    held, wanted = account.lots, targets.lots
-    leaves = (held != 0) & (held * np.sign(wanted) <= 0) & (snapshot.state is not TradingState.HALTED)
-    closing = {market.instruments[k].name for k in np.flatnonzero(leaves)}
-    protective = tuple(each for each in protection.orders if each.instrument not in closing)
+    protective = protection.orders
+    if protective:
+        # What this plan closes is not protected anew on the way; what protects it now stays until it is gone.
+        held, wanted = account.lots, targets.lots
+        leaves = (held != 0) & (held * np.sign(wanted) <= 0) & (snapshot.state is not TradingState.HALTED)
+        closing = {market.instruments[k].name for k in np.flatnonzero(leaves)}
+        protective = tuple(each for each in protective if each.instrument not in closing)
     return OrderPlan(cancels + protection.cancels, orders + protective)
 
 

@@ -29,9 +29,6 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
             parts.append(held.copy())  # not a lot more, and none less but by a rule
             continue
         capital = slot.capital * equity
-        if not np.count_nonzero(opinion.scores):
-            parts.append(np.zeros_like(held))
-            continue
         size_usd: float | np.ndarray = sizing.position_size * capital
         volatility = market.volatility
         if volatility is not None and sizing.volatility_target is not None:

@@ -15,7 +15,8 @@ from bot.model.order import Purpose, Side
 from bot.model.panel import HOUR_MS, Panel
 from bot.pipeline.mandate import Execution, Limits, Sizing
 from bot.reports.record import RunRecord
-from bot.research.backtest import refuse_gaps, run
+from bot.research.assumptions import refuse_gaps
+from bot.research.backtest import run
 from bot.research.markets import synthetic_panel
 from bot.sim.bars import Frictions
 from bot.sim.coins import MAJORS
