@@ -362,6 +362,11 @@ class Settings(Section):
             raise ValueError('account.equity_usd is what the venue says in mode = "live"; remove it')
         if self.mode == "paper" and self.market is None:
             raise ValueError('mode = "paper" needs a [market] section; add one')
+        if self.mode == "paper" and self.execution.slippage_bps > self.policy.collar_bps:
+            raise ValueError(
+                f"execution.slippage_bps = {self.execution.slippage_bps:g} allows prices that policy.collar_bps = "
+                f"{self.policy.collar_bps} refuses to sign; lower the one or raise the other"
+            )
         if self.mode == "backtest" and self.data is None:
             raise ValueError('mode = "backtest" needs a [data] section; add one')
         if self.mode == "paper" and self.market and self.market.source == "replay" and self.data is None:

@@ -108,7 +108,7 @@ def _print(facts: dict[str, Any], out: Path | None) -> None:
     metrics = facts["metrics"]
     say(
         f"CAGR {_as(metrics['cagr'], '+.1%')}   worst day {_as(metrics['worst_day'], '+.1%')}   profit factor "
-        f"{_as(metrics['profit_factor'], '.2f')}   funding on capital {_as(metrics['funding_yield_on_capital'], '+.1%')}   "
+        f"{_as(metrics['profit_factor'], '.2f')} (closed trades)   funding on capital {_as(metrics['funding_yield_on_capital'], '+.1%')}   "
         f"margin used {_as(metrics['margin_use_max'], '.0%')}   nearest liquidation "
         f"{_as(metrics['min_liquidation_distance'], '.0%')} away"
     )

@@ -7,7 +7,19 @@ from typing import Any
 
 import click
 
-from bot.cli.reading import amount, clock, journaled, number, opened, price, ratio, show_json, signed, table
+from bot.cli.reading import (
+    UNKNOWN,
+    amount,
+    clock,
+    journaled,
+    number,
+    opened,
+    price,
+    ratio,
+    show_json,
+    signed,
+    table,
+)
 
 _COLUMNS = (
     "coin",
@@ -21,6 +33,7 @@ _COLUMNS = (
     "liq. price",
     "distance",
     "held h",
+    "whose",
     "because",
 )
 
@@ -30,7 +43,7 @@ _COLUMNS = (
 def positions(config_file: Path | None, journal_file: Path | None, as_json: bool) -> None:
     """List what is held as of the last cycle.
 
-    Sizes are in coins, short ones negative; funding is what was received since the position was opened; distance is
+    Sizes are in coins, short ones negative; whose says who holds how much of it; funding is what was received since the position was opened; distance is
     how far the price may move to where the venue takes over.
     """
     from bot.journal.book import positions as of
@@ -44,7 +57,7 @@ def positions(config_file: Path | None, journal_file: Path | None, as_json: bool
     if not held:
         click.echo(f"nothing is held at {clock(facts['time'])}" if facts["time"] else "no cycle yet")
         return
-    table(_COLUMNS, [_row(each) for each in held], text=("coin", "side"), prose="because")
+    table(_COLUMNS, [_row(each) for each in held], text=("coin", "side", "whose"), prose="because")
     gross, net, equity = (amount(facts[name]) for name in ("gross_usd", "net_usd", "equity_usd"))
     click.echo(f"At {clock(facts['time'])}: gross {gross}, net {net}, equity {equity} USD.")
 
@@ -62,5 +75,13 @@ def _row(position: dict[str, Any]) -> tuple[str, ...]:
         price(position["liquidation_price"]),
         ratio(position["liquidation_distance"], ".1%"),
         ratio(position["held_h"], ",.0f"),
+        _whose(position["by_strategy"]),
         position["because"],
     )
+
+
+def _whose(shares: dict[str, Any]) -> str:
+    """The one who holds it, or each of several with what is theirs."""
+    if len(shares) == 1:
+        return next(iter(shares))
+    return ", ".join(f"{name} {number(size)}" for name, size in shares.items()) or UNKNOWN

@@ -38,6 +38,9 @@ def add_routes(app: web.Application, server: Server) -> None:
             return web.Response(
                 status=404, text="there is /devnet/faucet, /devnet/clock, /devnet/chaos, /devnet/status"
             )
+        if request.method == "POST" and "Origin" in request.headers:
+            # A page in the operator's browser can post to this computer, also under a name that it made point here.
+            return _said({"error": "the controls answer programs, not pages: send no Origin"}, 403)
         try:
             body = decode(await request.read() or b"{}")
             reply = handler(server, body)
@@ -86,7 +89,7 @@ def faucet(server: Server, body: dict[str, Any]) -> Any:
 
 def _spot_faucet(server: Server, user: str, body: dict[str, Any]) -> Any:
     world, token = server.world, body["token"]
-    if token not in world.spot.tokens:
+    if not isinstance(token, str) or token not in world.spot.tokens:
         raise Refused(f"there is no token {token!r}; there are {', '.join(world.spot.tokens)}")
     try:
         amount = Decimal(str(body.get("amount")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Final
 
@@ -15,18 +16,27 @@ _OPEN: Final = "status IN ('planned', 'resting', 'waiting')"
 def positions(reader: Reader) -> Facts:
     """What is held, as of the last cycle. Sizes and notionals carry the position's sign.
 
-    `liquidation_distance` is the relative price move to the liquidation price, None where there is none.
+    `liquidation_distance` is the relative price move to the liquidation price, None where there is none;
+    `by_strategy` is whose it is, in signed coins.
     """
     rows = reader.each("SELECT * FROM position ORDER BY instrument")
     amounts = ("equity_usd", "gross_usd", "net_usd")
     return {
         **moment("time", reader.last_ms),
         **{name: reader.last and Decimal(reader.last[name]) for name in amounts},
-        "positions": [_position(row, reader.last_ms) for row in rows],
+        "positions": [_position(row, reader.last_ms, _shares(reader, row)) for row in rows],
     }
 
 
-def _position(row: Row, now_ms: int | None) -> Facts:
+def _shares(reader: Reader, row: Row) -> dict[str, Decimal]:
+    """How many coins of a position each strategy holds, what was ordered by hand under its own name."""
+    memory = reader.one("SELECT content FROM memory")
+    saved = {} if memory is None else json.loads(memory["content"])["strategies"]
+    held = {name: coins.get(row["instrument"], (0, 0, 0))[2] for name, coins in saved.items()}
+    return {name: in_coins(lots, row["size_decimals"]) for name, lots in held.items() if lots}
+
+
+def _position(row: Row, now_ms: int | None, shares: dict[str, Decimal]) -> Facts:
     mark, liquidation = Decimal(row["mark"]), decimal(row["liquidation_price"])
     reachable = liquidation is not None and mark
     return {
@@ -42,7 +52,9 @@ def _position(row: Row, now_ms: int | None) -> Facts:
         "liquidation_distance": abs(float(liquidation / mark) - 1) if liquidation and reachable else None,
         "margin_mode": row["margin_mode"],
         **moment("opened", row["opened_ms"]),
-        "held_h": None if now_ms is None else (now_ms - row["opened_ms"]) / HOUR_MS,
+        # What was opened after the cycle's moment, by a plan of that cycle or by hand, has been held for no time yet.
+        "held_h": None if now_ms is None else max(0.0, (now_ms - row["opened_ms"]) / HOUR_MS),
+        "by_strategy": shares,
         "because": row["because"],
     }
 

@@ -56,7 +56,7 @@ class Observer:
         prepared = Prepared.of(self.panel, self._instruments, self._mandate)
         return (
             *self._mandate.cautions(),
-            *late_opinions(prepared, self._mandate, self.panel.rows - 1),
+            *late_opinions(prepared, self._mandate, self.panel.rows - 1, goes_on=True),
         )
 
     def see(self, time_ms: int, row: Mapping[str, FloatArray]) -> Market:
@@ -65,10 +65,13 @@ class Observer:
         return Prepared.of(self.panel, self._instruments, self._mandate).at(-1)
 
 
-def late_opinions(prepared: Prepared, mandate: Mandate, first_row: int) -> tuple[str, ...]:
+def late_opinions(
+    prepared: Prepared, mandate: Mandate, first_row: int, *, goes_on: bool = False
+) -> tuple[str, ...]:
     """A sentence for each strategy that can have no opinion yet at the first row to decide on, and when it can.
 
-    Where the panel ends before, the moment follows from what the strategy needs, and it may come earlier.
+    Where the panel ends before, the moment follows from what the strategy needs, and it may come earlier. A panel that
+    `goes_on` is the past of a live market: what no venue tells of the past (open interest) is seen from now on.
     """
     grid, sentences = prepared.panel.grid, []
     hours = grid.interval_ms / HOUR_MS
@@ -78,6 +81,8 @@ def late_opinions(prepared: Prepared, mandate: Mandate, first_row: int) -> tuple
             continue
         if known.any():
             begins = utc(grid.time_ms(first_row + int(np.argmax(known))))
+        elif goes_on:
+            begins = f"{utc(grid.time_ms(first_row + table.reach))} at the latest, where the market tells what it measures"
         elif table.reach > grid.rows:
             begins = f"{utc(grid.time_ms(table.reach - 1))} at the latest"
         else:

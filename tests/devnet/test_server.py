@@ -67,6 +67,12 @@ def test_the_clock_stands_leaps_and_refuses_nonsense(own: Server) -> None:
     assert requests.get(own.url + "/devnet/clock", timeout=5).json()["paused"] is True
     for wrong in ({"speed": 0}, {"speed": "fast"}, {"advance_s": -1}, {"jump": 1}):
         assert post(own, "/devnet/clock", wrong).status_code == 400
+    page = {"Origin": "http://localhost:8080"}
+    refused = requests.post(own.url + "/devnet/clock", json={"advance_s": 60}, headers=page, timeout=5)
+    assert refused.status_code == 403
+    assert requests.get(own.url + "/devnet/clock", timeout=5).json()["time"] == before + 7_200_000
+    unheard = {"user": "0x" + "11" * 20, "token": ["UBTC"], "amount": "1"}
+    assert post(own, "/devnet/faucet", unheard).status_code == 400
 
 
 def test_the_faucet_gives_to_any_address_and_only_sense(own: Server) -> None:

@@ -250,6 +250,7 @@ def test_a_missing_key_is_named(config: Path, line: str, key: str) -> None:
         (PAPER + '[[strategies]]\nplugin = "funding_carry"\n', "two strategies are named 'funding_carry'"),
         (PAPER.replace("[market]", "[data]").replace('source = "synthetic"', ""), "needs a [market] section"),
         (BACKTEST.replace("[data]", "[market]"), "needs a [data] section"),
+        (PAPER + "[policy]\ncollar_bps = 40\n", "policy.collar_bps = 40 refuses to sign"),
         (PAPER.replace("synthetic", "replay"), 'market.source = "replay" needs a [data] section'),
         (BACKTEST.replace("[data]", "[data]\nstart = 2024-05-02\nend = 2024-05-02"), "is not before end"),
     ],

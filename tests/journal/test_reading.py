@@ -25,7 +25,9 @@ from tests.journal.diary import (
     DEPOSIT,
     FINDING,
     HOUR_MS,
+    NAMES,
     START_MS,
+    STRATEGIES,
     WALL_MS,
     Desk,
     decision,
@@ -258,10 +260,19 @@ def test_a_position_is_told_in_coins_with_its_distance_to_liquidation(journal: J
     )
     spared = replace(short, instrument="BTC", lots=5, size_decimals=5, liquidation_price=None)
     equity = point("150", "-0.75", "0", "4500", "-4500")
-    journal.record_cycle(quiet_cycle(START_MS + 30 * HOUR_MS, positions=[short, spared], equity=equity))
+    memory = Memory.blank(len(STRATEGIES), len(NAMES), 100_000.0)
+    memory.held_lots[:2, NAMES.index("ETH")] = -20_000, 5_000
+    memory.held_lots[1, NAMES.index("BTC")] = 5
+    cycle = quiet_cycle(
+        START_MS + 30 * HOUR_MS, positions=[short, replace(spared, opened_ms=START_MS + 31 * HOUR_MS)]
+    )
+    journal.record_cycle(replace(cycle, equity=equity, memory=memory))
     with read(path) as reader:
         told = positions(reader)
     bitcoin, ether = told["positions"]
+    assert ether["by_strategy"] == {STRATEGIES[0]: Decimal(-2), STRATEGIES[1]: Decimal("0.5")}
+    assert bitcoin["by_strategy"] == {STRATEGIES[1]: Decimal("0.00005")}
+    assert bitcoin["held_h"] == 0  # opened since by hand, after the moment that the books are of
     assert (ether["coin"], ether["side"], ether["size"]) == ("ETH", "short", Decimal("-1.5"))
     assert (ether["entry_price"], ether["mark"], ether["notional_usd"]) == (3100, 3000, -4500)
     assert (ether["unrealised_usd"], ether["funding_usd"]) == (150, Decimal("-0.75"))

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bot.clock import utc
 from bot.errors import DataError, StrategyError
 from bot.model.account import MarginMode
 from bot.model.order import Purpose, Side
 from bot.model.panel import HOUR_MS, Panel
 from bot.pipeline.mandate import Execution, Limits, Sizing
+from bot.pipeline.market import Prepared
 from bot.reports.record import RunRecord
 from bot.research.assumptions import refuse_gaps
 from bot.research.backtest import run
@@ -22,6 +24,7 @@ from bot.sim.bars import Frictions
 from bot.sim.coins import MAJORS
 from bot.sim.exchange import FeeSchedule, Rules
 from bot.strategy import Field, Opinion, Strategy, View
+from bot.trader.observer import late_opinions
 from strategies.extreme_funding_fade import ExtremeFundingFade
 from strategies.funding_carry import FundingCarry
 from tests.research.scripted import START_MS, Scripted, panel_of, scripted
@@ -191,6 +194,14 @@ def test_a_strategy_that_will_never_have_its_data_says_so() -> None:
     panel = two_coins(close_AAA=list(range(10)), close_BBB=list(range(6)))
     told = run(scripted(panel, strategies=[Patient()], settle_gaps=True)).assumptions[0]
     assert told.endswith("comes at no hour of this data: what it measures is never known")
+
+
+def test_what_a_live_market_has_yet_to_tell_is_waited_for_and_not_called_never() -> None:
+    test = scripted(two_coins(close_AAA=list(range(10)), close_BBB=list(range(10))), strategies=[Patient()])
+    prepared = Prepared.of(test.panel, test.instruments, test.mandate)
+    (told,) = late_opinions(prepared, test.mandate, test.panel.rows - 1, goes_on=True)
+    newest_ms, hours = test.panel.grid.time_ms(test.panel.rows - 1), prepared.tables[0].reach
+    assert f"comes at {utc(newest_ms + hours * HOUR_MS)} at the latest" in told
 
 
 def test_refused_orders_are_counted_by_the_venues_reason() -> None:
