@@ -62,7 +62,7 @@ class Purpose(StrEnum):
     TAKE_PROFIT = "take_profit"
     LIQUIDATION = "liquidation"
     SETTLEMENT = "settlement"  # the venue closed the position at its last price: delisting, or the data's end
-    MANUAL = "manual"
+    EXTERNAL = "external"  # the account's, but placed by somebody else: it counts in risk, and is left alone
 
 
 @quickly_made

@@ -41,14 +41,14 @@ wide ones, and a book that was thin may have filled up."""
 def withdrawals(account: AccountView, state: TradingState, because: str) -> tuple[Cancel, ...]:
     """Cancels of the working orders that a state forbids: all of them when halted, what may open when reducing.
 
-    Protective triggers stay.
+    Protective triggers stay, and so does what somebody else has placed.
     """
     if state is TradingState.ACTIVE:
         return ()
     return tuple(
         _cancel(report, because)
         for report in account.open_orders
-        if report.order.purpose not in PROTECTIVE
+        if report.order.purpose not in (*PROTECTIVE, Purpose.EXTERNAL)
         and (state is TradingState.HALTED or not report.order.reduce_only)
     )
 
@@ -64,13 +64,16 @@ def closing(
 ) -> OrderPlan:
     """Cancel every working order and close every position; protective triggers stay as long as their position does.
 
+    So does what somebody else has placed and can only reduce; what it could open goes at once, since flat is what is asked for.
+
     `mark` is 0 or NaN where no price is known: then the venue's adapter chooses the bound. `attempt` counts from 0.
     """
     held = {instruments[column].name for column in np.flatnonzero(account.lots).tolist()}
     cancels = withdrawals(account, TradingState.HALTED, because) + tuple(
-        _cancel(report, "its position is gone")
+        _cancel(report, "its position is gone" if report.order.reduce_only else because)
         for report in account.open_orders
-        if report.order.purpose in PROTECTIVE and report.order.instrument not in held
+        if report.order.purpose in (*PROTECTIVE, Purpose.EXTERNAL)
+        and (report.order.instrument not in held or not report.order.reduce_only)
     )
     slippage_bps = max(execution.slippage_bps, LEAST_SLIPPAGE_BPS) * (1 + attempt % WIDEST)
     orders = []

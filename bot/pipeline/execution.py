@@ -33,6 +33,7 @@ from bot.pipeline.snapshot import Snapshot
 
 BPS = 1e-4
 PROTECTIVE = (Purpose.STOP, Purpose.TAKE_PROFIT)
+NOT_WORKING = (*PROTECTIVE, Purpose.EXTERNAL)
 
 
 def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPlan:
@@ -42,7 +43,7 @@ def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPla
     if not account.open_orders and not guarded and same(targets.lots, account.lots):
         return NO_ORDERS
     need = targets.lots - account.lots
-    working = [report for report in account.open_orders if report.order.purpose not in PROTECTIVE]
+    working = [report for report in account.open_orders if report.order.purpose not in NOT_WORKING]
     if snapshot.state is TradingState.HALTED:
         cancels = tuple(_cancel(report, "trading is halted") for report in working)
         orders: tuple[Order, ...] = ()

@@ -165,6 +165,7 @@ class Ladder:
             signer_problem=condition.signer_problem,
             agent_left_days=condition.agent_left_days,
             clock_offset_s=condition.clock_offset_s,
+            twin=condition.twin,
         )
 
     def look(self, **learned: Any) -> None:

@@ -83,13 +83,15 @@ class Condition:
     """Whether the means of trading are in order; None where it is not known, or there is no such thing.
 
     `signer_problem` says why nothing can be signed. `agent_left_days`: until the signer's key may not sign any more;
-    `agent_warning` is what is to be said of it today. `clock_offset_s`: the venue's clock less the computer's.
+    `agent_warning` is what is to be said of it today. `clock_offset_s`: the venue's clock less the computer's. `twin` says
+    why another daemon of this kind seems to trade the account.
     """
 
     signer_problem: str = ""
     agent_left_days: float | None = None
     agent_warning: str = ""
     clock_offset_s: float | None = None
+    twin: str = ""
 
 
 class Venue(Protocol):

@@ -39,8 +39,8 @@ ENTRY = resting(1, "BTC", Purpose.ENTRY, reduce_only=False)
 EXIT = resting(2, "BTC", Purpose.EXIT, reduce_only=True)
 STOP = resting(3, "BTC", Purpose.STOP, reduce_only=True)
 ORPHAN = resting(4, "ETH", Purpose.STOP, reduce_only=True)
-MANUAL = resting(5, "ETH", Purpose.MANUAL, reduce_only=False)
-ALL = (ENTRY, EXIT, STOP, ORPHAN, MANUAL)
+EXTERNAL = resting(5, "ETH", Purpose.EXTERNAL, reduce_only=False)
+ALL = (ENTRY, EXIT, STOP, ORPHAN, EXTERNAL)
 
 
 def account(lots: list[int], orders: tuple[OrderReport, ...] = ()) -> AccountView:
@@ -49,9 +49,11 @@ def account(lots: list[int], orders: tuple[OrderReport, ...] = ()) -> AccountVie
 
 @pytest.mark.parametrize(
     ("state", "numbers"),
-    [(TradingState.ACTIVE, []), (TradingState.REDUCING, [1, 5]), (TradingState.HALTED, [1, 2, 5])],
+    [(TradingState.ACTIVE, []), (TradingState.REDUCING, [1]), (TradingState.HALTED, [1, 2])],
 )
-def test_a_state_withdraws_what_it_forbids_and_never_a_stop(state: TradingState, numbers: list[int]) -> None:
+def test_a_state_withdraws_what_it_forbids_and_never_a_stop_nor_a_strangers_order(
+    state: TradingState, numbers: list[int]
+) -> None:
     cancels = withdrawals(account([7, 0, 0], ALL), state, "drill")
     assert [cancel.order_id for cancel in cancels] == numbers
     assert all(cancel.because == "drill" for cancel in cancels)
@@ -80,7 +82,7 @@ def test_everything_is_closed_by_orders_that_only_reduce() -> None:
 
 def test_a_stop_without_a_position_goes_too() -> None:
     plan = closing(account([0, 0, 0], ALL), MARK, INSTRUMENTS, "abcf1", Execution(), 0, "enough")
-    assert [cancel.order_id for cancel in plan.cancels] == [1, 2, 5, 3, 4]
+    assert [cancel.order_id for cancel in plan.cancels] == [1, 2, 3, 4, 5]
     assert plan.orders == ()
 
 

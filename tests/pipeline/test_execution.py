@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -154,6 +155,23 @@ def test_a_resting_order_that_no_longer_serves_is_withdrawn_and_counts_for_nothi
     given = planned((wanted,), MAKER, mark=(100.0,), open_orders=[order])
     assert given.cancels == (Cancel(1, "before-1", "AAA", because),)
     assert traded(given) == ([("AAA", wanted, False)] if wanted else [])
+
+
+@pytest.mark.parametrize("state", list(TradingState))
+def test_what_somebody_else_has_placed_neither_serves_nor_is_withdrawn(state: TradingState) -> None:
+    ours = resting("AAA", 200, "100")
+    external = replace(ours, order=replace(ours.order, purpose=Purpose.EXTERNAL))
+    given = planned((200,), MAKER, mark=(100.0,), open_orders=[external], state=state)
+    assert given.cancels == ()
+    assert traded(given) == ([] if state is TradingState.HALTED else [("AAA", 200, False)])
+
+
+def test_a_strangers_stop_is_not_taken_for_ours() -> None:
+    own = plan(targets((200,)), moment(mandate(execution=GUARDED), mark=(100.0,), lots=(200,)), GUARDED)
+    assert {order.purpose for order in own.orders} == {Purpose.STOP, Purpose.TAKE_PROFIT}
+    external = waiting("AAA", -200, "95", purpose=Purpose.EXTERNAL)
+    given = planned((200,), GUARDED, mark=(100.0,), lots=(200,), open_orders=[external])
+    assert given == own
 
 
 def test_an_order_on_an_instrument_without_a_price_is_withdrawn() -> None:

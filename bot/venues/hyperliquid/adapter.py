@@ -27,6 +27,7 @@ from bot.venues.hyperliquid.identity import check_account, check_signer
 from bot.venues.hyperliquid.leverage import Leverage
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register
+from bot.venues.hyperliquid.others import Others
 from bot.venues.hyperliquid.parse_account import VenueFill, VenueFunding
 from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.sending import Sender
@@ -70,6 +71,7 @@ class HyperliquidVenue:
         self._market = MarketData(client, self.instruments)
         self._attempts = Attempts(terms.network, self._account, outbox)
         self._register = Register(self.instruments, self._attempts)
+        self._others = Others(self._register)
         self._books = Books(self._account, self._register)
         self._setting = Setting(terms.leverage, terms.margin_mode)
         self._reader = AccountReader(
@@ -121,7 +123,6 @@ class HyperliquidVenue:
         """Learn what the venue trades, and that account and signer are what the config says.
 
         What is sent is written to `outbox` first. Without a `client` one is made by the terms.
-
         ConfigError where they are not; Unavailable where the venue or the signer does not answer.
         """
         if client is None:
@@ -178,6 +179,7 @@ class HyperliquidVenue:
             self._tell(await self._sender.resolve())
             await self._look()
             await self._settlements_and_transfers()
+            self._others.refuse_a_twin()
             self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
             panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
         self.feed.start()
@@ -318,7 +320,7 @@ class HyperliquidVenue:
 
     async def condition(self) -> Condition:
         """Of the signer, its agent's approval and the clocks."""
-        return await self._conditions.now()
+        return replace(await self._conditions.now(), twin=self._others.twin)
 
     def take_events(self) -> tuple[VenueEvent, ...]:
         """What is new, in the order in which it was learned."""
@@ -341,6 +343,7 @@ class HyperliquidVenue:
         self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
         events, gone = await self._reader.look()
         self._tell(events)
+        self._others.see(self._reader.orders)
         still = {report.order_id for report in self._reader.orders}
         self._earlier -= still
         for order_id in sorted({*gone, *self._earlier} - still):

@@ -133,7 +133,7 @@ class Books:
             is_maker=told.is_maker,
             client_id=client_id,
             order_id=told.order_id,
-            purpose=purpose or Purpose.MANUAL,
+            purpose=purpose or Purpose.EXTERNAL,
             closed_pnl_usd=usd(told.closed_pnl_usd),
         )
         if forced:

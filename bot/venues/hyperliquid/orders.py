@@ -19,7 +19,7 @@ from bot.model.order import (
     TriggerKind,
 )
 from bot.venues.hyperliquid import signing
-from bot.venues.hyperliquid.attempts import Attempts
+from bot.venues.hyperliquid.attempts import Attempts, epoch_of
 from bot.venues.hyperliquid.parse_orders import Ending, StatusOf, VenueOrder
 
 TIF: Final = {TimeInForce.GTC: "Gtc", TimeInForce.ALO: "Alo", TimeInForce.IOC: "Ioc"}
@@ -78,16 +78,21 @@ class Register:
         self._instruments = {instrument.name: instrument for instrument in instruments}
         self.attempts = attempts
         self.open: dict[int, OrderReport] = {}  # by order id, as last reported
+        self.twins: set[str] = (
+            set()
+        )  # cloids as ours that the outbox doesn't hold: of another daemon, or another outbox
 
     def instrument(self, coin: str) -> Instrument | None:
         """One of those we trade."""
         return self._instruments.get(coin)
 
     def whose(self, cloid: str | None, order_id: int) -> tuple[str, Purpose | None]:
-        """Client id and purpose of an order; those of strangers are named for their order id."""
+        """Client id and purpose of an order; those of strangers are named for their order id, and have no purpose."""
         known = self.attempts.whose(cloid)
         if known is not None:
             return known
+        if cloid is not None and epoch_of(cloid) is not None:
+            self.twins.add(cloid)
         report = self.open.get(order_id)
         if report is not None:
             return report.order.client_id, report.order.purpose
@@ -99,8 +104,6 @@ class Register:
         if instrument is None or shown.original == 0:
             return None
         client_id, purpose = self.whose(shown.cloid, shown.order_id)
-        if purpose is None:
-            purpose = _guessed(shown)
         takes = shown.trigger is not None and shown.is_market
         return Order(
             client_id=client_id,
@@ -111,7 +114,7 @@ class Register:
             time_in_force=TimeInForce.IOC if takes else shown.time_in_force,
             reduce_only=shown.reduce_only,
             trigger=shown.trigger,
-            purpose=purpose,
+            purpose=purpose or Purpose.EXTERNAL,
         )
 
     def opened(self, shown: VenueOrder) -> OrderReport | None:
@@ -165,10 +168,3 @@ class Register:
     def restore(self, state: Mapping[str, Any]) -> tuple[int, ...]:
         """The ids of the orders that were open when `state` was taken."""
         return tuple(int(order_id) for order_id in state["open"])
-
-
-def _guessed(shown: VenueOrder) -> Purpose:
-    """What a stranger's order is for, as far as its form says."""
-    if shown.trigger is not None:
-        return Purpose.STOP if shown.trigger.kind is TriggerKind.STOP else Purpose.TAKE_PROFIT
-    return Purpose.MANUAL

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 
-from bot.errors import ConfigError, OutcomeUnknown, Unavailable
+from bot.errors import ConfigError, OutcomeUnknown, StateError, Unavailable
 from bot.model.account import MarginMode
 from bot.model.attempt import AttemptState
 from bot.model.decision import Cancel, OrderPlan
@@ -445,7 +446,7 @@ def test_a_liquidation_of_ours_is_told_apart_from_one_that_we_only_met() -> None
         assert (liquidation.instrument, liquidation.lots, liquidation.kind) == ("BTC", 2_000, "full")
         assert [fill.purpose for fill in fills(events)] == [
             Purpose.ENTRY,
-            Purpose.MANUAL,
+            Purpose.EXTERNAL,
             Purpose.LIQUIDATION,
         ]
 
@@ -561,3 +562,68 @@ def test_asset_numbers_that_moved_since_the_signer_was_told_are_a_config_error()
                 await HyperliquidVenue.connect(terms_of(venue), signs, MemoryOutbox())
 
     asyncio.run(run())
+
+
+# Others who trade the account
+
+
+def a_strangers(venue: FakeVenue, cloid: str | None) -> int:
+    wire = {
+        "a": 0,
+        "b": True,
+        "p": "40000",
+        "s": "0.01",
+        "r": False,
+        "t": {"limit": {"tif": "Gtc"}},
+        "c": cloid,
+    }
+    return int(venue.place(wire)["resting"]["oid"])
+
+
+@pytest.mark.parametrize("cloid", [None, "0x" + "7" * 32])
+def test_a_strangers_order_is_told_of_once_counts_and_is_left_alone(cloid: str | None) -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        order_id = a_strangers(venue, cloid)
+        with structlog.testing.capture_logs() as told:
+            (seen,) = (await adapter.account()).view.open_orders
+            await adapter.account()
+        assert (seen.order_id, seen.order.purpose) == (order_id, Purpose.EXTERNAL)
+        said = [line for line in told if line["event"] == "an order that was not placed here"]
+        assert [(line["coin"], line["side"], line["lots"]) for line in said] == [("BTC", "buy", 1_000)]
+        assert (await adapter.condition()).twin == ""
+        await adapter.send(OrderPlan(orders=(BUY,)))
+        assert venue.statuses[order_id] == "open"
+
+    play(scene)
+
+
+def test_a_name_as_ours_that_was_not_given_here_is_a_twins() -> None:
+    cloid = cloid_of("devnet", "0x" + "5" * 40, "d0-BTC-entry", 1, 3)
+
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        await adapter.send(OrderPlan(orders=(BUY,)))
+        assert (await adapter.condition()).twin == ""  # our own are known
+        order_id = a_strangers(venue, cloid)
+        await adapter.account()
+        assert cloid in (await adapter.condition()).twin
+        venue.cancel(order_id)
+        await adapter.account()
+        assert cloid in (await adapter.condition()).twin  # it was there; who is to say that it has gone?
+        a_strangers(venue, cloid)
+        second = await HyperliquidVenue.connect(terms_of(venue), SdkSigns(ASSETS), MemoryOutbox())
+        try:
+            with pytest.raises(StateError, match="another one trades it too"):
+                await second.open(None)
+        finally:
+            await second.close()
+
+    play(scene)
+
+
+def test_a_twins_fill_gives_it_away_too() -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        venue.trade("ETH", True, Decimal(1), 77, cloid_of("devnet", venue.account, "d0-ETH-entry", 1, 9))
+        await adapter.account()
+        assert "cloid 0xb0010009" in (await adapter.condition()).twin
+
+    play(scene)
