@@ -55,6 +55,14 @@ def mandate_of(settings: Settings, folder: Path | None = None) -> Mandate:
     )
 
 
+def protection_cautions(settings: Settings, mandate: Mandate) -> tuple[str, ...]:
+    """What of the protective stops should be known of a config."""
+    account = settings.account
+    return mandate.protection_cautions(
+        account.leverage, isolated=account.margin_mode == "isolated", is_daemon=settings.mode != "backtest"
+    )
+
+
 def fees_of(settings: Settings) -> FeeSchedule:
     """What the simulated exchange charges."""
     fees = settings.exchange.fees

@@ -150,7 +150,8 @@ class Desk:
         )
         self.targets = decision.allowed.by_strategy
         if guard is not None:
-            self.guards = {**self.guards, self.instruments[column].name: guard}
+            after = int(np.sign(decision.allowed.lots[column]))
+            self.guards = {**self.guards, self.instruments[column].name: replace(guard, sign=after)}
         return decision
 
     def withdraw(self, account: AccountView, time_ms: int, suffix: str, why: str) -> Decision:
@@ -182,10 +183,12 @@ class Desk:
         return word(self.memory, time_ms, suffix, NO_ORDERS, Finding("drawdown", "", detail))
 
     def _drop_guards(self, account: AccountView) -> None:
-        """A guard ends with its position."""
+        """A guard ends with its position, and with its side."""
         if self.guards:
             self.guards = {
-                name: guard for name, guard in self.guards.items() if account.lots[self._columns[name]]
+                name: guard
+                for name, guard in self.guards.items()
+                if guard.covers(int(account.lots[self._columns[name]]))
             }
 
     def _count_failures(self, decision: Decision) -> None:
@@ -214,6 +217,7 @@ class Desk:
 
     def protection(self, account: AccountView, mark: FloatArray, moment_id: str) -> OrderPlan:
         """Protective triggers for positions that just changed; nothing where the mandate asks for none."""
+        self._drop_guards(account)
         execution = self.mandate.execution
         if not is_guarded(execution, self.guards):
             return NO_ORDERS
@@ -228,7 +232,9 @@ class Desk:
                 name: {self.instruments[c].name: int(row[c]) for c in np.flatnonzero(row)}
                 for name, row in zip(names, self.targets, strict=True)
             }
-        guards = {name: [guard.stop_loss, guard.take_profit] for name, guard in self.guards.items()}
+        guards = {
+            name: [guard.stop_loss, guard.take_profit, guard.sign] for name, guard in self.guards.items()
+        }
         return {"attribution": self.attribution.state(names), "targets": targets, "guards": guards}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
