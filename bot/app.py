@@ -188,12 +188,18 @@ class Running:
 
 def daemon_of(settings: Settings, folder: Path | None = None) -> Daemon:
     """The daemon that a config describes. ConfigError, DataError for what can't be."""
+    mandate = daemon_mandate_of(settings, folder)
+    if settings.mode == "paper":
+        check_market(settings, rows_needed(mandate))
+    return Daemon(settings, mandate)
+
+
+def daemon_mandate_of(settings: Settings, folder: Path | None = None) -> Mandate:
+    """As `mandate_of`, with the slot of what the operator asks for by hand."""
     from bot.pipeline.by_hand import SLOT
 
     mandate = mandate_of(settings, folder)
-    if settings.mode == "paper":
-        check_market(settings, rows_needed(mandate))
-    return Daemon(settings, replace(mandate, strategies=(*mandate.strategies, SLOT)))
+    return replace(mandate, strategies=(*mandate.strategies, SLOT))
 
 
 def check_market(settings: Settings, tail_rows: int) -> None:

@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pnl": ("bot.cli.pnl:pnl", "Split profit and loss into price, funding and fees."),
     "ledger": ("bot.cli.ledger:ledger", "Check the books against what was written down."),
     "explain": ("bot.cli.explain:explain", "Say why a decision was taken or an order was sent."),
+    "replay": ("bot.cli.replay:replay", "Make journaled decisions again and show what differs."),
 }
 """Name of a command → where it is defined (`module:attribute`) and its line in `hedgerow --help`."""
 

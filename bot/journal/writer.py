@@ -175,10 +175,16 @@ def _connect(path: Path) -> sqlite3.Connection:
         if new:
             schema = files("bot.journal").joinpath("schema.sql").read_text("utf-8")
             identity = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-            connection.executescript(f"BEGIN IMMEDIATE; {schema} {identity} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {schema} {_replay()} {identity} COMMIT;")
         else:
             check_whole(connection, path)
+            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'input'").fetchone():
+                connection.executescript(f"BEGIN IMMEDIATE; {_replay()} COMMIT;")  # of an earlier program
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _replay() -> str:
+    return files("bot.journal").joinpath("replay.sql").read_text("utf-8")

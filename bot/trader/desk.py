@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from bot.journal.inputs import ByHand
 from bot.model.decision import (
     NO_ORDERS,
     AccountView,
@@ -53,6 +54,10 @@ class Desk:
         self.targets: LotsArray | None = None  # each strategy's part of what was last allowed
         self.guards: dict[str, Guard] = {}  # the operator's own distances, while there is a position
         self.quarantined: dict[str, str] = {}  # strategies that are not asked any more, and why
+        self.snapshot: Snapshot | None = (
+            None  # of the last decision; None where strategies and rules had no say
+        )
+        self.by_hand: ByHand | None = None  # what the operator asked of it
         self._failures: dict[str, int] = {}  # in a row
         self._columns = {instrument.name: column for column, instrument in enumerate(instruments)}
 
@@ -112,6 +117,7 @@ class Desk:
         snapshot = Snapshot(
             market, account, self.memory, self.state, self.guards, quarantined=self.quarantined
         )
+        self.snapshot, self.by_hand = snapshot, None
         decision = decide(snapshot, self.mandate)
         if decision.findings or self._failures:
             self._count_failures(decision)
@@ -136,6 +142,11 @@ class Desk:
         """
         self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
         self._drop_guards(account)
+        suffix = f"m{number}"
+        self.snapshot = Snapshot(
+            market, account, self.memory, self.state, self.guards, suffix, self.quarantined
+        )
+        self.by_hand = ByHand(self.instruments[column].name, lots, number, market.mark)
         decision = order_by_hand(
             market,
             account,
@@ -156,6 +167,7 @@ class Desk:
 
     def withdraw(self, account: AccountView, time_ms: int, suffix: str, why: str) -> Decision:
         """The decision to cancel the working orders that the state forbids."""
+        self.snapshot = None
         plan = OrderPlan(withdrawals(account, self.state, f"trading is {self.state}"))
         return word(self.memory, time_ms, suffix, plan, Finding("trading_state", "", f"{self.state}: {why}"))
 
@@ -163,6 +175,7 @@ class Desk:
         self, account: AccountView, mark: FloatArray, time_ms: int, suffix: str, attempt: int, why: str
     ) -> Decision:
         """The decision to close everything, whatever the strategies want; `attempt` counts from 0."""
+        self.snapshot = None
         finding, nothing = Finding("flatten", "", f"all closed: {why}"), np.zeros_like(self.memory.held_lots)
         moment_id = f"{time_ms // 1000:x}{suffix}"
         plan = closing(account, mark, self.instruments, moment_id, self.mandate.execution, attempt, why)
@@ -177,6 +190,7 @@ class Desk:
 
     def accept_drawdown(self, equity_usd: float, time_ms: int, suffix: str) -> Decision:
         """The decision to count losses from today's equity on: the high-water mark is put down to it."""
+        self.snapshot = None
         high = self.memory.high_water_mark_usd
         self.memory = replace(self.memory, high_water_mark_usd=equity_usd)
         detail = f"accepted by the operator: high-water mark from {high:,.2f} down to {equity_usd:,.2f}"
@@ -199,10 +213,14 @@ class Desk:
             failures = self._failures[slot.name] = self._failures.get(slot.name, 0) + 1
             if failures == FAILURES_ALLOWED:
                 # One that comes and goes is no longer trusted to trade; what it holds stays protected.
-                self.quarantined[slot.name] = (
+                why = (
                     f"not asked any more after {failures} failures in a row, the last of them: {opinion.problem}; "
                     "mend it and start again"
                 )
+                self.quarantined = {
+                    **self.quarantined,
+                    slot.name: why,
+                }  # the snapshot still holds the old one
 
     def _cross(self, decision: Decision, mark: FloatArray) -> None:
         """Strategies that only disagree with each other change hands among themselves."""

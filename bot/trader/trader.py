@@ -25,6 +25,7 @@ from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
 from bot.trader.diary import Story, by_strategy, equity_point
+from bot.trader.given import inputs_of
 from bot.trader.hands import Session
 from bot.trader.ladder import Ladder
 from bot.trader.observer import Observer
@@ -107,6 +108,7 @@ class Trader:
             desk.restore(saved["desk"])
         observer = Observer(panel, self._venue.instruments, self.mandate)
         observer.recall(self._journal.market_rows(observer.panel.grid.start_ms, names))
+        self._journal.record_opening(self.instruments, observer.panel, observer.rows)
         self._session = Session(desk, observer, Story(saved.get("story")))
         self._hear(self._venue.take_events(), account)  # what happened while nobody looked
         _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
@@ -153,15 +155,17 @@ class Trader:
         before: AccountState,
         market: Mapping[int, Mapping[str, FloatArray]] | None = None,
     ) -> Sequence[VenueEvent]:
-        """Write the decision down, act on it, and write down what came of it with the `market` rows it was made on.
+        """Write the decision down with the `market` rows it was made on, act on it, and write down what came of it.
 
         Returns all that the venue said since the last time.
         """
         with structlog.contextvars.bound_contextvars(decision=decision.snapshot_id):
-            self._journal.record_decision(decision, self.session.desk.state, before.equity_usd)
+            desk = self.session.desk
+            inputs = None if desk.snapshot is None else inputs_of(desk.snapshot, desk.by_hand)
+            self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market)
             self._say(decision)
             account = await self._act(decision.plan, before, decision.snapshot_id)
-            facts = self._facts(self.time_ms, account, decision, market or {})
+            facts = self._facts(self.time_ms, account, decision)
             if market is None:  # between two cycles: a moment of its own in the books
                 facts = replace(facts, time_ms=max(self.time_ms, account.time_ms), is_cycle=False)
             for drift in self._journal.record_cycle(facts):
@@ -240,13 +244,7 @@ class Trader:
         self._untold.extend(events)
         report(events)
 
-    def _facts(
-        self,
-        time_ms: int,
-        account: AccountState,
-        decision: Decision,
-        market: Mapping[int, Mapping[str, FloatArray]],
-    ) -> CycleFacts:
+    def _facts(self, time_ms: int, account: AccountState, decision: Decision) -> CycleFacts:
         session, told = self.session, self._untold
         desk = session.desk
         positions = session.story.tell(account, decision, self._strategies, self._columns)
@@ -264,7 +262,6 @@ class Trader:
             transfers=[event for event in told if isinstance(event, Transfer)],
             positions=positions,
             by_strategy=by_strategy(desk.attribution, account.mark, self._strategies),
-            market=market,
         )
 
     def _say(self, decision: Decision) -> None:
