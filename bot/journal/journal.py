@@ -285,6 +285,14 @@ class Journal:
         found = self._writer.each("SELECT * FROM market WHERE time_ms >= ?", start_ms)
         return {row["time_ms"]: market.decode(row["content"], instruments) for row in found}
 
+    def was_cut_off(self, until_ms: int) -> bool:
+        """Whether the newest decision, of a moment up to `until_ms`, has no account of what came of it."""
+        row = self._writer.one(
+            "SELECT (SELECT max(time_ms) FROM decision) AS decided, (SELECT max(time_ms) FROM equity) AS accounted"
+        )
+        decided, accounted = (None, None) if row is None else (row["decided"], row["accounted"])
+        return decided is not None and decided <= until_ms and (accounted is None or decided > accounted)
+
     def last_run(self) -> LastRun | None:
         """The newest run; None in a new journal."""
         row = self._writer.one("SELECT * FROM run ORDER BY id DESC LIMIT 1")

@@ -110,14 +110,13 @@ class Desk:
             until_ms = fill.time_ms + self.mandate.sizing.cooldown_h * HOUR_MS
             self.memory = forget(self.memory, column, until_ms)
 
-    def decide(self, market: Market, account: AccountView) -> Decision:
-        """One cycle's decision; the memory moves on with it."""
+    def decide(self, market: Market, account: AccountView, suffix: str = "") -> Decision:
+        """One cycle's decision; the memory moves on with it. A `suffix` tells another one of the same moment apart."""
         self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
         self._drop_guards(account)
-        snapshot = Snapshot(
-            market, account, self.memory, self.state, self.guards, quarantined=self.quarantined
-        )
-        self.snapshot, self.by_hand = snapshot, None
+        snapshot = Snapshot(market, account, self.memory, self.state, self.guards, suffix, self.quarantined)
+        # Between two rows the prices are none that the journal keeps, so that decision can't be made again from it.
+        self.snapshot, self.by_hand = None if suffix else snapshot, None
         decision = decide(snapshot, self.mandate)
         if decision.findings or self._failures:
             self._count_failures(decision)

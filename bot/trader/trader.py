@@ -67,6 +67,8 @@ class Trader:
         self.account: AccountState | None = None  # as last looked at
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
+        self._cut_off = False  # a decision was not carried out to its end
+        self._tries = 0
 
     async def start(self) -> None:
         """Begin a run, going on from the journal's last whole cycle where there is one."""
@@ -114,6 +116,8 @@ class Trader:
         _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         self.time_ms, self.account = panel.grid.end_ms, account
         self._operator.ladder.begin(self._follow)
+        unprotected = desk.protection(account.view, account.mark, "start")
+        self._cut_off = bool(unprotected.orders) or self._journal.was_cut_off(self.time_ms)
         log.info(
             "run begins" if checkpoint is None else "run goes on",
             run=run,
@@ -128,12 +132,21 @@ class Trader:
             log.warning("caution", found=caution)
 
     async def due(self) -> None:
-        """Return when there is a new moment to decide on; may be cancelled."""
-        await self._venue.due()
+        """Return when there is a new moment to decide on, or a decision to finish; may be cancelled."""
+        if not self._is_to_finish:
+            await self._venue.due()
+
+    @property
+    def _is_to_finish(self) -> bool:
+        """Whether the last decision has to be seen to its end first; closing everything is the ladder's own work."""
+        return self._cut_off and not self._operator.ladder.is_flattening
 
     async def cycle(self) -> bool:
         """One look, one decision, and what it asks for; False when there is nothing more to look at."""
         session = self.session
+        if self._is_to_finish:
+            await self._again()
+            return True
         seen = await self._venue.observe()
         if seen is None:
             return False
@@ -149,6 +162,18 @@ class Trader:
         self.cycles += 1
         return True
 
+    async def _again(self) -> None:
+        """Decide once more, on what is true now: the venue failed within a cycle, or the process did.
+
+        What was meant to be closed is not left open for an hour, and what was opened not without its stop.
+        """
+        session, account = self.session, await self.looked()
+        self._tries += 1
+        market = session.observer.now(account.mark)
+        log.info("deciding again", because="the last decision was not carried out to its end")
+        suffix = f"a{self._journal.epoch}n{self._tries}"
+        await self.carry_out(session.desk.decide(market, account.view, suffix), account)
+
     async def carry_out(
         self,
         decision: Decision,
@@ -163,6 +188,7 @@ class Trader:
             desk = self.session.desk
             inputs = None if desk.snapshot is None else inputs_of(desk.snapshot, desk.by_hand)
             self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market)
+            self._cut_off = True
             self._say(decision)
             account = await self._act(decision.plan, before, decision.snapshot_id)
             facts = self._facts(self.time_ms, account, decision)
@@ -177,7 +203,9 @@ class Trader:
                     lots=drift.lots,
                 )
         told, self._untold = self._untold, []
-        self.account = account
+        self.account, self._cut_off = account, False
+        bare = desk.protection(account.view, account.mark, decision.snapshot_id).orders
+        self._operator.ladder.look(unprotected=tuple(sorted({order.instrument for order in bare})))
         return told
 
     def has_command(self) -> bool:

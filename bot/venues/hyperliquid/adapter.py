@@ -30,6 +30,7 @@ from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.others import Others
 from bot.venues.hyperliquid.parse_account import VenueFill, VenueFunding
 from bot.venues.hyperliquid.parse_meta import Universe
+from bot.venues.hyperliquid.replacing import NOT_WITHDRAWN, Replacing
 from bot.venues.hyperliquid.sending import Sender
 from bot.venues.hyperliquid.signing import Facts, Signs, text
 from bot.venues.hyperliquid.terms import Terms
@@ -73,6 +74,7 @@ class HyperliquidVenue:
         self._register = Register(self.instruments, self._attempts)
         self._others = Others(self._register)
         self._books = Books(self._account, self._register)
+        self._replacing = Replacing(self._register, self._books)
         self._setting = Setting(terms.leverage, terms.margin_mode)
         self._reader = AccountReader(
             self._account,
@@ -235,6 +237,7 @@ class HyperliquidVenue:
             return ()
         with as_unavailable():
             self._signs.clock(await self._clock.look())
+            self._replacing.begin(plan.cancels)
             reports = await self._sender.cancel(plan.cancels)
             self._tell(reports)
             found = await self._sender.resolve()
@@ -247,7 +250,7 @@ class HyperliquidVenue:
             self._events += [each for each in refused if each.reason != SENT_BEFORE]
             placed = await self._sender.place(orders)
             self._tell(placed)
-            await self._await_fills(placed)
+            self._tell(await self._reader.await_fills(placed, self._clock.now_ms, self._terms.fills_s))
         return [*reports, *refused, *placed]
 
     async def _inform(self) -> None:
@@ -280,6 +283,8 @@ class HyperliquidVenue:
                 reason = (
                     f"only {self._actions_left} actions are left to the address; they are kept for closing"
                 )
+            if not reason and not order.reduce_only and order.instrument in self._replacing.unsure:
+                reason = NOT_WITHDRAWN
             if not reason and not order.reduce_only:
                 reason = await self._leverage.sure(order.instrument)
             if reason:
@@ -289,23 +294,6 @@ class HyperliquidVenue:
             else:
                 ready.append(order)
         return ready, refused
-
-    async def _await_fills(self, placed: Sequence[OrderReport]) -> None:
-        """The venue answers before its record of fills does: wait a while for what it said was filled."""
-        expected = {each.order_id: each.filled_lots for each in placed if each.order_id and each.filled_lots}
-        waited_s, wait_s = 0.0, 0.05
-        while expected:
-            told = await self._reader.fills(
-                self._books.from_ms(), self._clock.now_ms() + AHEAD_MS, urgent=True
-            )
-            self._tell(self._books.take_fills(told))
-            expected = {k: lots for k, lots in expected.items() if self._books.filled(k)[0] < lots}
-            if not expected or waited_s >= self._terms.fills_s:
-                break
-            await self._sleep(wait_s)
-            waited_s, wait_s = waited_s + wait_s, wait_s * 2
-        if expected:
-            log.warning("fills not told yet", orders=len(expected))
 
     async def account(self) -> AccountState:
         """The account now."""
@@ -341,13 +329,12 @@ class HyperliquidVenue:
     async def _look(self) -> None:
         """Read the account; what was open (or was so in an earlier run) and no longer is gets its report."""
         self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
-        events, gone = await self._reader.look()
+        events, became = await self._reader.look(self._earlier)
         self._tell(events)
         self._others.see(self._reader.orders)
-        still = {report.order_id for report in self._reader.orders}
-        self._earlier -= still
-        for order_id in sorted({*gone, *self._earlier} - still):
-            report = await self._sender.ended(order_id)
+        self._earlier -= {report.order_id for report in self._reader.orders}
+        for order_id, found in became.items():
+            report = self._sender.outcome(found)
             if report is not None:
                 self._tell([report])
                 self._earlier.discard(order_id)
@@ -370,6 +357,7 @@ class HyperliquidVenue:
         reports = [event for event in events if isinstance(event, OrderReport)]
         for report in reports:
             self._register.note(report)
+        self._replacing.ended(reports)
         self._attempts.told(reports, Proof.STATUS)
         self._events.extend(events)
 

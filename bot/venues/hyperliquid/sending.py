@@ -130,7 +130,10 @@ class Sender:
 
     async def ended(self, order: int | str) -> OrderReport | None:
         """What became of an order by its id or cloid; None while the venue does not say, or says that it is open."""
-        found = await self._status(order)
+        return self.outcome(await self._status(order))
+
+    def outcome(self, found: StatusOf | None) -> OrderReport | None:
+        """The report of an order that the venue says has ended; None for one that is open or not known."""
         if found is None or found.ending in {Ending.OPEN, Ending.UNKNOWN}:
             return None
         return self._register.ended(found, self._books.filled(found.order.order_id))
@@ -143,7 +146,7 @@ class Sender:
     # Orders
 
     async def place(self, orders: Sequence[Order]) -> list[OrderReport]:
-        """Send orders in sequence; those that only add liquidity go apart from those that take it.
+        """Send orders in sequence; those that only reduce, and those that only add liquidity, go apart from the others.
 
         OutcomeUnknown where the venue can't be brought to say what became of a batch; what follows is not sent then.
         """
@@ -374,7 +377,8 @@ def _order(attempt: Attempt) -> Order:
 
 
 def _batches(orders: Sequence[Order]) -> Iterator[Sequence[Order]]:
-    for _, run in groupby(orders, key=lambda order: order.time_in_force is TimeInForce.ALO):
+    # What closes and protects goes apart from what opens, so that no limit on opening refuses both.
+    for _, run in groupby(orders, key=lambda o: (o.reduce_only, o.time_in_force is TimeInForce.ALO)):
         together = list(run)
         for start in range(0, len(together), LARGEST_BATCH):
             yield together[start : start + LARGEST_BATCH]
