@@ -16,8 +16,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -108,12 +108,27 @@ class Handle:
         self._handle = None
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C must not leave behind what the first one is ending."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Daemon:
     """A `hedgerow run` of this practice."""
 
     def __init__(self, folder: Path, config: str, *options: str) -> None:
         # What it says goes through a pipe: a limit on the size of its files must not silence it.
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603 - this program itself
             [sys.executable, "-m", "bot", "run", config, *options],
             cwd=folder,
             env={name: value for name, value in os.environ.items() if not name.startswith("HEDGEROW__")},
@@ -196,8 +211,9 @@ class Practice:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for daemon in reversed(self._daemons):
-            daemon.close()
+        with _undisturbed():
+            for daemon in reversed(self._daemons):
+                daemon.close()
 
     def start(self, *options: str, config: str = "config.toml") -> Daemon:
         """Start a daemon; whether it runs is the next question."""
