@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,10 +53,10 @@ def _list(about: dict[str, str], as_json: bool) -> None:
 def _practised(name: str, keep: bool, *, quiet: bool) -> dict[str, Any]:
     import shutil
     import signal
-    import tempfile
     import time
 
     from bot.drills.drills import practise
+    from bot.drills.practice import new_folder
     from bot.drills.story import Story, Verdict
     from bot.drills.story import facts as told
 
@@ -67,7 +66,7 @@ def _practised(name: str, keep: bool, *, quiet: bool) -> dict[str, Any]:
     def tell(step: Step) -> None:
         say(step.told())
 
-    folder = Path(tempfile.mkdtemp(prefix="hedgerow-drill-"))
+    folder = new_folder()
     story = Story() if quiet else Story(tell)
     before = signal.signal(signal.SIGTERM, end)  # whoever ends this ends what it started too
     started_s = time.monotonic()

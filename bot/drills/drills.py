@@ -145,48 +145,55 @@ def _wish(coin: str, side: str) -> Mapping[str, Any]:
 
 
 def dead_signer(practice: Practice, story: Story) -> None:
-    """First one that hangs, which the watchdog has to see; then one that is dead, with which the daemon has to end."""
+    """It does not answer, which the watchdog has to see; then it is dead, with which the daemon has to end."""
+    daemon = _hung(practice, story)
+    story.does("kill the signer (SIGKILL)")
+    daemon.children["signer"].send(signal.SIGKILL)
+    code = daemon.ends("after its signer was killed")
+    said = daemon.last_word()
+    story.saw(f"the daemon ended with exit code {code}: {said}")
+    story.check("it says that the signer is gone", [] if "the signer was killed" in said else [said])
+    story.check("it does not go on without", [] if code == 1 else [f"exit code {code}"])
+    story.check("its devnet ended with it", left(daemon))
+
+    story.does("start it again, with a signer that lives")
+    daemon = practice.start()
+    practice.more_cycles(daemon, 3)
+    state, why = practice.standing("watchdog")
+    story.check("trading is open again", [] if state == "active" else [f"{state}: {why}"])
+    settle(practice, story, daemon)
+
+
+def hung_signer(practice: Practice, story: Story) -> None:
+    """It does not answer for a while."""
+    daemon = _hung(practice, story)
+    entries = practice.count(ENTRIES)
+    practice.more_cycles(daemon, 1)
+    opened = practice.count(ENTRIES) - entries
+    story.check("nothing is opened while trading is halted", [f"{opened} entries were"] if opened else [])
+    story.does("let the signer go on (SIGCONT)")
+    daemon.children["signer"].send(signal.SIGCONT)
+    practice.until("trading open again", lambda: practice.standing("watchdog")[0] == "active" or None, daemon)
+    story.saw("the watchdog says active")
+    practice.more_cycles(daemon, 3)
+    settle(practice, story, daemon)
+
+
+def _hung(practice: Practice, story: Story) -> Daemon:
+    """A daemon that has positions and a signer that is there and does not answer, and what the watchdog says of it."""
     story.does("start the daemon and let it open positions")
     daemon = practice.start()
     practice.trading(daemon)
-    signer = daemon.children["signer"]
     story.does("stop its signer (SIGSTOP), so that it is there and does not answer")
-    signer.send(signal.SIGSTOP)
-    entries = practice.count(ENTRIES)
+    daemon.children["signer"].send(signal.SIGSTOP)
     practice.until(
         "the watchdog's word", lambda: practice.standing("watchdog")[0] != "active" or None, daemon
     )
     state, why = practice.standing("watchdog")
     story.saw(f"the watchdog says {state}: {why}")
-    story.check(
-        "trading is halted while nothing can be signed", [] if state == "halted" else [f"it is {state}"]
-    )
-    story.check("and the signer is named as the reason", [] if "signed" in why else [why])
-
-    story.does("let the signer go on (SIGCONT)")
-    filled = practice.count("SELECT count(*) FROM fill")
-    signer.send(signal.SIGCONT)
-    practice.until("trading open again", lambda: practice.standing("watchdog")[0] == "active" or None, daemon)
-    grew = practice.count(ENTRIES) - entries
-    story.saw(
-        f"the watchdog says active; {grew} entries were decided on since the signer stopped, {filled} trades were made before"
-    )
-
-    story.does("kill the signer (SIGKILL)")
-    daemon.look_for_children()
-    signer.send(signal.SIGKILL)
-    code = daemon.ends("after its signer was killed")
-    story.saw(f"the daemon ended with exit code {code}: {daemon.last_word()}")
-    said = daemon.last_word()
-    named = "the signer was killed" in said or "nothing can be signed" in said
-    story.check("it says that the signer is gone", [] if named else [said])
-    story.check("it does not go on without", [] if code == 1 else [f"exit code {code}"])
-    story.check("its devnet ended with it", left(daemon))
-
-    story.does("start it again")
-    daemon = practice.start()
-    practice.more_cycles(daemon, 3)
-    settle(practice, story, daemon)
+    story.check("trading is halted", [] if state == "halted" else [f"it is {state}"])
+    story.check("and the signer is named as the reason", [] if "nothing can be signed" in why else [why])
+    return daemon
 
 
 def stale_feed(practice: Practice, story: Story) -> None:
@@ -359,8 +366,9 @@ def lost_reply(practice: Practice, story: Story) -> None:
 DRILLS: Final[Mapping[str, Drill]] = {
     "kill": Drill("kill -9 the daemon in the middle of a trade; nothing is lost or doubled", kill),
     "dead-signer": Drill(
-        "a signer that hangs, then one that is dead; trading halts, and comes back", dead_signer
+        "the signer hangs, then dies; trading halts, the daemon ends and says why", dead_signer
     ),
+    "hung-signer": Drill("the signer hangs for a while; trading halts, and is open again after", hung_signer),
     "stale-feed": Drill(
         "the market's stream is cut, then all answers; the watchdog reacts and heals", stale_feed
     ),

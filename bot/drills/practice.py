@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -28,6 +29,7 @@ from bot.drills.books import Books
 from bot.drills.story import NotSeen
 from bot.errors import StateError
 from bot.paper.account import account_in, post
+from bot.paper.world import LONGEST_SOCKET_PATH
 
 PATIENCE_S: Final = 90.0
 STOP_S: Final = 20.0
@@ -71,6 +73,15 @@ format = "json"
 """
 
 Seen = TypeVar("Seen")
+
+
+def new_folder() -> Path:
+    """An empty folder whose path leaves room for a socket's. StateError where there is none."""
+    for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 - mkdtemp makes its own there
+        longest = os.fsencode(Path(parent).resolve() / "hedgerow-drill-12345678" / "state/journal/sign.sock")
+        if len(longest) <= LONGEST_SOCKET_PATH and os.access(parent, os.W_OK):
+            return Path(tempfile.mkdtemp(prefix="hedgerow-drill-", dir=parent))
+    raise StateError("no folder for temporary files has a path short enough; set TMPDIR to one that has")
 
 
 class Handle:

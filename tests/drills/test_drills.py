@@ -5,12 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.trader.daemon import ENVIRONMENT, TIMEOUT_S, ended
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with room for a socket's path in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def start(tmp: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -26,8 +35,8 @@ def start(tmp: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize("name", ["kill", "twin", "dead-signer"])
-def test_a_drill_passes_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
-    drill = start(tmp_path, name, "--json")
+def test_a_drill_passes_and_leaves_nothing_behind(short: Path, name: str) -> None:
+    drill = start(short, name, "--json")
     said, wrong = drill.communicate(timeout=2 * TIMEOUT_S)
     assert drill.returncode == 0, said + wrong
     told = json.loads(said)
@@ -35,7 +44,7 @@ def test_a_drill_passes_and_leaves_nothing_behind(tmp_path: Path, name: str) -> 
     checks = [step for step in told["steps"] if step["kind"] == "check"]
     assert len(checks) >= 10
     assert not any(step["problems"] for step in checks)
-    assert list(tmp_path.iterdir()) == []
+    assert list(short.iterdir()) == []
 
 
 def descendants(pid: int) -> list[int]:
@@ -46,8 +55,8 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def test_ctrl_c_ends_all_that_it_started(tmp_path: Path) -> None:
-    drill = start(tmp_path, "dead-signer")
+def test_ctrl_c_ends_all_that_it_started(short: Path) -> None:
+    drill = start(short, "dead-signer")
     assert drill.stdout is not None
     deadline = time.monotonic() + TIMEOUT_S
     while len(started := descendants(drill.pid)) < 3:  # the daemon, its devnet, its signer
@@ -57,4 +66,4 @@ def test_ctrl_c_ends_all_that_it_started(tmp_path: Path) -> None:
     drill.communicate(timeout=TIMEOUT_S)
     assert drill.returncode == 130
     assert ended(started)
-    assert list(tmp_path.iterdir()) == []
+    assert list(short.iterdir()) == []
