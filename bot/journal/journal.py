@@ -18,6 +18,7 @@ from bot.journal.codec import Row
 from bot.journal.commands import Commands
 from bot.journal.decisions import Decisions
 from bot.journal.ledger import Books, Drift, Holding
+from bot.journal.leftover import settle_leftovers
 from bot.journal.records import Checkpoint, CycleFacts, LastRun, RunFacts
 from bot.journal.standing import NOTHING, Standings, Unexplained
 from bot.journal.writer import Writer
@@ -192,6 +193,8 @@ class Journal:
             )
             connection.executemany(_REPORT_ORDER, _reports(facts.reports))
             drifts = bookkeeping.book_cycle(connection, books, facts)
+            if facts.is_cycle:
+                settle_leftovers(connection, facts.time_ms)
             connection.execute(_INSERT_EQUITY, equity)
             connection.execute("DELETE FROM position")
             connection.executemany(_INSERT_POSITION, map(codec.position_row, facts.positions))
