@@ -17,7 +17,9 @@ CLIENT_ID = "a-BTC-entry"
 
 
 def order(trigger: Trigger | None = None) -> Order:
-    return Order(CLIENT_ID, "BTC", Side.BUY, 9, Decimal(60_000), TimeInForce.IOC, False, trigger, Purpose.ENTRY)
+    return Order(
+        CLIENT_ID, "BTC", Side.BUY, 9, Decimal(60_000), TimeInForce.IOC, False, trigger, Purpose.ENTRY
+    )
 
 
 def attempt() -> Attempt:
@@ -26,7 +28,9 @@ def attempt() -> Attempt:
     )
 
 
-def after(path: Path, *moves: tuple[AttemptState, Evidence], trigger: Trigger | None = None) -> tuple[object, ...]:
+def after(
+    path: Path, *moves: tuple[AttemptState, Evidence], trigger: Trigger | None = None
+) -> tuple[object, ...]:
     """The order's row after the next cycle of a run that knows it by its attempt alone; no moves: it has none."""
     with Journal.open(path) as journal:
         journal.begin_run(facts())

@@ -26,7 +26,7 @@ def run(speed: float, config: str) -> None:
         pace = Pace(speed, HOUR_MS / 4000 / speed)
         return replace(live_terms(*given), pace=pace, feed=Patience(first_retry_s=0.1, longest_retry_s=2.0))
 
-    app.live_terms = terms
+    app.live_terms = terms  # type: ignore[assignment]  # it takes the same
     main(["run", config])
 
 

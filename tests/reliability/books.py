@@ -106,7 +106,9 @@ def compare(journal: Path, state: Path, account: str, gathered: Gathered) -> Ver
     verdict.say("doubled", [each for each, count in ours.items() if count > 1 or each not in theirs])
     # Orders: at the venue once for a cloid, every one of them written down, none filled beyond what was asked.
     verdict.say("doubled", [cloid for cloid, ids in gathered.orders.items() if len(ids) > 1])
-    verdict.say("wrong", [f"order {cloid} was never written down" for cloid in gathered.orders.keys() - known])
+    verdict.say(
+        "wrong", [f"order {cloid} was never written down" for cloid in gathered.orders.keys() - known]
+    )
     verdict.say("wrong", [f"order {oid} has no cloid" for oid in gathered.nameless])
     filled: Counter[str] = Counter()
     for row in own:
@@ -122,7 +124,9 @@ def compare(journal: Path, state: Path, account: str, gathered: Gathered) -> Ver
     }
     paid = Counter((row[0], row[1], Decimal(row[2])) for row in payments)
     verdict.say("lost", due - paid.keys())
-    verdict.say("doubled", [each for each, n in paid.items() if n > 1 or (each not in due and each[0] <= last_ms)])
+    verdict.say(
+        "doubled", [each for each, n in paid.items() if n > 1 or (each not in due and each[0] <= last_ms)]
+    )
     # The exchange's own account.
     exchange = _account(state, account)
     late = sum((Decimal(row["delta"]["usdc"]) for row in gathered.funding.values()

@@ -37,7 +37,7 @@ def fill_up(path: Path, fills: int) -> None:
     with Journal.open(path) as journal:
         before = journal.last_run()
         assert before is not None
-        strategies = tuple(each["name"] for each in before.config["strategies"]) + ("manual",)
+        strategies = (*(each["name"] for each in before.config["strategies"]), "manual")
         instruments = [simple_instrument(name, decimals, 5) for name, decimals in listed]
         names = tuple(name for name, _ in listed)
         journal.begin_run(
@@ -52,7 +52,9 @@ def fill_up(path: Path, fills: int) -> None:
             time_ms = last[0] - (cycles - number) * HOUR_MS
             count = min(FILLS_A_CYCLE, fills - number * FILLS_A_CYCLE)
             orders = list(_orders(number * FILLS_A_CYCLE, count))
-            attempts = [_attempt(order, number * FILLS_A_CYCLE + k, time_ms) for k, order in enumerate(orders)]
+            attempts = [
+                _attempt(order, number * FILLS_A_CYCLE + k, time_ms) for k, order in enumerate(orders)
+            ]
             if attempts:
                 journal.attempts.write(attempts)
                 journal.attempts.move_all([(each.cloid, *_ended(k, each)) for k, each in enumerate(attempts)])
@@ -67,7 +69,9 @@ def fill_up(path: Path, fills: int) -> None:
                         OrderReport(time_ms, FIRST_TRADE + k, order, OrderStatus.FILLED, LOTS, PRICE)
                         for k, order in enumerate(orders)
                     ],
-                    fills=[_fill(order, number * FILLS_A_CYCLE + k, time_ms) for k, order in enumerate(orders)],
+                    fills=[
+                        _fill(order, number * FILLS_A_CYCLE + k, time_ms) for k, order in enumerate(orders)
+                    ],
                 )
             )
         journal.end_run(before.started_wall_ms)

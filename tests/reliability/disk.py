@@ -24,6 +24,7 @@ from tests.reliability.books import Gathered, compare
 from tests.reliability.kill import READY, cycles, prepare, settle, verify_ledger, wait_for_cycles
 from tests.reliability.world import PATIENCE_S, Process, World
 
+GOES_ON_S: Final = 1.0
 STRACE: Final = shutil.which("strace")
 
 
@@ -35,6 +36,8 @@ class Case:
     file: str
     calls: str
     error: str
+    stops: bool = True
+    """Else it may go on: what could not be moved from the log into the file stays in the log."""
 
     @property
     def name(self) -> str:
@@ -42,13 +45,18 @@ class Case:
         return f"{self.victim}: {self.error} of {self.calls} on {self.file}"
 
 
-JOURNAL: Final = r"error: journal \S+: (the disk is full; make room|reading or writing it failed; check the disk)"
+JOURNAL: Final = (
+    r"error: journal \S+: (the disk is full; make room|reading or writing it failed|an earlier write failed)"
+)
 CASES: Final = (
     Case("daemon", "journal.sqlite-wal", "pwrite64", "ENOSPC"),
     Case("daemon", "journal.sqlite-wal", "pwrite64", "EIO"),
     Case("daemon", "journal.sqlite-wal", "fdatasync,fsync", "EIO"),
     Case("daemon", "journal.sqlite-wal", "fdatasync,fsync", "ENOSPC"),
     Case("daemon", "journal.sqlite-wal", "pread64", "EIO"),
+    Case("daemon", "journal.sqlite", "pwrite64", "ENOSPC", stops=False),
+    Case("daemon", "journal.sqlite", "pwrite64", "EIO"),
+    Case("daemon", "journal.sqlite", "fdatasync,fsync", "EIO"),
     Case("signer", "nonce", "pwrite64", "ENOSPC"),
     Case("signer", "nonce", "pwrite64", "EIO"),
     Case("signer", "nonce", "fdatasync", "EIO"),
@@ -107,17 +115,25 @@ def strike(world: World, case: Case) -> dict[str, Any]:
         failing = Failing(world.daemon, world.journal.with_name(case.file), case)
         try:
             failing.until_struck()
-            code = world.daemon.process.wait(PATIENCE_S)
+            if case.stops:
+                world.daemon.process.wait(PATIENCE_S)
+            else:
+                time.sleep(GOES_ON_S)
         finally:
             failed = failing.end()
-        said = stopped_well(world, code, wrong)
-        world.start_daemon()
-        world.daemon.until(READY)
+        if case.stops:
+            said = stopped_well(world, wrong)
+            world.start_daemon()
+            world.daemon.until(READY)
+        else:
+            said = "nothing; it goes on"
+            if world.daemon.process.poll() is not None or "Traceback" in world.daemon.said():
+                wrong.append(world.daemon.said()[-1000:])
     else:
         failing = Failing(world.signer, world.audit.with_name(case.file), case)
         try:
             failing.until_struck()
-            time.sleep(1.0)  # in which the daemon asks it for more
+            time.sleep(GOES_ON_S)  # in which the daemon asks it for more
         finally:
             failed = failing.end()
         said = signer_after(world, wrong)
@@ -125,9 +141,9 @@ def strike(world: World, case: Case) -> dict[str, Any]:
     return {"case": case.name, "calls_failed": failed, "said": said, "wrong": wrong}
 
 
-def stopped_well(world: World, code: int, wrong: list[str]) -> str:
+def stopped_well(world: World, wrong: list[str]) -> str:
     """A daemon that has ended: its last words."""
-    text = world.daemon.said()
+    text, code = world.daemon.said(), world.daemon.process.wait(PATIENCE_S)
     last = text.strip().splitlines()[-1]
     if code != 1:
         wrong.append(f"exit code {code}")

@@ -134,7 +134,9 @@ def settle(world: World) -> None:
     world.run_clock(runs=False)
 
 
-def run(rounds: int, seed: int, fills: int, folder: Path, victims: tuple[str, ...] = VICTIMS) -> dict[str, Any]:
+def run(
+    rounds: int, seed: int, fills: int, folder: Path, victims: tuple[str, ...] = VICTIMS
+) -> dict[str, Any]:
     """All of it; what came of it as JSON values."""
     dice, result, gathered = random.Random(seed), Rounds(), Gathered()
     began_s = time.monotonic()
@@ -199,7 +201,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--fills", type=int, default=100_000, help="fills in the journal before the first round")
+    parser.add_argument(
+        "--fills", type=int, default=100_000, help="fills in the journal before the first round"
+    )
     parser.add_argument("--keep", type=Path, help="work in this folder, which must be empty, and leave it")
     options = parser.parse_args()
     place: Any = (

@@ -356,8 +356,7 @@ def test_what_the_end_breaks_off_is_not_told_as_a_failure(
                 may_end.wait(LONG_S)
 
         async def cycle(self) -> bool:
-            while not begun.is_set():
-                await asyncio.sleep(0)
+            await asyncio.to_thread(begun.wait, LONG_S)
             raise StateError("the disk is full")
 
     async def run() -> None:
