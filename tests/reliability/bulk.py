@@ -22,6 +22,8 @@ FILLS_A_CYCLE: Final = 50
 PRICE: Final = Decimal(100)
 COIN: Final = "BTC"
 LOTS: Final = 1_000
+SIZE_DECIMALS: Final = 5
+WORTH_USD: Final = PRICE * LOTS / 10**SIZE_DECIMALS
 
 
 def fill_up(path: Path, fills: int) -> None:
@@ -34,6 +36,7 @@ def fill_up(path: Path, fills: int) -> None:
         last = connection.execute("SELECT * FROM equity ORDER BY time_ms DESC LIMIT 1").fetchone()
         listed = connection.execute("SELECT name, size_decimals FROM instrument").fetchall()
         assert connection.execute("SELECT count(*) FROM position").fetchone() == (0,)
+    assert dict(listed)[COIN] == SIZE_DECIMALS
     with Journal.open(path) as journal:
         before = journal.last_run()
         assert before is not None
@@ -124,7 +127,7 @@ def _fill(order: Order, number: int, time_ms: int) -> Fill:
         side=order.side,
         lots=LOTS,
         price=PRICE,
-        notional_usd=PRICE,
+        notional_usd=WORTH_USD,
         fee_usd=Decimal(0),
         is_maker=False,
         client_id=order.client_id,

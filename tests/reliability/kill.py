@@ -10,6 +10,7 @@ it trades. Prints JSON; the exit code is 1 where anything was lost, doubled or d
 import argparse
 import contextlib
 import json
+import os
 import random
 import signal
 import sqlite3
@@ -44,7 +45,14 @@ class Rounds:
     open_attempts: int = 0
     """Rounds in which the daemon's journal held an attempt without an answer when it was killed."""
     ready_s: list[float] = field(default_factory=list)
-    opened_s: list[float] = field(default_factory=list)
+    ready_cpu_s: list[float] = field(default_factory=list)
+    """Of the daemon alone: what a start costs, whoever else wants the processors meanwhile."""
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def attempts_open(journal: Path) -> bool:
@@ -124,6 +132,7 @@ def kill_one(world: World, victim: str, result: Rounds) -> None:
         world.start_daemon()
         world.daemon.until(READY)
         result.ready_s.append(time.monotonic() - began_s)
+        result.ready_cpu_s.append(cpu_s(world.daemon.process.pid))
 
 
 def settle(world: World) -> None:
@@ -167,12 +176,16 @@ def run(
         **verdict.counts,
         "fills_before": fills,
         "journal_mib": round(size_mib, 1),
-        "ready_s": {
-            "median": round(statistics.median(result.ready_s), 2) if result.ready_s else None,
-            "worst": round(max(result.ready_s, default=0.0), 2),
-        },
+        "ready_s": _summary(result.ready_s),
+        "ready_cpu_s": _summary(result.ready_cpu_s),
         "wall_s": round(time.monotonic() - began_s, 1),
     }
+
+
+def _summary(seconds: list[float]) -> dict[str, float | None]:
+    if not seconds:
+        return {"median": None, "worst": None}
+    return {"median": round(statistics.median(seconds), 2), "worst": round(max(seconds), 2)}
 
 
 def verify_ledger(world: World, verdict: Verdict) -> None:
