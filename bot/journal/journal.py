@@ -19,6 +19,7 @@ from bot.journal.commands import Commands
 from bot.journal.decisions import Decisions
 from bot.journal.inputs import Inputs
 from bot.journal.ledger import Books, Drift, Holding
+from bot.journal.leftover import settle_leftovers
 from bot.journal.past import Past
 from bot.journal.records import Checkpoint, CycleFacts, LastRun, RunFacts
 from bot.journal.standing import NOTHING, Standings, Unexplained
@@ -224,6 +225,8 @@ class Journal:
             )
             connection.executemany(_REPORT_ORDER, _reports(facts.reports))
             drifts = bookkeeping.book_cycle(connection, books, facts)
+            if facts.is_cycle:
+                settle_leftovers(connection, facts.time_ms)
             connection.execute(_INSERT_EQUITY, equity)
             connection.execute("DELETE FROM position")
             connection.executemany(_INSERT_POSITION, map(codec.position_row, facts.positions))
