@@ -13,7 +13,7 @@ from typing import Any, Final
 from bot.signer import actions, signing
 from bot.signer.audit import AuditLog
 from bot.signer.grammar import parse
-from bot.signer.limits import NONCE_LIFE_MS, Counts, Limits
+from bot.signer.limits import Counts, Limits
 from bot.signer.nonces import Nonces
 from bot.signer.policy import Policy, SignerConfigError
 from bot.signer.requests import (
@@ -72,10 +72,18 @@ class VenueClock:
         """
         anchor = self._wall_ms() - self._boot_ms()
         jump_ms = anchor - self._anchor
-        if abs(jump_ms) > MAX_JUMP_MS and not self._policy.simulated_clock:
+        if self._has_jumped(jump_ms):
             raise Refusal("clock_jump", MAX_JUMP_MS, jump_ms)
         if abs(jump_ms) <= SMALL_JUMP_MS:
             self._anchor = anchor
+
+    def sound_ms(self) -> int:
+        """Now; while the computer's clock has jumped, what it would say if it had not."""
+        jump_ms = self._wall_ms() - self._boot_ms() - self._anchor
+        return self.now_ms() - (jump_ms if self._has_jumped(jump_ms) else 0)
+
+    def _has_jumped(self, jump_ms: int) -> bool:
+        return abs(jump_ms) > MAX_JUMP_MS and not self._policy.simulated_clock
 
     def set(self, venue_ms: int) -> None:
         """Take the venue's time, as far as the policy trusts whoever tells it."""
@@ -159,18 +167,20 @@ class Engine:
             self._trader = None
 
     def _serve(self, request: Request, peer: Peer) -> dict[str, Any]:
-        now_ms = self._clock.now_ms()
         if not isinstance(request, Plain):
+            # Before anything looks at the time: a rule that does forgets what seems to be long ago.
+            self._clock.check()
             if self._trader is None:
                 self._trader = peer.connection
             elif self._trader != peer.connection:
                 raise Refusal("one_trader", 1, f"pid {peer.pid}")
+        now_ms = self._clock.now_ms()
         if isinstance(request, SIGNING):
             return self._sign(request, now_ms, peer)
         if isinstance(request, Prices):
             self.limits.take_prices(request, now_ms)
         elif isinstance(request, Positions):
-            self.limits.take_positions(request, now_ms)
+            self.limits.take_positions(request, self._nonces.last, now_ms)
         elif isinstance(request, Clock):
             self._clock.set(request.venue_ms)
         else:
@@ -193,7 +203,6 @@ class Engine:
         orders = request.orders if isinstance(request, Place) else ()
         if not isinstance(request, Cancel | Fence) and not (orders and not counts.orders):
             limits.check_actions(now_ms)
-        self._clock.check()
         nonce = request.nonce if isinstance(request, Fence) else self._nonces.next(now_ms)
         expires = nonce_expiry(request, now_ms)
         connection_id = self._key.connection_id(action, policy.vault, nonce, expires)
@@ -211,7 +220,7 @@ class Engine:
             }
         )
         limits.count(counts, now_ms)
-        limits.remember(nonce, orders, now_ms)
+        limits.remember(nonce, orders, expires, now_ms)
         signature = self._key.sign_l1(connection_id)
         text = signing.body(action, nonce, signature, policy.vault, expires)
         return {"nonce": nonce, "expires_after_ms": expires, "body": text}
@@ -248,13 +257,10 @@ class Engine:
             if ahead_ms is not None and not 5_000 <= ahead_ms <= 86_400_000:
                 raise Refusal("schedule_cancel", "5000 to 86400000 ms ahead", ahead_ms)
             return actions.schedule_cancel(request), Counts()
-        given_ms = limits.nonces.get(request.nonce)
-        if given_ms is None or given_ms <= now_ms - NONCE_LIFE_MS:
-            raise Refusal("fence", "a nonce given out in the last three days", request.nonce)
-        return actions.noop(), Counts()
+        return actions.noop(), limits.check_fence(request.nonce, now_ms)
 
     def _denied(self, request_id: int | None, refusal: Refusal, peer: Peer) -> bytes:
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.sound_ms()
         denial = {
             "rule": refusal.rule,
             "limit": refusal.limit,
@@ -292,7 +298,7 @@ class Engine:
             at_ms = int(record["at_ms"])
             self.limits.count(Counts(**record["counts"]), at_ms)
             orders = tuple(_order(told) for told in record["orders"])
-            self.limits.remember(int(record["nonce"]), orders, at_ms)
+            self.limits.remember(int(record["nonce"]), orders, record["expires_after_ms"], at_ms)
         except (KeyError, TypeError, ValueError):
             raise SignerConfigError(
                 f"line {record.get('sequence')} of {self._audit.path} is not of this version"

@@ -102,6 +102,7 @@ class Fuzz:
     def __init__(self, seed: int, folder: Path) -> None:
         self.rng = random.Random(seed)
         rates = {"orders_per_min": 14, "reduces_per_min": 8, "cancels_per_min": 50, "actions_per_day": 700}
+        rates["fences_per_min"] = 3
         text = changed(lock_on_forbidden=False, denials_per_min=10_000_000, **rates)
         self.desk = Desk(folder, text)
         self.oracle = Oracle(tomllib.loads(text, parse_float=Decimal))
@@ -337,7 +338,8 @@ class Fuzz:
         held = {c: {"size": rng.choice(("0", "0.02", "-0.01")), "buys": "0", "sells": "0"} for c in self.mid}
         last = max(self.nonces, default=0)
         some = rng.choice(self.nonces[-6:]) if self.nonces else 0
-        through = max(0, rng.choices((last, last - 1_000, some, some - 1, 0), (6, 2, 3, 3, 1))[0])
+        beyond = self.oracle.highest + 1
+        through = max(0, rng.choices((last, last - 1_000, some, some - 1, 0, beyond), (6, 2, 3, 3, 1, 1))[0])
         if self.is_new and rng.random() < 0.8:
             through = 0
         told = {"positions": held, "open_orders": rng.choice((0, 5, 33, 37)), "through_nonce": through}

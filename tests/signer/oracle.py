@@ -78,8 +78,8 @@ class Oracle:
         self.prices: dict[str, tuple[Fraction, int]] = {}
         self.held: dict[str, tuple[Fraction, Fraction, Fraction]] | None = None
         self.resting = 0
-        self.open: list[tuple[int, str, Fraction, Fraction]] = []
-        self.signed: list[tuple[int, tuple[int, str, Fraction, Fraction]]] = []
+        self.open: list[tuple[int, str, Fraction, Fraction, int]] = []
+        self.signed: list[tuple[int, tuple[int, str, Fraction, Fraction, int]]] = []
         self.events: dict[str, list[tuple[int, Fraction]]] = {}
         self.given: dict[int, int] = {}
         self.highest = 0
@@ -196,7 +196,7 @@ class Oracle:
     def span(self) -> dict[str, tuple[Fraction, Fraction]]:
         """Coin → lowest and highest position that may come of what is known."""
         span = {coin: (size - sells, size + buys) for coin, (size, buys, sells) in (self.held or {}).items()}
-        for _, coin, buys, sells in self.open:
+        for _, coin, buys, sells, _ in self.open:
             low, high = span.get(coin, (Fraction(0), Fraction(0)))
             span[coin] = (low - sells, high + buys)
         return span
@@ -271,6 +271,7 @@ class Oracle:
     def do_fence(self, r: Any) -> None:
         exactly(r, "id", "do", "nonce")
         need(self.given.get(whole(r["nonce"], 1), -9 * DAY) > self.now - 3 * DAY)
+        self.budget("fence", MINUTE, Fraction(1), "fences_per_min")
 
     def do_prices(self, r: Any) -> None:
         exactly(r, "id", "do", "prices", "at_ms")
@@ -297,7 +298,7 @@ class Oracle:
             number(held["buys"])
             number(held["sells"])
         whole(r["open_orders"], 0)
-        whole(r["through_nonce"], 0)
+        need(whole(r["through_nonce"], 0) <= self.highest)
         need(-2_000 <= self.now - whole(r["at_ms"], 0) <= MINUTE)
 
     @staticmethod
@@ -328,7 +329,9 @@ class Oracle:
                 if coin in self.p["coins"]
             }
             self.resting = request["open_orders"]
-            self.open = [each for each in self.open if each[0] > request["through_nonce"]]
+            # Ten seconds past its expiry an order is in the report, or nowhere.
+            through, at = request["through_nonce"], request["at_ms"]
+            self.open = [each for each in self.open if each[0] > through and at <= each[4] + 10_000]
         if nonce is None:
             return
         self.given[nonce], self.highest = now, max(self.highest, nonce)
@@ -340,6 +343,7 @@ class Oracle:
             self.cloids[each["cloid"]] = now
             size = Fraction(0) if each["reduce_only"] else number(each["size"])
             buy = each["side"] == "buy"
-            order = (nonce, each["coin"], size if buy else Fraction(0), Fraction(0) if buy else size)
+            ways = (size, Fraction(0)) if buy else (Fraction(0), size)
+            order = (nonce, each["coin"], *ways, now + request["expires_in_ms"])
             self.open.append(order)
             self.signed.append((now, order))
