@@ -4,6 +4,7 @@ The order is the safety: rules → nonce made durable → audit line → signatu
 nonce and a budget, never a rule.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any, Final
 from bot.signer import actions, signing
 from bot.signer.audit import AuditLog
 from bot.signer.grammar import parse
+from bot.signer.kept import Kept
 from bot.signer.limits import Counts, Limits
 from bot.signer.nonces import Nonces
 from bot.signer.policy import Policy, SignerConfigError
@@ -37,6 +39,10 @@ from bot.signer.requests import (
 MAX_JUMP_MS: Final = 60_000
 SMALL_JUMP_MS: Final = 2_000
 AUDITED_DENIALS_PER_MIN: Final = 600
+RESTART: Final = "stop it and start it again"
+UNLOCK: Final = (
+    "see in its audit log who asked, then stop it, run `hedgerow signer unlock` and start it again"
+)
 SIGNING: Final = (Place, Cancel, Leverage, IsolatedMargin, ScheduleCancel, Fence)
 
 
@@ -128,8 +134,13 @@ class Engine:
         self._assets = policy.assets
         self._suppressed = 0
         self._trader: int | None = None
-        self.locked: str | None = None
+        self.kept = Kept(audit.path.with_name("kept"))
+        self.locked = audit.lock
+        self._remedy = UNLOCK
+        self._unwritten: dict[str, Any] | None = None  # a lock that the full disk did not take yet
         self.limits = Limits(policy)
+        # A simulated clock is not known before it is told.
+        self.limits.recall(self.kept.memory, None if policy.simulated_clock else self._clock.now_ms())
         for record in audit.history:
             self._recall(record)
         audit.forget()
@@ -146,20 +157,30 @@ class Engine:
             if type(request) is Plain and request.do == "status":
                 return _answer(request_id, "ok", self._status())
             if self.locked is not None:
-                return _answer(request_id, "locked", {"reason": self.locked})
+                return _answer(request_id, "locked", {"reason": self.locked, "remedy": self._remedy})
             return _answer(request_id, "ok", self._serve(request, peer))
         except Refusal as refusal:
             if refusal.request_id is not None:
                 request_id = refusal.request_id
             return self._denied(request_id, refusal, peer)
         except Exception as error:  # noqa: BLE001 - a fault must neither sign nor end the program, nor tell what it held
-            self.locked = f"a fault inside the signer ({type(error).__name__})"
-            return _answer(request_id, "locked", {"reason": self.locked})
+            self.locked, self._remedy = f"a fault inside the signer ({type(error).__name__})", RESTART
+            return _answer(request_id, "locked", {"reason": self.locked, "remedy": self._remedy})
 
     def tick(self) -> None:
-        """Work for idle moments: nonces ahead, if any were used lately."""
-        if self._nonces.last > self._clock.now_ms() - 60_000:
-            self._nonces.reserve_ahead(self._clock.now_ms())
+        """Work for idle moments: what a restart must know, and nonces ahead, if any were used lately."""
+        self.kept.put(self.limits.memory(self._clock.sound_ms()))
+        with contextlib.suppress(Refusal):  # a full disk; whoever asks for a signature will hear of it
+            if self._unwritten is not None:
+                self._write(self._unwritten)
+                self._unwritten = None
+            if self._nonces.last > self._clock.now_ms() - 60_000:
+                self._nonces.reserve_ahead(self._clock.now_ms())
+
+    @property
+    def trader(self) -> int | None:
+        """The connection that trades."""
+        return self._trader
 
     def hang_up(self, connection: int) -> None:
         """A connection has ended; if it was the one that traded, another may."""
@@ -184,9 +205,17 @@ class Engine:
         elif isinstance(request, Clock):
             self._clock.set(request.venue_ms)
         else:
-            self._write({"kind": "lock", "pid": peer.pid})
-            self.locked = "it was asked to lock"
+            self._lock("it was asked to lock", peer)
         return {}
+
+    def _lock(self, reason: str, peer: Peer) -> None:
+        """Sign nothing more, after a restart neither, until an operator unlocks it."""
+        self.locked = reason
+        record = {"kind": "lock", "at_ms": self._clock.sound_ms(), "pid": peer.pid, "reason": reason}
+        try:
+            self._write(record)
+        except Refusal:
+            self._unwritten = record
 
     def _sign(
         self,
@@ -269,11 +298,11 @@ class Engine:
         }
         if self.locked is not None:
             # Nothing more to find out here, and nothing to fill the disk with.
-            return _answer(request_id, "locked", {"reason": self.locked})
-        if refusal.rule != "one_trader":
+            return _answer(request_id, "locked", {"reason": self.locked, "remedy": self._remedy})
+        if refusal.rule not in {"one_trader", "storage"}:  # of which nobody can be found guilty who asks
             self.limits.count_denial(now_ms)
         if refusal.rule == "forbidden" and self._policy.lock_on_forbidden:
-            self.locked = f"it was asked for {refusal.value}"
+            self._lock(f"it was asked for {refusal.value}", peer)
         if self.limits.denials.total(now_ms) > AUDITED_DENIALS_PER_MIN:
             self._suppressed += 1
         else:
@@ -308,13 +337,16 @@ class Engine:
         policy, now_ms = self._policy, self._clock.now_ms()
         head = self._audit.head
         state = "locked" if self.locked is not None else "ready"
-        if state == "ready" and now_ms < self.limits.reducing_until_ms:
+        if state == "ready" and self._audit.problem is not None:
+            state = "storage"
+        elif state == "ready" and now_ms < self.limits.reducing_until_ms:
             state = "reducing"
         elif state == "ready" and self.limits.holdings is None:
             state = "positions_unknown"
         return {
             "state": state,
-            "reason": self.locked,
+            "reason": self.locked or self._audit.problem,
+            "remedy": self._remedy if self.locked is not None else None,
             "network": policy.network,
             "account": policy.account,
             "agent": policy.agent,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bot.signer.kept import Memory
 from bot.signer.policy import CoinPolicy, Policy
 from bot.signer.requests import Holding, Order, Positions, Prices, Refusal, plain
 
@@ -110,6 +111,22 @@ class Limits:
     cloids: dict[str, int] = field(default_factory=dict)
     """Cloid → when it was signed."""
     reducing_until_ms: int = 0
+    denied_ms: int = 0
+    recalled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """References of before a restart: a price may not step too far from them, and no order rests on them."""
+
+    def memory(self, now_ms: int) -> Memory:
+        """What a restart must not undo and no signature tells."""
+        known = self.recalled | self.references
+        return Memory(known, self.reducing_until_ms, self.denials.seen(now_ms), self.denied_ms)
+
+    def recall(self, memory: Memory, latest_ms: int | None) -> None:
+        """Take up what was known before a restart, none of it as of later than `latest_ms`."""
+        for coin, (price_e8, at_ms) in memory.references.items():
+            if coin in self.policy.coins:
+                self.recalled[coin] = (price_e8, at_ms if latest_ms is None else min(at_ms, latest_ms))
+        self.reducing_until_ms, self.denied_ms = memory.reducing_until_ms, memory.denied_ms
+        self.denials.add(memory.denied_ms, memory.denials)
 
     def take_prices(self, told: Prices, now_ms: int) -> None:
         """New reference prices: fresh, within their bands, and not too far from the ones before."""
@@ -119,8 +136,9 @@ class Limits:
         for coin, price_e8 in told.prices_e8.items():
             rules = self.coin(coin)
             _band(rules, price_e8, None)
-            if coin in self.references:
-                before_e8, before_ms = self.references[coin]
+            before = self.references.get(coin) or self.recalled.get(coin)
+            if before is not None:
+                before_e8, before_ms = before
                 if told.at_ms < before_ms:
                     raise Refusal("reference_order", before_ms, told.at_ms)
                 # For the time that has passed and no more: many small steps come no further than one.
@@ -317,6 +335,7 @@ class Limits:
     def count_denial(self, now_ms: int) -> None:
         """Too many denials within a minute: only what reduces is signed for a while."""
         self.denials.add(now_ms, 1)
+        self.denied_ms = now_ms
         if self.denials.total(now_ms) >= self.policy.denials_per_min:
             self.reducing_until_ms = now_ms + self.policy.reducing_min * MINUTE_MS
 

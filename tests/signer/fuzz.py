@@ -163,9 +163,13 @@ class Fuzz:
         return self.counts["escapes"] + self.counts["false_denials"] + self.counts["faults"]
 
     def restart(self) -> None:
-        """As after a kill."""
+        """As after a kill, now and then long after prices were written down."""
+        if self.rng.random() < 0.8:
+            self.desk.engine.tick()
+            self.desk.engine.kept.write()
+            self.oracle.wrote_down()
         self.desk.again()
-        self.oracle.restarted()
+        self.oracle.restarted(int((self.desk.folder / "nonce").read_text()))
         self.is_new = True
 
     def right(self, request: dict[str, Any], ok: dict[str, Any]) -> bool:

@@ -76,6 +76,7 @@ class Oracle:
     def __init__(self, policy: dict[str, Any]) -> None:
         self.p = policy
         self.prices: dict[str, tuple[Fraction, int]] = {}
+        self.kept: dict[str, tuple[Fraction, int]] = {}
         self.held: dict[str, tuple[Fraction, Fraction, Fraction]] | None = None
         self.resting = 0
         self.open: list[tuple[int, str, Fraction, Fraction, int]] = []
@@ -281,8 +282,9 @@ class Oracle:
             need(name(coin) in self.p["coins"])
             low, high = (Fraction(str(each)) for each in self.p["coins"][coin]["band"])
             need(low <= number(text) <= high)
-            if coin in self.prices:
-                before, at = self.prices[coin]
+            known = self.kept | self.prices
+            if coin in known:
+                before, at = known[coin]
                 need(r["at_ms"] >= at)
                 seconds = Fraction(r["at_ms"] - at, 1000)
                 step = self.p["reference_max_step_bps_per_s"] * seconds / 10_000
@@ -306,11 +308,17 @@ class Oracle:
         need(isinstance(value, str))
         return -number(value[1:]) if value[:1] == "-" else number(value)
 
-    def restarted(self) -> None:
+    def wrote_down(self) -> None:
+        """The signer has written down the prices that it knows."""
+        self.kept |= self.prices
+
+    def restarted(self, mark: int) -> None:
         """The signer was killed and started: prices and positions have to be told again, the rest is as it was.
 
-        Whatever was signed within three days may have filled, since reports are not written down.
+        Whatever was signed within three days may have filled, since reports are not written down. Nonces up to the mark
+        may have been given out, and prices step from those that were written down.
         """
+        self.highest = max(self.highest, mark)
         latest = self.events["action"][-1][0] if self.events else 0
         self.signed = [(at, order) for at, order in self.signed if at > latest - 3 * DAY]
         self.prices, self.held, self.resting, self.open = {}, None, 0, [order for _, order in self.signed]
