@@ -6,13 +6,12 @@ nonce and a budget, never a rule.
 
 import contextlib
 import json
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from bot.signer import actions, signing
 from bot.signer.audit import AuditLog
+from bot.signer.clock import VenueClock
 from bot.signer.grammar import parse
 from bot.signer.kept import Kept
 from bot.signer.limits import Counts, Limits
@@ -36,68 +35,14 @@ from bot.signer.requests import (
     scaled,
 )
 
-MAX_JUMP_MS: Final = 60_000
-SMALL_JUMP_MS: Final = 2_000
+__all__ = ["Engine", "Peer", "VenueClock"]
+
 AUDITED_DENIALS_PER_MIN: Final = 600
 RESTART: Final = "stop it and start it again"
 UNLOCK: Final = (
     "see in its audit log who asked, then stop it, run `hedgerow signer unlock` and start it again"
 )
 SIGNING: Final = (Place, Cancel, Leverage, IsolatedMargin, ScheduleCancel, Fence)
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _since_boot_ms() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
-class VenueClock:
-    """The venue's time as the signer knows it: the computer's clock, watched for jumps, and an offset."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        wall_ms: Callable[[], int] = _wall_ms,
-        since_boot_ms: Callable[[], int] = _since_boot_ms,
-    ) -> None:
-        self._policy, self._wall_ms, self._boot_ms = policy, wall_ms, since_boot_ms
-        self._anchor = wall_ms() - since_boot_ms()
-        self.offset_ms = 0
-
-    def now_ms(self) -> int:
-        """Now, at the venue."""
-        return self._wall_ms() + self.offset_ms
-
-    def check(self) -> None:
-        """Refuse while the computer's clock stands far from where it was at the start, plus the time that passed.
-
-        A clock that was set forward would use up nonces of the future and shut out the right ones.
-        """
-        anchor = self._wall_ms() - self._boot_ms()
-        jump_ms = anchor - self._anchor
-        if self._has_jumped(jump_ms):
-            raise Refusal("clock_jump", MAX_JUMP_MS, jump_ms)
-        if abs(jump_ms) <= SMALL_JUMP_MS:
-            self._anchor = anchor
-
-    def sound_ms(self) -> int:
-        """Now; while the computer's clock has jumped, what it would say if it had not."""
-        jump_ms = self._wall_ms() - self._boot_ms() - self._anchor
-        return self.now_ms() - (jump_ms if self._has_jumped(jump_ms) else 0)
-
-    def _has_jumped(self, jump_ms: int) -> bool:
-        return abs(jump_ms) > MAX_JUMP_MS and not self._policy.simulated_clock
-
-    def set(self, venue_ms: int) -> None:
-        """Take the venue's time, as far as the policy trusts whoever tells it."""
-        offset_ms = venue_ms - self._wall_ms()
-        limit_ms = self._policy.max_clock_offset_ms
-        if abs(offset_ms) > limit_ms and not self._policy.simulated_clock:
-            raise Refusal("clock_offset", limit_ms, offset_ms)
-        self.offset_ms = offset_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +114,20 @@ class Engine:
 
     def tick(self) -> None:
         """Work for idle moments: what a restart must know, and nonces ahead, if any were used lately."""
-        self.kept.put(self.limits.memory(self._clock.sound_ms()))
+        self._keep(soon=True)
         with contextlib.suppress(Refusal):  # a full disk; whoever asks for a signature will hear of it
             if self._unwritten is not None:
                 self._write(self._unwritten)
                 self._unwritten = None
             if self._nonces.last > self._clock.now_ms() - 60_000:
                 self._nonces.reserve_ahead(self._clock.now_ms())
+
+    def _keep(self, *, soon: bool = False) -> None:
+        """See to it that a restart knows what is known now: at once, or within a moment."""
+        self.kept.put(self.limits.memory(self._clock.sound_ms()))
+        if not soon:
+            with contextlib.suppress(OSError):  # a full disk; it is tried again
+                self.kept.write()
 
     @property
     def trader(self) -> int | None:
@@ -200,6 +152,8 @@ class Engine:
             return self._sign(request, now_ms, peer)
         if isinstance(request, Prices):
             self.limits.take_prices(request, now_ms)
+            if not request.prices_e8.keys() <= self.kept.memory.references.keys():
+                self._keep()  # a coin's first price may be any: let it be the only one
         elif isinstance(request, Positions):
             self.limits.take_positions(request, self._nonces.last, now_ms)
         elif isinstance(request, Clock):
@@ -300,7 +254,10 @@ class Engine:
             # Nothing more to find out here, and nothing to fill the disk with.
             return _answer(request_id, "locked", {"reason": self.locked, "remedy": self._remedy})
         if refusal.rule not in {"one_trader", "storage"}:  # of which nobody can be found guilty who asks
+            was_reducing = now_ms < self.limits.reducing_until_ms
             self.limits.count_denial(now_ms)
+            if not was_reducing and now_ms < self.limits.reducing_until_ms:
+                self._keep()
         if refusal.rule == "forbidden" and self._policy.lock_on_forbidden:
             self._lock(f"it was asked for {refusal.value}", peer)
         if self.limits.denials.total(now_ms) > AUDITED_DENIALS_PER_MIN:

@@ -6,6 +6,7 @@ and an older reference price allows no more than as many small steps since then 
 
 import json
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,12 +24,13 @@ class Memory:
 
 
 class Kept:
-    """The file. `put` says what should stand there, `write` sees to it and may be called from another thread."""
+    """The file. `put` says what should stand there, `write` sees to it and may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
         """Read what an earlier signer left; SignerConfigError where that is damaged."""
         self.path = path
         self.memory = self._written = self._read()
+        self._writing = threading.Lock()
 
     def _read(self) -> Memory:
         try:
@@ -51,6 +53,10 @@ class Kept:
 
     def write(self) -> None:
         """Make durable what was put last. Raises OSError, and then the file is as before."""
+        with self._writing:
+            self._write()
+
+    def _write(self) -> None:
         memory = self.memory
         if memory == self._written:
             return

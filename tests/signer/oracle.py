@@ -330,6 +330,10 @@ class Oracle:
             self.prices |= {
                 coin: (number(text), request["at_ms"]) for coin, text in request["prices"].items()
             }
+            if (
+                not request["prices"].keys() <= self.kept.keys()
+            ):  # a coin's first price is written down at once
+                self.wrote_down()
         elif do == "positions":
             self.held = {
                 coin: (self.plus_minus(each["size"]), number(each["buys"]), number(each["sells"]))
