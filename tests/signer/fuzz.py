@@ -102,6 +102,7 @@ class Fuzz:
     def __init__(self, seed: int, folder: Path) -> None:
         self.rng = random.Random(seed)
         rates = {"orders_per_min": 14, "reduces_per_min": 8, "cancels_per_min": 50, "actions_per_day": 700}
+        rates["fences_per_min"] = 3
         text = changed(lock_on_forbidden=False, denials_per_min=10_000_000, **rates)
         self.desk = Desk(folder, text)
         self.oracle = Oracle(tomllib.loads(text, parse_float=Decimal))
@@ -162,9 +163,13 @@ class Fuzz:
         return self.counts["escapes"] + self.counts["false_denials"] + self.counts["faults"]
 
     def restart(self) -> None:
-        """As after a kill."""
+        """As after a kill, now and then long after prices were written down."""
+        if self.rng.random() < 0.8:
+            self.desk.engine.tick()
+            self.desk.engine.kept.write()
+            self.oracle.wrote_down()
         self.desk.again()
-        self.oracle.restarted()
+        self.oracle.restarted(int((self.desk.folder / "nonce").read_text()))
         self.is_new = True
 
     def right(self, request: dict[str, Any], ok: dict[str, Any]) -> bool:
@@ -337,7 +342,8 @@ class Fuzz:
         held = {c: {"size": rng.choice(("0", "0.02", "-0.01")), "buys": "0", "sells": "0"} for c in self.mid}
         last = max(self.nonces, default=0)
         some = rng.choice(self.nonces[-6:]) if self.nonces else 0
-        through = max(0, rng.choices((last, last - 1_000, some, some - 1, 0), (6, 2, 3, 3, 1))[0])
+        beyond = self.oracle.highest + 1
+        through = max(0, rng.choices((last, last - 1_000, some, some - 1, 0, beyond), (6, 2, 3, 3, 1, 1))[0])
         if self.is_new and rng.random() < 0.8:
             through = 0
         told = {"positions": held, "open_orders": rng.choice((0, 5, 33, 37)), "through_nonce": through}

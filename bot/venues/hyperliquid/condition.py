@@ -47,6 +47,7 @@ class Conditions:
         except (VenueError, NotSigned, DataError) as error:
             problem = f"nothing can be signed: {error}"
         else:
+            problem = f"nothing can be signed: {whose.problem}" if whose.problem else ""
             await self._ask_agent(whose)
         known = self._clock.venue_ms > 0
         left = days_left(self._until_ms, self._clock.now_ms()) if known and self._until_ms else None

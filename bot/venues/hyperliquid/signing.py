@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -74,6 +74,7 @@ class Whose:
     vault: str | None = None
     size_decimals: Mapping[str, int] = field(default_factory=dict)
     agent_until_ms: int | None = None  # by the policy
+    problem: str = ""  # why nothing is signed now, and what to do
 
     @property
     def account(self) -> str:
@@ -134,6 +135,7 @@ class SignerSocket:
             vault=None if vault is None else str(vault).lower(),
             size_decimals={str(coin): int(number) for coin, number in status["size_decimals"].items()},
             agent_until_ms=None if until is None else int(until),
+            problem=_problem(status),
         )
 
     def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:
@@ -182,6 +184,15 @@ class SignerSocket:
                 self._client.prices({coin: price}, venue_ms)
         except NotSigned as refusal:
             log.warning("price refused by the signer", coin=coin, price=price, reason=str(refusal))
+
+
+def _problem(status: Mapping[str, Any]) -> str:
+    """Why a signer that answers would sign nothing, and what to do; empty where it would."""
+    if status["state"] == "locked":
+        return f"the signer is locked: {status['reason']}; {status['remedy']}"
+    if status["state"] == "storage":
+        return f"the signer's audit log cannot be written: {status['reason']}; free space, and it goes on by itself"
+    return ""
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The adapter with the real signer behind its socket: what it is told it understands, what it forbids stays unsent."""
 
 import asyncio
+import os
 import socket
 import threading
 import time
@@ -17,7 +18,7 @@ from bot.model.decision import Cancel, OrderPlan
 from bot.model.order import Order, OrderStatus, Purpose, Side, TimeInForce, Trigger, TriggerKind
 from bot.signer import policy
 from bot.signer.audit import AuditLog
-from bot.signer.client import SignerClient
+from bot.signer.client import Denied, SignerClient
 from bot.signer.engine import Engine, Peer, VenueClock
 from bot.signer.nonces import Nonces
 from bot.signer.signing import SigningKey
@@ -233,3 +234,40 @@ def test_a_signer_for_another_account_is_a_config_error(tmp_path: Path) -> None:
 
     with signer(tmp_path) as path:
         asyncio.run(run(path))
+
+
+def test_a_signer_tells_that_it_is_locked_why_and_what_to_do(tmp_path: Path) -> None:
+    with signer(tmp_path) as path, SignerClient(path) as client:
+        signs = SignerSocket(client)
+        assert signs.whose().problem == ""
+        with pytest.raises(Denied, match="forbidden"):
+            client.request("withdraw3")
+        problem = signs.whose().problem
+        assert problem.startswith("the signer is locked: it was asked for withdraw3; ")
+        assert "`hedgerow signer unlock`" in problem
+        with pytest.raises(Unavailable, match="hedgerow signer unlock"):
+            signs.cancel([("BTC", 1)])
+
+
+def test_a_signer_tells_that_its_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    logs: list[AuditLog] = []
+    begin = AuditLog.__init__
+
+    def watched(log: AuditLog, path: Path) -> None:
+        begin(log, path)
+        logs.append(log)
+
+    monkeypatch.setattr(AuditLog, "__init__", watched)
+    with signer(tmp_path) as path, SignerClient(path) as client:
+        monkeypatch.setattr(os, "fdatasync", full)
+        with pytest.raises(OSError, match="No space"):
+            logs[0].sync()
+        assert SignerSocket(client).whose().problem == (
+            "the signer's audit log cannot be written: No space left on device; free space, and it goes on by itself"
+        )
+        monkeypatch.undo()
+        logs[0].sync()
+        assert SignerSocket(client).whose().problem == ""
