@@ -27,7 +27,7 @@ from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register, lots_of, to_sign
 from bot.venues.hyperliquid.parse_account import MarginState
 from bot.venues.hyperliquid.parse_orders import Ending, Placed, StatusOf
-from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs
+from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs, Whose
 from bot.venues.hyperliquid.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
@@ -101,8 +101,16 @@ class Sender:
 
     async def _cancel(self, batch: Sequence[Cancel]) -> Sequence[str | None]:
         """Reasons why not, empty where it was cancelled, None where that is not known."""
+        if not batch:
+            return ()
         try:
             await self._client.make_room(len(batch), urgent=True)
+            whose = self._signs.whose()
+            stale = self._market.numbers.stale((each.instrument for each in batch), whose)
+            if stale:
+                log.warning("cancels not sent", reason="; ".join(stale.values()))
+                told = iter(await self._cancel([each for each in batch if each.instrument not in stale]))
+                return [None if each.instrument in stale else next(told) for each in batch]
             signed = self._signs.cancel([(each.instrument, each.order_id) for each in batch])
             answer = await self._client.exchange(signed.body)
             reasons = parse_orders.canceled(answer, len(batch))
@@ -159,7 +167,8 @@ class Sender:
         while orders and signed is None:
             try:
                 await self._client.make_room(len(orders), urgent=all(order.reduce_only for order in orders))
-                wire = self._wire(orders)
+                whose = self._signs.whose()
+                wire = self._wire(orders, whose)
                 signed = self._signs.order(wire, self._expires_in_ms())
             except NotSigned as refusal:
                 if refusal.index is None or refusal.index >= len(orders):
@@ -173,13 +182,15 @@ class Sender:
         reports = await self._send(signed, orders, tuple(each.cloid for each in wire))
         return refused + reports
 
-    def _wire(self, orders: Sequence[Order]) -> list[signing.Order]:
+    def _wire(self, orders: Sequence[Order], whose: Whose) -> list[signing.Order]:
         wire: list[signing.Order] = []
         for order in orders:
             instrument = self._register.instrument(order.instrument)
             mark = self._market.marks.get(order.instrument)
             if instrument is None or mark is None:
                 raise NotSigned("the coin has no price at the venue", len(wire))
+            if why := self._market.numbers.why_not(order.instrument, whose):
+                raise NotSigned(why, len(wire))
             wire.append(to_sign(order, instrument, mark, self._attempts.cloid(order.client_id)))
         return wire
 
@@ -350,6 +361,8 @@ class Sender:
             if now == leverage and (mode.value == "cross") == is_cross:
                 return
             await self._client.make_room()
+            if why := self._market.numbers.why_not(coin, self._signs.whose()):
+                raise NotSigned(why)
             signed = self._signs.leverage(coin, leverage, is_cross=is_cross)
             try:
                 parse_orders.done(await self._client.exchange(signed.body))
