@@ -205,6 +205,7 @@ class Sender:
         try:
             answer = await self._client.exchange(signed.body)
             told = parse_orders.placed(answer, len(orders))
+            reports = [self._report(each, placed) for each, placed in zip(orders, told, strict=True)]
         except Refused as refusal:
             if NONCE in str(refusal).lower():  # taken before: by this very body, where it was delivered twice
                 return await self._unknown(signed, orders, cloids, str(refusal))
@@ -216,7 +217,6 @@ class Sender:
         except (OutcomeUnknown, DataError) as error:
             return await self._unknown(signed, orders, cloids, str(error))
         else:
-            reports = [self._report(each, placed) for each, placed in zip(orders, told, strict=True)]
             self._attempts.told(reports, Proof.REPLY)
         self.settled_nonce = max(self.settled_nonce, signed.nonce)
         return reports
@@ -240,6 +240,8 @@ class Sender:
         if status is OrderStatus.RESTING and order.trigger is not None:
             status = OrderStatus.WAITING
         lots = lots_of(instrument, placed.filled, "what was filled") if placed.filled else 0
+        if lots > order.lots:
+            raise DataError(f"{placed.filled} {order.instrument} are said to be filled of an order for less")
         reason = placed.reason
         if status is OrderStatus.FILLED and lots < order.lots:
             status, reason = OrderStatus.CANCELED, "the rest could not match at once"
@@ -336,8 +338,12 @@ class Sender:
             return None
         if told.ending is Ending.UNKNOWN:
             raise DataError(f"the venue calls an order {told.word!r}, which this program does not know")
-        report = self._register.ended(told, self._books.filled(told.order.order_id))
-        return None if report is None else replace(report, order=order)
+        by_fills = self._books.filled(told.order.order_id)
+        report = self._register.ended(told, by_fills)
+        if report is None:
+            return None
+        # Only fills can tell of more than was asked.
+        return replace(report, order=order, filled_lots=by_fills[0] or min(report.filled_lots, order.lots))
 
     async def _fence(self, nonce: int) -> bool:
         """Whether a noop took the nonce, so that what it was given out for can't happen any more."""
