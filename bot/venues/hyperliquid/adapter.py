@@ -63,7 +63,7 @@ class HyperliquidVenue:
         self._account = terms.account.lower()
         self.instruments: tuple[Instrument, ...] = tuple(map(universe.instrument, terms.coins))
         self._clock = VenueClock(
-            lambda: client.info({"type": "exchangeStatus"}, urgent=True), now_s, sleep, terms.pace
+            lambda: client.info({"type": "exchangeStatus"}, urgent=True), now_s, sleep, terms.clock
         )
         self._market = MarketData(client, self.instruments)
         self._attempts = Attempts(terms.network, self._account, outbox)

@@ -33,7 +33,6 @@ from bot.venues.hyperliquid.venue_clock import VenueClock
 log = structlog.get_logger("hedgerow")
 
 AFTER_EXPIRY_MS: Final = 10_000
-LONGEST_EXPIRY_MS: Final = 86_400_000  # no policy allows more; a simulated day may pass in seconds
 DUPLICATE_NONCE: Final = "duplicate nonce"
 NONCE: Final = "nonce"
 
@@ -169,7 +168,7 @@ class Sender:
                 await self._client.make_room(len(orders), urgent=all(order.reduce_only for order in orders))
                 whose = self._signs.whose()
                 wire = self._wire(orders, whose)
-                signed = self._signs.order(wire, self._expires_in_ms())
+                signed = self._signs.order(wire, self._expires_in_ms(whose))
             except NotSigned as refusal:
                 if refusal.index is None or refusal.index >= len(orders):
                     return refused + [self._rejected(each, str(refusal)) for each in orders]
@@ -194,8 +193,10 @@ class Sender:
             wire.append(to_sign(order, instrument, mark, self._attempts.cloid(order.client_id)))
         return wire
 
-    def _expires_in_ms(self) -> int:
-        return min(int(self._patience.expires_s * 1000 * self._clock.speed), LONGEST_EXPIRY_MS)
+    def _expires_in_ms(self, whose: Whose) -> int:
+        """As long as we are patient, in the venue's time, and within what the policy allows."""
+        shortest_ms, longest_ms = whose.expires_ms
+        return max(shortest_ms, min(int(self._patience.expires_s * 1000 * self._clock.speed), longest_ms))
 
     async def _send(
         self, signed: Signed, orders: Sequence[Order], cloids: tuple[str, ...]
