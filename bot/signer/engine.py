@@ -311,6 +311,8 @@ class Engine:
             "agent_valid_until_ms": policy.agent_valid_until_ms,
             "assets": self._assets,
             "size_decimals": {name: coin.size_decimals for name, coin in policy.coins.items()},
+            "expires_ms": [policy.expires_min_ms, policy.expires_max_ms],
+            "reference_max_age_ms": policy.reference_max_age_ms,
             "policy_sha256": policy.sha256,
             "now_ms": now_ms,
             "last_nonce": self._nonces.last,

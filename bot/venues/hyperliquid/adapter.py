@@ -62,12 +62,9 @@ class HyperliquidVenue:
     ) -> None:
         self._terms, self._signs, self._client, self._sleep = terms, signs, client, sleep
         self._account = terms.account.lower()
-        listed = {instrument.name: instrument for instrument in universe.instruments}
-        self.instruments: tuple[Instrument, ...] = tuple(
-            listed[coin] for coin in terms.coins if universe.place(coin) >= 0
-        )
+        self.instruments: tuple[Instrument, ...] = tuple(map(universe.instrument, terms.coins))
         self._clock = VenueClock(
-            lambda: client.info({"type": "exchangeStatus"}, urgent=True), now_s, sleep, terms.pace
+            lambda: client.info({"type": "exchangeStatus"}, urgent=True), now_s, sleep, terms.clock
         )
         self._market = MarketData(client, self.instruments)
         self._attempts = Attempts(terms.network, self._account, outbox)
@@ -98,7 +95,7 @@ class HyperliquidVenue:
             sleep,
         )
         self._leverage = Leverage(self._register, self._setting, self._sender)
-        self._conditions = Conditions(client, signs, self._clock, terms)
+        self._conditions = Conditions(client, signs, self._clock, terms, numbers=self._market.numbers)
         self._earlier: set[int] = set()  # open in an earlier run, and not accounted for yet
         self._events: list[VenueEvent] = []
         self._heard_fills: list[VenueFill] = []  # by the feed, not counted yet

@@ -33,6 +33,7 @@ __all__ = [
 log = structlog.get_logger("hedgerow")
 
 LARGEST_BATCH: Final = 32
+ANY_EXPIRY_MS: Final = (1, 86_400_000)  # no policy allows others; a simulated day may pass in seconds
 
 
 class NotSigned(Refused):
@@ -64,7 +65,8 @@ class Whose:
     """For which network and account it is signed, by whom, and the numbers of the coins that are.
 
     `master` is the address that approved `agent`. With a `vault` (a vault's or sub-account's address) its books are
-    traded, else the master's.
+    traded, else the master's. `expires_ms` are the shortest and longest life that an order may be given, and
+    `reference_age_ms` is how old facts may be that an order is signed by, None where that is not told.
     """
 
     network: str
@@ -75,6 +77,8 @@ class Whose:
     size_decimals: Mapping[str, int] = field(default_factory=dict)
     agent_until_ms: int | None = None  # by the policy
     problem: str = ""  # why nothing is signed now, and what to do
+    expires_ms: tuple[int, int] = ANY_EXPIRY_MS
+    reference_age_ms: int | None = None
 
     @property
     def account(self) -> str:
@@ -127,6 +131,10 @@ class SignerSocket:
             status = self._client.status()
         self._assets = {str(coin): int(number) for coin, number in status["assets"].items()}
         vault, until = status["vault"], status["agent_valid_until_ms"]
+        shortest, longest = status.get(
+            "expires_ms", ANY_EXPIRY_MS
+        )  # a signer of an earlier version tells neither
+        age = status.get("reference_max_age_ms")
         return Whose(
             network=str(status["network"]),
             master=str(status["account"]).lower(),
@@ -136,6 +144,8 @@ class SignerSocket:
             size_decimals={str(coin): int(number) for coin, number in status["size_decimals"].items()},
             agent_until_ms=None if until is None else int(until),
             problem=_problem(status),
+            expires_ms=(int(shortest), int(longest)),
+            reference_age_ms=None if age is None else int(age),
         )
 
     def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:

@@ -25,6 +25,7 @@ from bot.signer.signing import SigningKey
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.signing import SignerSocket
 from bot.venues.hyperliquid.terms import Terms
+from bot.venues.hyperliquid.venue_clock import Pace
 from bot.venues.outbox import MemoryOutbox
 from tests.venues.hyperliquid.fake import FakeVenue, serving
 from tests.venues.hyperliquid.sdk_signer import KEY, SdkSigns
@@ -70,6 +71,7 @@ max_order_usd = 500
 max_position_usd = 8000
 max_leverage = 4
 """
+PACE = Pace()
 BUY = Order("d1-BTC-entry", "BTC", Side.BUY, 2_000)  # $1,000
 ETHER = Order("d1-ETH-entry", "ETH", Side.BUY, 4_000)  # $1,000, over its limit of $500
 
@@ -114,6 +116,7 @@ def play(
     *,
     account: str = ACCOUNT,
     text: str = POLICY,
+    pace: Pace = PACE,
 ) -> None:
     venue = FakeVenue(account)
     venue.agents.add(SdkSigns({}).address)
@@ -125,7 +128,7 @@ def play(
             async with serving(venue):
                 terms = Terms(
                     venue.url, "devnet", account, ("BTC", "ETH"), leverage=4, history_h=3, weight_per_minute=None,
-                    fills_s=0.5, sending=QUICK,
+                    fills_s=0.5, sending=QUICK, pace=pace,
                 )  # fmt: skip
                 adapter = await HyperliquidVenue.connect(terms, SignerSocket(client), MemoryOutbox())
                 try:
@@ -161,6 +164,23 @@ def test_a_vault_of_the_policy_is_whose_books_are_read_and_for_whom_every_action
         assert {each["user"] for each in venue.subscribed[-1] if "user" in each} == {vault}
 
     play(tmp_path, scene, account=vault, text=text)
+
+
+@pytest.mark.parametrize(("allowed", "given_ms"), [("[5000, 15000]", 15_000), ("[40000, 50000]", 40_000)])
+def test_an_order_is_given_a_life_that_the_policy_allows_however_fast_the_venue_runs(
+    tmp_path: Path, allowed: str, given_ms: int
+) -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue) -> None:
+        (report,) = await adapter.send(OrderPlan(orders=(BUY,)))
+        assert report.status is OrderStatus.FILLED
+        (sent,) = [each for each in venue.requests if each.get("action", {}).get("type") == "order"]
+        life_ms = (
+            sent["expiresAfter"] - sent["nonce"]
+        )  # a nonce is the time, or a little above those before it
+        assert given_ms - 10 < life_ms <= given_ms
+
+    text = POLICY.replace("[5000, 15000]", allowed)
+    play(tmp_path, scene, text=text, pace=Pace(1.4 if given_ms == 15_000 else 1.0))
 
 
 def test_orders_triggers_and_cancels_pass_through_the_signer_as_the_venue_wants_them(tmp_path: Path) -> None:
