@@ -144,7 +144,7 @@ class Daemon:
         from bot.trader.trader import Trader
         from bot.trader.watchdog import Bounds
 
-        bounds = Bounds(**self.settings.watchdog.model_dump())
+        bounds = Bounds(**self.settings.watchdog.model_dump(exclude={"schedule_cancel_s"}))
         return Trader(self.settings.name, venue, self.mandate, journal, shown(self.settings), bounds=bounds)
 
     @asynccontextmanager
@@ -157,6 +157,7 @@ class Daemon:
         if settings.mode == "live":
             assert settings.venue is not None
             terms = live_terms(settings.venue, settings.account, rows_needed(self.mandate))
+            terms = replace(terms, switch_s=settings.watchdog.schedule_cancel_s)
             async with connected(terms, settings.venue.signer, journal) as venue:
                 yield Running(venue)
             return
@@ -287,6 +288,7 @@ def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
             first_retry_s=0.1, longest_retry_s=2.0
         ),  # it is on this machine, and its hours are short
         pace=Pace(world.speed, min(30.0, HOUR_MS / 4000 / world.speed)),
+        switch_s=settings.watchdog.schedule_cancel_s,
     )
 
 
@@ -319,6 +321,7 @@ async def connected(terms: Terms, signer: Path | None, journal: Journal) -> Asyn
         venue = await HyperliquidVenue.connect(terms, SignerSocket(client), journal.attempts)
         try:
             yield venue
+            await venue.end()  # not where it was broken off: then the venue's switch is to fire
         finally:
             await venue.close()
 

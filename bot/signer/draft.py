@@ -62,7 +62,7 @@ def text(draft: Draft) -> str:
 network = "{draft.network}"
 account = "{draft.master}"
 {vault}agent = "{draft.agent}"
-{until}allow = ["order", "cancel", "leverage", "fence"]
+{until}allow = ["order", "cancel", "leverage", "fence", "schedule_cancel"]
 tif = ["Alo", "Gtc", "Ioc"]
 
 # Money. Longs and shorts add up.
