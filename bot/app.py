@@ -24,6 +24,8 @@ from bot.sim.exchange import FeeSchedule, Rules
 from bot.sim.fees import HYPERLIQUID_PERPS
 
 if TYPE_CHECKING:
+    from bot.guard.guard import Orders
+    from bot.guard.start import Post
     from bot.journal.journal import Journal
     from bot.paper.world import Surroundings, World
     from bot.research.backtest import Backtest
@@ -187,6 +189,34 @@ def daemon_of(settings: Settings, folder: Path | None = None) -> Daemon:
     if settings.mode == "paper":
         check_market(settings, rows_needed(mandate))
     return Daemon(settings, replace(mandate, strategies=(*mandate.strategies, SLOT)))
+
+
+def post_of(settings: Settings) -> tuple[Post, Orders]:
+    """Where the guard of a daemon stands, and what it is told to do. ConfigError where there is nothing to guard."""
+    from bot.guard.guard import Orders
+    from bot.guard.start import Post
+    from bot.signer.program import default_socket
+
+    venue, guard, execution = settings.venue, settings.guard, settings.execution
+    if settings.mode == "paper":
+        raise ConfigError(
+            "on paper the exchange is the daemon's child and ends with it, so there is nothing left to guard; a guard is for "
+            'mode = "live", and with network = "devnet" it can be tried without money'
+        )
+    if settings.mode != "live" or venue is None:
+        raise ConfigError('a backtest needs no guard; it is for mode = "live"')
+    post = Post(
+        journal=settings.journal.path,
+        url=venue.url,
+        network=venue.network,
+        account=venue.account,
+        coins=venue.coins,
+        signer=guard.signer or default_socket(f"{venue.network}-guard"),
+        daemons_signer=venue.signer or default_socket(venue.network),
+    )
+    stop_loss = execution.stop_loss if guard.stop_loss is None else guard.stop_loss
+    orders = Orders(guard.silent_s, guard.close_after_s, stop_loss, execution.slippage_bps, guard.poll_s)
+    return post, orders
 
 
 def check_market(settings: Settings, tail_rows: int) -> None:
