@@ -24,6 +24,8 @@ from bot.sim.exchange import FeeSchedule, Rules
 from bot.sim.fees import HYPERLIQUID_PERPS
 
 if TYPE_CHECKING:
+    from bot.guard.guard import Orders
+    from bot.guard.start import Post
     from bot.journal.journal import Journal
     from bot.paper.world import Surroundings, World
     from bot.research.backtest import Backtest
@@ -152,7 +154,7 @@ class Daemon:
         from bot.trader.trader import Trader
         from bot.trader.watchdog import Bounds
 
-        bounds = Bounds(**self.settings.watchdog.model_dump())
+        bounds = Bounds(**self.settings.watchdog.model_dump(exclude={"schedule_cancel_s"}))
         return Trader(self.settings.name, venue, self.mandate, journal, shown(self.settings), bounds=bounds)
 
     @asynccontextmanager
@@ -165,6 +167,7 @@ class Daemon:
         if settings.mode == "live":
             assert settings.venue is not None
             terms = live_terms(settings.venue, settings.account, rows_needed(self.mandate))
+            terms = replace(terms, switch_s=settings.watchdog.schedule_cancel_s)
             async with connected(terms, settings.venue.signer, journal) as venue:
                 yield Running(venue)
             return
@@ -200,6 +203,34 @@ def daemon_mandate_of(settings: Settings, folder: Path | None = None) -> Mandate
 
     mandate = mandate_of(settings, folder)
     return replace(mandate, strategies=(*mandate.strategies, SLOT))
+
+
+def post_of(settings: Settings) -> tuple[Post, Orders]:
+    """Where the guard of a daemon stands, and what it is told to do. ConfigError where there is nothing to guard."""
+    from bot.guard.guard import Orders
+    from bot.guard.start import Post
+    from bot.signer.program import default_socket
+
+    venue, guard, execution = settings.venue, settings.guard, settings.execution
+    if settings.mode == "paper":
+        raise ConfigError(
+            "on paper the exchange is the daemon's child and ends with it, so there is nothing left to guard; a guard is for "
+            'mode = "live", and with network = "devnet" it can be tried without money'
+        )
+    if settings.mode != "live" or venue is None:
+        raise ConfigError('a backtest needs no guard; it is for mode = "live"')
+    post = Post(
+        journal=settings.journal.path,
+        url=venue.url,
+        network=venue.network,
+        account=venue.account,
+        coins=venue.coins,
+        signer=guard.signer or default_socket(f"{venue.network}-guard"),
+        daemons_signer=venue.signer or default_socket(venue.network),
+    )
+    stop_loss = execution.stop_loss if guard.stop_loss is None else guard.stop_loss
+    orders = Orders(guard.silent_s, guard.close_after_s, stop_loss, execution.slippage_bps, guard.poll_s)
+    return post, orders
 
 
 def check_market(settings: Settings, tail_rows: int) -> None:
@@ -301,6 +332,7 @@ def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
             first_retry_s=0.1, longest_retry_s=2.0
         ),  # it is on this machine, and its hours are short
         pace=Pace(world.speed, min(30.0, HOUR_MS / 4000 / world.speed)),
+        switch_s=settings.watchdog.schedule_cancel_s,
     )
 
 
@@ -333,6 +365,7 @@ async def connected(terms: Terms, signer: Path | None, journal: Journal) -> Asyn
         venue = await HyperliquidVenue.connect(terms, SignerSocket(client), journal.attempts)
         try:
             yield venue
+            await venue.end()  # not where it was broken off: then the venue's switch is to fire
         finally:
             await venue.close()
 

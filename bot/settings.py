@@ -32,6 +32,7 @@ from bot.config_types import (
     Share,
     Url,
 )
+from bot.config_watch import GuardSettings, WatchdogSettings
 
 BY_HAND: Final = "manual"
 MAJORS: Final = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "AVAX", "LINK")
@@ -292,19 +293,6 @@ class StrategySettings(Section):
         return table
 
 
-class WatchdogSettings(Section):
-    """[watchdog]: when a running daemon opens nothing more by itself, until it is well again."""
-
-    max_failures: int = Field(3, ge=1, description="looks at the venue that fail in a row")
-    max_stale_share: Share = Field(0.5, description="share of the coins whose price or funding is stale")
-    stale_h: int = Field(2, ge=1, description="hours without a price or funding that make a coin stale")
-    max_clock_offset_s: float = Field(2.0, gt=0, description="seconds between our clock and the venue's")
-    max_unexplained_usd: float = Field(25.0, gt=0, description="USD between the books and the venue")
-    min_free_disk_mb: float = Field(200.0, gt=0, description="MB free on disk; halted at a quarter")
-    min_agent_days: float = Field(1.0, gt=0, description="days until the agent may not sign any more")
-    heal_looks: int = Field(3, ge=1, description="good looks in a row, 15 s apart, that end an alarm")
-
-
 class JournalSettings(Section):
     """[journal]: where what happened is written down."""
 
@@ -339,6 +327,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     execution: ExecutionSettings = ExecutionSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
+    guard: GuardSettings = GuardSettings()
     strategies: Annotated[tuple[StrategySettings, ...], Field(strict=False, min_length=1)] = Field(
         description="one table for each strategy"
     )

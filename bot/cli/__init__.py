@@ -18,6 +18,7 @@ from bot.text import printable
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("bot.cli.init:init", "Set up an agent, its signer and a config for testnet or a devnet."),
     "run": ("bot.cli.run:run", "Run the daemon that CONFIG describes."),
+    "guard": ("bot.cli.guard:guard", "Cancel, protect and close where the daemon of CONFIG is silent."),
     "backtest": ("bot.cli.backtest:backtest", "Run CONFIG over recorded history."),
     "devnet": ("bot.cli.devnet:devnet", "Run a simulated Hyperliquid on this computer, to trade on."),
     "trade": ("bot.cli.trade:trade", "Give the running daemon an order by hand."),

@@ -130,7 +130,7 @@ def init(
     if way not in WAYS:
         raise ConfigError(f"{way!r} is none of {', '.join(WAYS)}")
     settings = config_text(network, url, account, names, capital, socket)
-    password = _secret(password_fd, "--password-fd", asking, new_password)
+    password = secret_of(password_fd, "--password-fd", asking, new_password)
     with told():
         secret = new_secret()
         stored = wallet.create(folder / "keys", name, network, secret, password)
@@ -147,7 +147,7 @@ def init(
         click.echo(f"next, approve it:   hedgerow wallet approve-agent {stored.path} --send --url {url}")
     else:
         with told():
-            _approve(stored, wanted, found, (way, key_fd, asking), url)
+            approve_it(stored, wanted, found, (way, key_fd, asking), url)
         for line in init_venue.check(url, network, found, stored.address):
             click.echo(line)
     at = "" if socket is None else f" --socket {socket}"
@@ -155,16 +155,17 @@ def init(
     click.echo(f"and another:        hedgerow run {config}")
 
 
-def _approve(
+def approve_it(
     stored: "Keystore", wanted: "Approval", found: "Found", how: tuple[str, int | None, Asking], url: str
 ) -> None:
+    """Have the account's owner sign an agent's approval, by the way that was chosen, and send it."""
     from bot.signer import wallet
 
     way, key_fd, asking = how
     try:
         if way == "key":
             what = "Private key of the account (used once, not kept)"
-            key = _secret(key_fd, "--key-fd", asking, lambda: hidden(what))
+            key = secret_of(key_fd, "--key-fd", asking, lambda: hidden(what))
             _, body = signed_by_key(wanted, str(stored.network), found.master, key)
         else:
             if not asking.allowed:
@@ -178,7 +179,8 @@ def _approve(
     click.echo(f"approved: {stored.address} may trade for {found.master}, and cannot withdraw")
 
 
-def _secret(descriptor: int | None, option: str, asking: Asking, typed: Callable[[], str]) -> str:
+def secret_of(descriptor: int | None, option: str, asking: Asking, typed: Callable[[], str]) -> str:
+    """A secret from a file descriptor, or typed."""
     if descriptor is not None:
         try:
             with os.fdopen(descriptor, "rb") as file:

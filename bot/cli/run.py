@@ -12,6 +12,7 @@ from bot.cli.config import CONFIG, DATA, OVERRIDES, data_overrides
 if TYPE_CHECKING:
     from bot.app import Daemon
     from bot.journal.journal import Journal
+    from bot.journal.pulse import Pulse
     from bot.settings import Settings
 
 
@@ -38,6 +39,7 @@ def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycl
     from bot import app, logs, settings
     from bot.errors import ConfigError
     from bot.journal.journal import Journal
+    from bot.journal.pulse import Pulse
 
     loaded = settings.load(config_file, [*overrides, *data_overrides(folder)])
     if loaded.mode == "backtest":
@@ -53,13 +55,13 @@ def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycl
         structlog.get_logger("hedgerow").warning("caution", found=caution)
     _confirm(loaded)
     with Journal.open(loaded.journal.path) as journal:
-        asyncio.run(_live(daemon, journal, cycles))
+        asyncio.run(_live(daemon, journal, cycles, Pulse(loaded.journal.path)))
 
 
-async def _live(daemon: Daemon, journal: Journal, cycles: int | None) -> None:
+async def _live(daemon: Daemon, journal: Journal, cycles: int | None, pulse: Pulse) -> None:
     from bot.trader.schedule import Schedule
 
-    schedule = Schedule(cycles)
+    schedule = Schedule(cycles, pulse)
     async with daemon.venue(journal, schedule.fail) as running:
         await schedule.run(daemon.trader(running.venue, journal), running.run_clock)
 

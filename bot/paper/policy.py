@@ -42,7 +42,7 @@ def policy_text(
         "simulated_clock = true",
         f'account = "{account}"',
         f'agent = "{agent}"',
-        'allow = ["order", "cancel", "leverage", "fence"]',
+        'allow = ["order", "cancel", "leverage", "fence", "schedule_cancel"]',
         'tif = ["Alo", "Gtc", "Ioc"]',
         "cross = true",
         f"max_order_usd = {bounds.max_order_usd:f}",

@@ -62,7 +62,7 @@ def text(draft: Draft) -> str:
 network = "{draft.network}"
 account = "{draft.master}"
 {vault}agent = "{draft.agent}"
-{until}allow = ["order", "cancel", "leverage", "fence"]
+{until}allow = ["order", "cancel", "leverage", "fence", "schedule_cancel"]
 tif = ["Alo", "Gtc", "Ioc"]
 
 # Money. Longs and shorts add up.
@@ -89,20 +89,67 @@ reference_max_step_bps_per_s = 50
 
 # Coins by their numbers in {draft.source}.
 """
-    found += "".join(_coin(draft, coin) for coin in draft.coins)
+    return _checked(found, draft, draft.position_usd, draft.leverage)
+
+
+def guard_text(draft: Draft) -> str:
+    """The policy of a guard, which cancels and reduces: whatever opens a position is out of its reach by every limit."""
+    until = f"agent_valid_until = {draft.valid_until}\n" if draft.valid_until else ""
+    vault = f'vault = "{draft.vault}"\n' if draft.vault else ""
+    devnet = draft.network == "devnet"
+    clock = (
+        "simulated_clock = true\nexpires_ms = [1000, 86400000]" if devnet else "expires_ms = [5000, 20000]"
+    )
+    found = f"""\
+# What the guard's signer may sign: cancels, and orders that only reduce. docs/guard.md explains it, docs/signer.md each key.
+
+network = "{draft.network}"
+account = "{draft.master}"
+{vault}agent = "{draft.agent}"
+{until}allow = ["order", "cancel"]
+tif = ["Ioc"]
+
+# Nothing may be opened: not in dollars, not in orders. What only reduces is asked for none of these.
+orders_per_min = 0
+max_order_usd = 0
+max_gross_usd = 0
+turnover_usd_per_day = 0
+max_open_orders = 0
+actions_per_day = 0
+
+# Rates of what remains.
+reduces_per_min = {20 * len(draft.coins)}
+cancels_per_min = {30 * len(draft.coins)}
+{clock}
+
+# Prices. How far past the reference price, in bps, a position may be closed; and past a stop's level.
+collar_bps = 0
+collar_reduce_bps = 1000
+collar_trigger_bps = 1200
+reference_max_age_ms = 15000
+reference_max_step_bps_per_s = 50
+
+# Coins by their numbers in {draft.source}.
+"""
+    return _checked(found, draft, 0, 0)
+
+
+def _checked(head: str, draft: Draft, position_usd: int, leverage: int) -> str:
+    """The whole file, read once as the signer will read it."""
+    found = head + "".join(_coin(coin, position_usd, leverage) for coin in draft.coins)
     policy.parse(found.encode())
     return found
 
 
-def _coin(draft: Draft, coin: DraftCoin) -> str:
+def _coin(coin: DraftCoin, position_usd: int, leverage: int) -> str:
     low, high = _short(coin.price / BAND, ROUND_FLOOR), _short(coin.price * BAND, ROUND_CEILING)
     return f"""
 [coins.{coin.name}]
 asset = {coin.asset}
 size_decimals = {coin.size_decimals}
 band = [{low:f}, {high:f}]
-max_position_usd = {draft.position_usd}
-max_leverage = {min(draft.leverage, coin.max_leverage)}
+max_position_usd = {position_usd}
+max_leverage = {min(leverage, coin.max_leverage)}
 """
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
@@ -19,6 +20,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot.errors import VenueError
+from bot.journal.pulse import Pulse
 from bot.trader.trader import Trader
 
 log = structlog.get_logger("hedgerow")
@@ -29,6 +31,9 @@ WATCH_S: Final = 15.0
 SCHEDULERS_LOG: Final = "apscheduler.executors.default"
 FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 30.0
+BEAT_S: Final = 5.0
+LONGEST_WORK_S: Final = 300.0
+"""Whoever has been at one cycle for longer than this gives no sign of life any more: it is stuck."""
 
 
 class RunClock(Protocol):
@@ -40,10 +45,12 @@ class RunClock(Protocol):
 
 
 class Schedule:
-    """Drives one trader, for `cycles` decisions or until it is stopped."""
+    """Drives one trader, for `cycles` decisions or until it is stopped; `pulse` is told that it is at it."""
 
-    def __init__(self, cycles: int | None = None) -> None:
-        self._most = cycles
+    def __init__(self, cycles: int | None = None, pulse: Pulse | None = None) -> None:
+        self._most, self._pulse = cycles, pulse
+        self._busy_since_s: float | None = None
+        self._is_mute = False
         self._trader: Trader
         self._stopping = asyncio.Event()
         self._bell = asyncio.Event()  # something besides the venue wants attention
@@ -63,10 +70,12 @@ class Schedule:
             (self._trader.summary, SUMMARY_S),
             (self._look_for_commands, COMMANDS_S),
             (self._watch, WATCH_S),
+            (self._beat, BEAT_S),
         )
         with _signals(self.stop):
             if not await self._started():
                 return
+            await self._beat()  # not before: one that fails at each start is no daemon that lives
             for job, seconds in jobs:
                 scheduler.add_job(job, IntervalTrigger(seconds=seconds), **options)
             scheduler.start()
@@ -82,6 +91,7 @@ class Schedule:
         if self._error is not None:
             raise self._error
         self._trader.end()
+        await self._beat(ended=True)
 
     def stop(self, why: str = "asked to") -> None:
         """End after the cycle in progress."""
@@ -121,6 +131,7 @@ class Schedule:
             if self._stopping.is_set():
                 return
             self._bell.clear()
+            self._busy_since_s = time.monotonic()
             await self._trader.obey()
             if failure is not None:
                 raise failure
@@ -132,6 +143,8 @@ class Schedule:
             self.fail(error)
         else:
             self._failures = 0
+        finally:
+            self._busy_since_s = None
 
     async def _cycle(self) -> None:
         if not await self._trader.cycle():
@@ -165,6 +178,19 @@ class Schedule:
                 self._bell.set()
         except Exception as error:  # noqa: BLE001 - as below
             self.fail(error)
+
+    async def _beat(self, *, ended: bool = False) -> None:
+        """Give a sign of life, unless the work in hand has come to a stand."""
+        busy_s = 0.0 if self._busy_since_s is None else time.monotonic() - self._busy_since_s
+        if self._pulse is None or busy_s > LONGEST_WORK_S:
+            return
+        try:
+            self._pulse.beat(ended=ended)
+            self._is_mute = False
+        except OSError as error:
+            if not self._is_mute:
+                log.warning("no sign of life can be given; a guard would act", reason=error.strerror)
+            self._is_mute = True
 
     async def _look_for_commands(self) -> None:
         try:

@@ -31,7 +31,7 @@ from bot.venues.hyperliquid.parse_account import (
     VenueFunding,
     VenuePosition,
 )
-from bot.venues.hyperliquid.parse_orders import Ending, StatusOf
+from bot.venues.hyperliquid.parse_orders import Ending, StatusOf, VenueOrder
 from bot.venues.hyperliquid.signing import Holding, text
 from bot.venues.venue import AccountState, HeldPosition, VenueEvent
 
@@ -78,6 +78,9 @@ class AccountReader:
         self._taken: list[VenueEvent] = []  # counted already, and not returned yet
         self.margin: MarginState | None = None
         self.orders: tuple[OrderReport, ...] = ()
+        self.shown: Sequence[
+            VenueOrder
+        ] = ()  # the same and everything else that is open, as the venue told it
 
     async def margin_state(self) -> MarginState:
         """Positions and margin. Unavailable where the reply is older than one before it."""
@@ -129,7 +132,7 @@ class AccountReader:
         else:
             raise Unavailable(f"{problem}; looking again later")
         self.margin = margin
-        self.orders = self._register.see(shown)
+        self.shown, self.orders = shown, self._register.see(shown)
         events, self._taken = self._taken, []
         return events, became
 

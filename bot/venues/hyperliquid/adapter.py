@@ -33,6 +33,7 @@ from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.replacing import NOT_WITHDRAWN, Replacing
 from bot.venues.hyperliquid.sending import Sender
 from bot.venues.hyperliquid.signing import Facts, Signs, text
+from bot.venues.hyperliquid.switch import Switch
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.hyperliquid.words import as_unavailable, subscriptions, until
@@ -74,28 +75,14 @@ class HyperliquidVenue:
         self._replacing = Replacing(self._register, self._books)
         self._setting = Setting(terms.leverage, terms.margin_mode)
         self._reader = AccountReader(
-            self._account,
-            client,
-            self._market,
-            self.instruments,
-            self._register,
-            self._books,
-            self._setting,
-            sleep,
-        )
+            self._account, client, self._market, self.instruments, self._register, self._books, self._setting, sleep
+        )  # fmt: skip
         self._sender = Sender(
-            self._account,
-            client,
-            signs,
-            self._clock,
-            self._market,
-            self._register,
-            self._books,
-            terms.sending,
-            sleep,
-        )
+            self._account, client, signs, self._clock, self._market, self._register, self._books, terms.sending, sleep
+        )  # fmt: skip
         self._leverage = Leverage(self._register, self._setting, self._sender)
         self._conditions = Conditions(client, signs, self._clock, terms, numbers=self._market.numbers)
+        self._switch = Switch(self._account, client, signs, self._clock, terms.switch_s)
         self._earlier: set[int] = set()  # open in an earlier run, and not accounted for yet
         self._events: list[VenueEvent] = []
         self._heard_fills: list[VenueFill] = []  # by the feed, not counted yet
@@ -142,6 +129,10 @@ class HyperliquidVenue:
         except BaseException:
             await client.close()
             raise
+
+    async def end(self) -> None:
+        """The run ends in order: what rests may rest on, so the venue's switch must not take it."""
+        await self._switch.clear()
 
     async def close(self) -> None:
         """Hang up."""
@@ -245,6 +236,8 @@ class HyperliquidVenue:
             orders, refused = await self._prepared(plan.orders)
             # The venue said none of it: what was sent under the same id stands as it was told.
             self._events += [each for each in refused if each.reason != SENT_BEFORE]
+            if any(order.trigger is not None for order in orders):
+                await self._switch.clear()
             placed = await self._sender.place(orders)
             self._tell(placed)
             self._tell(await self._reader.await_fills(placed, self._clock.now_ms, self._terms.fills_s))
@@ -304,7 +297,8 @@ class HyperliquidVenue:
             return self._reader.state()
 
     async def condition(self) -> Condition:
-        """Of the signer, its agent's approval and the clocks."""
+        """Of the signer, its agent's approval and the clocks. Says by the way that this program lives."""
+        await self._switch.watch()
         return replace(await self._conditions.now(), twin=self._others.twin)
 
     def take_events(self) -> tuple[VenueEvent, ...]:
@@ -338,6 +332,7 @@ class HyperliquidVenue:
         assert self._reader.margin is not None
         self._seen_ms = self._reader.margin.time_ms
         self._take_heard()
+        await self._switch.see(self._reader.shown)
 
     async def _settlements_and_transfers(self, *, urgent: bool = False) -> None:
         start_ms, end_ms = self._books.from_ms(), self._seen_ms + AHEAD_MS

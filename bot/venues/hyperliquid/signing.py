@@ -109,6 +109,10 @@ class Signs(Protocol):
         """A noop with a nonce given out before, so that what it was for can no longer happen."""
         ...
 
+    def schedule_cancel(self, time_ms: int | None) -> Signed:
+        """The venue's dead man's switch, or with None its clearing."""
+        ...
+
     def tell(self, facts: Facts) -> None:
         """Take in what is true now."""
         ...
@@ -167,6 +171,11 @@ class SignerSocket:
         """As `Signs`."""
         with _our_errors():
             return self._client.fence(nonce)
+
+    def schedule_cancel(self, time_ms: int | None) -> Signed:
+        """As `Signs`."""
+        with _our_errors():
+            return self._client.schedule_cancel(time_ms)
 
     def clock(self, venue_ms: int) -> None:
         """As `Signs`."""

@@ -17,7 +17,8 @@ class Terms:
     """Where, whose and what. `account` is the address whose books are traded: master, sub-account or vault.
 
     `weight_per_minute` None switches the request budget off, for a venue that has no limit. `settle_s` is how long
-    after the hour its settlement is waited for, `fills_s` how long for the fills of what was filled at once.
+    after the hour its settlement is waited for, `fills_s` how long for the fills of what was filled at once. `switch_s`
+    is how far ahead the venue's dead man's switch is set; None: not at all.
     """
 
     url: str
@@ -31,6 +32,7 @@ class Terms:
     weight_per_minute: int | None = WEIGHT_PER_MINUTE
     settle_s: float = 60.0
     fills_s: float = 5.0
+    switch_s: float | None = None
     pace: Pace = field(default_factory=Pace)
     sending: sending.Patience = field(default_factory=sending.Patience)
     feed: feeds.Patience = field(default_factory=feeds.Patience)

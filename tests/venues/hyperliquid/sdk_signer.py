@@ -87,6 +87,10 @@ class SdkSigns:
     def fence(self, nonce: int) -> Signed:
         return self._signed({"type": "noop"}, None, nonce)
 
+    def schedule_cancel(self, time_ms: int | None) -> Signed:
+        action: dict[str, Any] = {"type": "scheduleCancel"}
+        return self._signed(action if time_ms is None else {**action, "time": time_ms}, None)
+
     def _signed(self, action: dict[str, Any], expires_ms: int | None, nonce: int | None = None) -> Signed:
         if nonce is None:
             self.nonce = nonce = max(self.nonce + 1, self.venue_ms)
