@@ -32,9 +32,11 @@ from bot.journal.reader import read
 from bot.journal.verify import verify
 from tests.simulation import run as simulation
 from tests.simulation.faults import Plan
-from tests.simulation.run import COINS, HISTORY_H, Run
+from tests.simulation.run import Run
+from tests.simulation.scene import HISTORY_H, START_MS
 from tests.simulation.virtual_time import VirtualLoop, virtual_schedules
 
+COINS: Final = Plan(0).coins
 FRAME: Final = 24 + 4096
 HEADER: Final = 32
 REFUSED: Final = "the daemon gave up: StateError: "
@@ -76,7 +78,7 @@ class NoWatch:
 def options(state: Path, seed: int) -> start.Options:
     """Of the simulation's devnet, kept in a file."""
     return start.Options(
-        seed=seed, coins=COINS, history_h=HISTORY_H, start_ms=simulation.START_MS, paused=True, flow=False, funded=0,
+        seed=seed, coins=COINS, history_h=HISTORY_H, start_ms=START_MS, paused=True, flow=False, funded=0,
         state=state,
     )  # fmt: skip
 
@@ -118,7 +120,7 @@ def live_and_die(folder: Path, seed: int, *, moved: bool) -> Left:
     shutil.copytree(folder / "lives" / "signer", left / "signer")
     vars(run.server.world.spot).pop("step")  # the simulation's own, which no file can keep
     told = options(left / "devnet.state", seed)
-    market = start._asked(told) | {"start_ms": simulation.START_MS}
+    market = start._asked(told) | {"start_ms": START_MS}
     Keeper(StateFile(left / "devnet.state"), market, run.server.door).close()
     agent = next(line for line in run.policy.splitlines() if line.startswith("agent = ")).split('"')[1]
     return Left(left, run.account, agent, run.server.world.now_ms, plan)
@@ -180,7 +182,7 @@ def start_again(left: Left, length: int, folder: Path) -> tuple[str, Run]:
     return said, run
 
 
-FIRST_START_MS: Final = simulation.START_MS
+FIRST_START_MS: Final = START_MS
 
 
 def wrong_with(journal: Path, run: Run) -> list[str]:

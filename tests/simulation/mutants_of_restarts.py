@@ -208,9 +208,9 @@ def _budgets_begin_anew() -> Patches:
 def _what_rests_is_forgotten() -> Patches:
     real = Limits.take_positions
 
-    def take_positions(self: Limits, told: Any, now_ms: int) -> None:
+    def take_positions(self: Limits, told: Any, last_nonce: int, now_ms: int) -> None:
         held = {coin: replace(each, buys_e8=0, sells_e8=0) for coin, each in told.holdings.items()}
-        real(self, replace(told, holdings=held), now_ms)
+        real(self, replace(told, holdings=held), last_nonce, now_ms)
 
     return [of(Limits, "take_positions", take_positions)]
 
