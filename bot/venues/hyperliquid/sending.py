@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from itertools import groupby
 from typing import Final
 
@@ -21,6 +20,7 @@ from bot.model.decision import Cancel
 from bot.model.money import ZERO
 from bot.model.order import Order, OrderReport, OrderStatus, TimeInForce
 from bot.venues.hyperliquid import parse_orders, signing
+from bot.venues.hyperliquid.attempts import order_of
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
@@ -270,7 +270,7 @@ class Sender:
             self._attempts.ended(unsaid, AttemptState.UNKNOWN, Proof.NO_ANSWER, self._clock.now_ms(), why)
             log.warning("outcome unknown", orders=len(attempts), reason=why)
             expires_ms = attempts[0].expires_ms or self._clock.now_ms()
-            self.lost.append(Lost(nonce, expires_ms, tuple(map(_order, attempts)), cloids))
+            self.lost.append(Lost(nonce, expires_ms, tuple(map(order_of, attempts)), cloids))
 
     async def resolve(self) -> list[OrderReport]:
         """Find out what became of every lost batch. OutcomeUnknown where the venue can't be brought to say."""
@@ -381,19 +381,6 @@ class Sender:
             self.settled_nonce = max(self.settled_nonce, signed.nonce)
             return
         raise Unavailable(f"the leverage of {coin} could not be set; trying again later")
-
-
-def _order(attempt: Attempt) -> Order:
-    """The order of an attempt, as far as the record tells it."""
-    return Order(
-        attempt.client_id,
-        attempt.coin,
-        attempt.side,
-        attempt.lots,
-        Decimal(attempt.price),
-        reduce_only=attempt.reduce_only,
-        purpose=attempt.purpose,
-    )
 
 
 def _batches(orders: Sequence[Order]) -> Iterator[Sequence[Order]]:
