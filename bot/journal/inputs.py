@@ -88,7 +88,9 @@ def digest(panel: Panel) -> str:
         unknown = np.isnan(values)
         if not unknown.all():
             told.update(name.encode())
-            told.update(np.where(unknown, np.nan, values).tobytes())  # all unknowns are the same one
+            if unknown.any():
+                values = np.where(unknown, np.nan, values)  # all unknowns are the same one
+            told.update(np.ascontiguousarray(values).data)
     return told.hexdigest()
 
 

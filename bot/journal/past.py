@@ -60,7 +60,7 @@ def encode(
     }
     values = np.array([panel.fields[name][new] for name in fields], np.float64)
     start = json.dumps(head, separators=(",", ":")).encode()
-    return zlib.compress(len(start).to_bytes(4, "big") + start + values.tobytes(), 6)
+    return zlib.compress(len(start).to_bytes(4, "big") + start + values.tobytes(), 1)
 
 
 def decode(content: bytes) -> Opening:
