@@ -122,11 +122,14 @@ class Limits:
 
     def recall(self, memory: Memory, latest_ms: int | None) -> None:
         """Take up what was known before a restart, none of it as of later than `latest_ms`."""
+        latest = float("inf") if latest_ms is None else latest_ms  # a clock may have been ahead
         for coin, (price_e8, at_ms) in memory.references.items():
             if coin in self.policy.coins:
-                self.recalled[coin] = (price_e8, at_ms if latest_ms is None else min(at_ms, latest_ms))
-        self.reducing_until_ms, self.denied_ms = memory.reducing_until_ms, memory.denied_ms
-        self.denials.add(memory.denied_ms, memory.denials)
+                self.recalled[coin] = (price_e8, int(min(at_ms, latest)))
+        longest = latest + self.policy.reducing_min * MINUTE_MS
+        self.reducing_until_ms = int(min(memory.reducing_until_ms, longest))
+        self.denied_ms = int(min(memory.denied_ms, latest))
+        self.denials.add(self.denied_ms, memory.denials)
 
     def take_prices(self, told: Prices, now_ms: int) -> None:
         """New reference prices: fresh, within their bands, and not too far from the ones before."""

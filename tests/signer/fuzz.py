@@ -143,7 +143,11 @@ class Fuzz:
         """Let time pass; now and then to where a window's edge is, and then prices may have gone anywhere."""
         rng, desk = self.rng, self.desk
         wait_ms = rng.choices(WAITS_MS, WAIT_WEIGHTS)[0]
-        if self.times and rng.random() < 0.02:
+        if self.is_new and rng.random() < 0.98:
+            wait_ms = min(
+                wait_ms, 20
+            )  # so that what was in flight before has not expired yet when it is asked for more
+        if self.times and not self.is_new and rng.random() < 0.02:
             oldest_ms = next((at for at in self.times if at > desk.wall_ms - 60_000), self.times[-1])
             wait_ms = max(wait_ms, oldest_ms + 60_000 - rng.randint(0, 1) - desk.wall_ms)
         elif self.times and rng.random() < 0.0005:

@@ -192,6 +192,19 @@ def test_a_restart_does_not_begin_a_new_count_of_denials(tmp_path: Path) -> None
     assert desk.order(order()) == "reducing"
 
 
+def test_denials_of_a_clock_that_was_ahead_leave_only_reducing_no_longer_than_others(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.wall_ms += 30_000
+    assert [desk.rule("nonsense") for _ in range(20)] == ["unknown_request"] * 20
+    desk.wall_ms -= 30_000
+    desk.again()
+    desk.ready()
+    assert desk.order(order()) == "reducing"
+    desk.wait(600_000)
+    desk.ready()
+    assert desk.order(order()) == "ok"
+
+
 # A full disk
 
 

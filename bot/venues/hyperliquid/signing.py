@@ -189,12 +189,21 @@ class SignerSocket:
             if coin in self._assets:
                 self._price(coin, price, facts.venue_ms)
         with _our_errors():
-            self._client.positions(
-                facts.holdings,
-                open_orders=facts.open_orders,
-                through_nonce=facts.through_nonce,
-                at_ms=facts.venue_ms,
-            )
+            try:
+                self._positions(facts, facts.through_nonce)
+            except Denied as denial:
+                if denial.rule != "through_nonce" or denial.limit is None:
+                    raise
+                # Given out by another signer, before a new agent's: of this one's nonces, all are known.
+                self._positions(facts, int(denial.limit))
+
+    def _positions(self, facts: Facts, through_nonce: int) -> None:
+        self._client.positions(
+            facts.holdings,
+            open_orders=facts.open_orders,
+            through_nonce=through_nonce,
+            at_ms=facts.venue_ms,
+        )
 
     def _price(self, coin: str, price: str, venue_ms: int) -> None:
         """One coin's price; where it is refused, so will be its orders, and those alone."""

@@ -23,7 +23,7 @@ from bot.signer.engine import Engine, Peer, VenueClock
 from bot.signer.nonces import Nonces
 from bot.signer.signing import SigningKey
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
-from bot.venues.hyperliquid.signing import SignerSocket
+from bot.venues.hyperliquid.signing import Facts, Holding, SignerSocket
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import Pace
 from bot.venues.outbox import MemoryOutbox
@@ -291,3 +291,12 @@ def test_a_signer_tells_that_its_disk_is_full(tmp_path: Path, monkeypatch: pytes
         monkeypatch.undo()
         logs[0].sync()
         assert SignerSocket(client).whose().problem == ""
+
+
+def test_a_signer_that_was_put_in_anothers_place_takes_reports_of_the_others_nonces(tmp_path: Path) -> None:
+    with signer(tmp_path) as path, SignerClient(path) as client:
+        signs = SignerSocket(client)
+        signs.whose()
+        now_ms = time.time_ns() // 1_000_000
+        signs.tell(Facts(now_ms, now_ms, {"BTC": "50000"}, {"BTC": Holding("0.1")}, 0, now_ms + 5_000))
+        assert client.status()["state"] == "ready"
