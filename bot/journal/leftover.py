@@ -13,7 +13,8 @@ from typing import Any, Final
 from bot.model.attempt import AttemptState
 
 NEVER_SENT: Final = "the run ended before it was sent"
-_LEFT: Final = "SELECT * FROM orders WHERE status = 'planned' AND created_ms < ?"
+_LEFT: Final = """
+SELECT * FROM orders WHERE status = 'planned' AND created_ms < (SELECT max(time_ms) FROM decision)"""
 _LATEST: Final = "SELECT * FROM attempt WHERE client_id = ? ORDER BY rowid DESC LIMIT 1"
 _FILLS: Final = "SELECT lots, price FROM fill WHERE client_id = ?"
 _TELL: Final = """
@@ -30,8 +31,8 @@ _STATUS: Final = {
 
 
 def settle_leftovers(connection: sqlite3.Connection, time_ms: int) -> None:
-    """Say of every order of an earlier cycle than that of `time_ms` that is still planned what its attempts say."""
-    for order in connection.execute(_LEFT, (time_ms,)).fetchall():
+    """Say at `time_ms` what became of every order that is still planned though its decision is not the latest."""
+    for order in connection.execute(_LEFT).fetchall():
         attempt = connection.execute(_LATEST, (order["client_id"],)).fetchone()
         if attempt is None:
             told: tuple[Any, ...] = ("canceled", None, 0, None, NEVER_SENT, time_ms)

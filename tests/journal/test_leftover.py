@@ -32,10 +32,10 @@ def after(
     path: Path, *moves: tuple[AttemptState, Evidence], trigger: Trigger | None = None
 ) -> tuple[object, ...]:
     """The order's row after the next cycle of a run that knows it by its attempt alone; no moves: it has none."""
+    scores = [[0.0, 0.0, 0.0]] * 2
     with Journal.open(path) as journal:
         journal.begin_run(facts())
         plan = OrderPlan((), (order(trigger),))
-        scores = [[0.0, 0.0, 0.0]] * 2
         journal.record_decision(decision(START_MS, scores, plan=plan), TradingState.ACTIVE, Decimal(1))
         if moves:
             journal.attempts.write([attempt()])
@@ -47,6 +47,7 @@ def after(
         before = journal._writer.one("SELECT status FROM orders")
         assert before is not None
         assert before["status"] == "planned"  # it may be sent yet, by the same decision
+        journal.record_decision(decision(START_MS + HOUR_MS, scores), TradingState.ACTIVE, Decimal(1))
         journal.record_cycle(quiet_cycle(START_MS + HOUR_MS))
         row = journal._writer.one("SELECT status, filled_lots, order_id, reason FROM orders")
         assert row is not None

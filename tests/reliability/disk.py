@@ -143,7 +143,8 @@ def strike(world: World, case: Case) -> dict[str, Any]:
 
 def stopped_well(world: World, wrong: list[str]) -> str:
     """A daemon that has ended: its last words."""
-    text, code = world.daemon.said(), world.daemon.process.wait(PATIENCE_S)
+    code = world.daemon.process.wait(PATIENCE_S)
+    text = world.daemon.said()
     last = text.strip().splitlines()[-1]
     if code != 1:
         wrong.append(f"exit code {code}")

@@ -4,7 +4,8 @@
 
 Two rounds in three strike within 60 ms after a signature was made, so that the order is being written down, under way,
 or just answered; the others at any moment. What was killed is started again at once, and the next round begins when
-it trades. Prints JSON; the exit code is 1 where anything was lost, doubled or differs to the last digit.
+it trades. Prints JSON; the exit code is 1 where anything was lost, doubled or differs to the last digit. Ctrl-C ends it
+after the round in progress, and what was done is compared.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -152,12 +154,13 @@ def run(
     with World(folder, seed) as world:
         prepare(world, fills)
         size_mib = world.journal.stat().st_size / (1 << 20)
-        for number in range(rounds):
-            strike(world, dice)
-            kill_one(world, victims[number % len(victims)], result)
-            gathered.ask(world)
-            wait_for_cycles(world, cycles(world.journal) + 1)
-            _tell(number + 1, rounds)
+        with _ended_early() as ended:
+            while result.killed.total() < rounds and not ended:
+                strike(world, dice)
+                kill_one(world, victims[result.killed.total() % len(victims)], result)
+                gathered.ask(world)
+                wait_for_cycles(world, cycles(world.journal) + 1)
+                _tell(result.killed.total(), rounds)
         settle(world)
         gathered.ask(world)
         assert world.signer.end() == 0
@@ -165,7 +168,7 @@ def run(
         verdict = compare(world.journal, world.state, world.paper.account, gathered)
         verify_ledger(world, verdict)
     return {
-        "rounds": rounds,
+        "rounds": result.killed.total(),
         "seed": seed,
         "killed": dict(result.killed),
         "killed_with_an_order_under_way": result.open_attempts,
@@ -180,6 +183,17 @@ def run(
         "ready_cpu_s": _summary(result.ready_cpu_s),
         "wall_s": round(time.monotonic() - began_s, 1),
     }
+
+
+@contextmanager
+def _ended_early() -> Iterator[list[int]]:
+    """Not empty once somebody has had enough."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _summary(seconds: list[float]) -> dict[str, float | None]:

@@ -15,7 +15,6 @@ import pytest
 from bot.journal.journal import Journal
 from bot.signer import audit
 from tests.journal.diary import HOUR_MS, START_MS, facts, quiet_cycle
-from tests.journal.test_damage import WRITER
 from tests.reliability.books import Gathered, compare
 from tests.reliability.disk import CASES, STRACE, run, stopped_well
 from tests.reliability.kill import READY, cycles, prepare, settle, verify_ledger, wait_for_cycles
@@ -99,6 +98,22 @@ def test_a_full_disk_stops_both_safely_and_when_there_is_room_they_go_on(
 
 # Every call
 
+WRITER = """
+import sys
+from pathlib import Path
+from bot.errors import StateError
+from tests.journal.diary import Desk
+done = 0
+try:
+    desk = Desk(Path(sys.argv[1]))
+    while done < 12:
+        desk.hour()
+        done += 1
+    desk.journal.close()
+except StateError as error:
+    print(done, error, sep="\\n")
+"""
+
 
 def whole_cycles(path: Path, told: int) -> None:
     """The journal holds the cycles that were told, and maybe the one whose sync failed; it goes on from there."""
@@ -118,7 +133,8 @@ def whole_cycles(path: Path, told: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize(
-    ("call", "places"), [("pwrite64", range(30, 260, 29)), ("fdatasync", range(3, 11)), ("ftruncate", (1,))]
+    ("call", "places"),
+    [("pwrite64", range(10, 260, 41)), ("fdatasync", range(1, 20, 3)), ("ftruncate", (1,))],
 )
 def test_whichever_call_on_the_journal_fails_whole_cycles_are_left(
     tmp_path: Path, call: str, places: range, error: str
@@ -129,13 +145,12 @@ def test_whichever_call_on_the_journal_fails_whole_cycles_are_left(
         done = subprocess.run(
             [STRACE, "-f", "-qq", "-P", str(path), "-P", f"{path}-wal", "-o", str(tmp_path / "strace"),
              "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={place}",
-             sys.executable, "-c", WRITER.replace("3000", "12"), str(path)],
+             sys.executable, "-c", WRITER, str(path)],
             env=ENVIRONMENT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.stderr == ""
         said = done.stdout.splitlines()
-        if (tmp_path / "strace").read_text().count("(INJECTED)"):
-            assert len(said) in {0, 3}, said  # a failing clean-up at the close is nobody's loss
+        assert len(said) in {0, 2}, said  # a clean-up that fails at the close is nobody's loss
         whole_cycles(path, int(said[0]) if said else 12)
 
 

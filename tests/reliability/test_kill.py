@@ -42,7 +42,7 @@ def test_killed_daemons_and_signers_lose_and_double_nothing_and_what_is_lost_wou
         "UPDATE attempt SET state = 'unknown' WHERE rowid = (SELECT max(rowid) FROM attempt)": "wrong",
     }
     for number, (damage, kind) in enumerate(damages.items()):
-        copy = shutil.copy(journal, tmp_path / f"{number}.sqlite")
+        copy = Path(shutil.copy(journal, tmp_path / f"{number}.sqlite"))
         with closing(sqlite3.connect(copy)) as connection, connection:
             assert connection.execute(damage).rowcount > 0, damage
         assert getattr(compare(Path(copy), state, account, gathered), kind) > 0, damage

@@ -147,8 +147,10 @@ def spot_contexts(node: Node) -> tuple[SpotUniverse, dict[str, SpotContext]]:
         coin = each["coin"].name()
         if coin in found:
             each["coin"].refuse(f"stands twice ({coin!r})")
-        mark, mid = each["markPx"].amount(), each.maybe("midPx")
-        found[coin] = SpotContext(mark or None, None if mid is None else mid.price())
+        mark, mid = each["markPx"], each.maybe("midPx")
+        found[coin] = SpotContext(
+            mark.price() if mark.amount() else None, None if mid is None else mid.price()
+        )
     missing = [pair.name for pair in known.pairs if pair.name not in found]
     if missing:
         listed.refuse(f"has no context for {', '.join(missing[:3])}")
