@@ -32,8 +32,9 @@ from bot.venues.hyperliquid.parse_account import VenueFill, VenueFunding
 from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.replacing import NOT_WITHDRAWN, Replacing
 from bot.venues.hyperliquid.sending import Sender
-from bot.venues.hyperliquid.signing import Facts, Signs, text
+from bot.venues.hyperliquid.signing import Signs
 from bot.venues.hyperliquid.switch import Switch
+from bot.venues.hyperliquid.telling import Teller
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.hyperliquid.words import as_unavailable, subscriptions, until
@@ -80,6 +81,9 @@ class HyperliquidVenue:
         self._sender = Sender(
             self._account, client, signs, self._clock, self._market, self._register, self._books, terms.sending, sleep
         )  # fmt: skip
+        self._teller = Teller(
+            signs, client, self._clock, self._market, self._reader, self._sender, self._look
+        )
         self._leverage = Leverage(self._register, self._setting, self._sender)
         self._conditions = Conditions(client, signs, self._clock, terms, numbers=self._market.numbers)
         self._switch = Switch(self._account, client, signs, self._clock, terms.switch_s)
@@ -232,27 +236,17 @@ class HyperliquidVenue:
             self._tell(found)
             if not plan.orders:
                 return reports
-            await self._inform()
+            await self._teller.tell()
             orders, refused = await self._prepared(plan.orders)
             # The venue said none of it: what was sent under the same id stands as it was told.
             self._events += [each for each in refused if each.reason != SENT_BEFORE]
+            await self._teller.renew(urgent=all(order.reduce_only for order in orders))
             if any(order.trigger is not None for order in orders):
                 await self._switch.clear()
             placed = await self._sender.place(orders)
             self._tell(placed)
             self._tell(await self._reader.await_fills(placed, self._clock.now_ms, self._terms.fills_s))
         return [*reports, *refused, *placed]
-
-    async def _inform(self) -> None:
-        """Tell the signer what is true now, as of a moment before all of it was read."""
-        venue_ms = await self._clock.look()
-        await self._market.refresh(urgent=True)
-        await self._look()
-        prices = {coin: text(price) for coin, price in self._market.marks.items()}
-        holdings, open_orders = self._reader.holdings()
-        now_ms = await self._clock.look()  # last, since what is signed now expires soon
-        through = self._sender.through_nonce
-        self._signs.tell(Facts(venue_ms, now_ms, prices, holdings, open_orders, through))
 
     async def _prepared(self, orders: Sequence[Order]) -> tuple[list[Order], list[OrderReport]]:
         """What may be sent as it is now: nothing twice, reduce-only orders no larger than the position."""
