@@ -148,6 +148,7 @@ class Daemon:
 
     settings: Settings
     mandate: Mandate
+    adopts: bool = False  # see Terms
 
     def trader(self, venue: Venue, journal: Journal) -> Trader:
         """The trader on an open journal and a venue."""
@@ -168,7 +169,7 @@ class Daemon:
             assert settings.venue is not None
             terms = live_terms(settings.venue, settings.account, rows_needed(self.mandate))
             terms = replace(terms, switch_s=settings.watchdog.schedule_cancel_s)
-            async with connected(terms, settings.venue.signer, journal) as venue:
+            async with connected(replace(terms, adopts=self.adopts), settings.venue.signer, journal) as venue:
                 yield Running(venue)
             return
         from bot.paper.world import put_up
@@ -176,7 +177,7 @@ class Daemon:
         async with put_up(surroundings_of(settings, is_new=journal.last_run() is None), fail) as world:
             assert settings.market is not None
             terms = paper_terms(world, settings, rows_needed(self.mandate))
-            async with connected(terms, world.signer, journal) as venue:
+            async with connected(replace(terms, adopts=self.adopts), world.signer, journal) as venue:
                 runs = settings.market.source != "mirror"
                 yield Running(venue, world.run_clock if runs else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 @click.option(
     "--cycles", type=click.IntRange(min=1), metavar="N", help="Stop by itself after so many decisions."
 )
-def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycles: int | None) -> None:
+@click.option(
+    "--adopt", "adopts", is_flag=True,
+    help="Take orders of this program that the journal does not hold for somebody else's; only where no other daemon runs.",
+)  # fmt: skip
+def run(
+    config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycles: int | None, adopts: bool
+) -> None:
     """Run the daemon that CONFIG describes until Ctrl-C or SIGTERM; started again, it goes on from its journal.
 
     In mode "paper" it starts an exchange on this machine and a signer with play money, and ends them with itself. In
@@ -50,7 +57,9 @@ def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycl
         )
     logs.configure(loaded.logs.format, loaded.logs.level, loaded.logs.file)
 
-    daemon = app.daemon_of(loaded, config_file.parent)  # what is wrong shows before a journal is made
+    daemon = replace(
+        app.daemon_of(loaded, config_file.parent), adopts=adopts
+    )  # what is wrong shows before a journal is made
     for caution in app.protection_cautions(loaded, daemon.mandate):
         structlog.get_logger("hedgerow").warning("caution", found=caution)
     _confirm(loaded)

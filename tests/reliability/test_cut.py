@@ -16,6 +16,7 @@ def test_a_log_cut_anywhere_comes_to_the_venues_books_or_is_refused(tmp_path: Pa
     shown = cut.run(tmp_path, 1, every=12, moved=moved)
     assert shown["wrong"] == 0, shown["examples"]
     assert shown["went on"] > 10
+    assert shown["asked for --adopt"] > 0  # orders that the journal has lost are not passed over in silence
     assert shown.get("refused", 0) == 0 if moved else shown["refused"] > 0
 
 

@@ -173,7 +173,7 @@ class HyperliquidVenue:
             self._tell(await self._sender.resolve())
             await self._look()
             await self._settlements_and_transfers()
-            self._others.refuse_a_twin()
+            self._others.meet_a_twin(adopts=self._terms.adopts)
             self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
             panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
         self.feed.start()

@@ -81,6 +81,7 @@ class Register:
         self.twins: set[str] = (
             set()
         )  # cloids as ours that the outbox doesn't hold: of another daemon, or another outbox
+        self.adopted: set[str] = set()  # of these the operator has said that there is no other daemon
 
     def instrument(self, coin: str) -> Instrument | None:
         """One of those we trade."""
@@ -91,7 +92,7 @@ class Register:
         known = self.attempts.whose(cloid)
         if known is not None:
             return known
-        if cloid is not None and epoch_of(cloid) is not None:
+        if cloid is not None and epoch_of(cloid) is not None and cloid not in self.adopted:
             self.twins.add(cloid)
         report = self.open.get(order_id)
         if report is not None:

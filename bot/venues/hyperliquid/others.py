@@ -44,10 +44,16 @@ class Others:
         return (
             f"the account has orders that a daemon of this program sent and that this journal does not hold (cloid "
             f"{min(cloids)}{', …' if len(cloids) > 1 else ''}): another one trades it too, or this is not the journal of "
-            "last time; stop the other, or run with its journal, or cancel what rests at the venue, then start again"
+            "last time, or its disk has lost the end of it; stop the other, or run with its journal, or, where there is "
+            "no other, start once with --adopt, which takes those orders for somebody else's"
         )
 
-    def refuse_a_twin(self) -> None:
-        """StateError where there is one: two that both steer an account undo each other."""
-        if self.twin:
+    def meet_a_twin(self, *, adopts: bool) -> None:
+        """StateError where there is one: two that both steer an account undo each other. Or its orders are adopted."""
+        if not self.twin:
+            return
+        if not adopts:
             raise StateError(self.twin)
+        log.warning("orders adopted", cloids=sorted(self._register.twins))
+        self._register.adopted |= self._register.twins
+        self._register.twins.clear()

@@ -18,7 +18,8 @@ class Terms:
 
     `weight_per_minute` None switches the request budget off, for a venue that has no limit. `settle_s` is how long
     after the hour its settlement is waited for, `fills_s` how long for the fills of what was filled at once. `switch_s`
-    is how far ahead the venue's dead man's switch is set; None: not at all.
+    is how far ahead the venue's dead man's switch is set; None: not at all. `adopts`: what a start finds under names of
+    ours that the outbox doesn't hold is taken for somebody else's, instead of a twin's.
     """
 
     url: str
@@ -33,6 +34,7 @@ class Terms:
     settle_s: float = 60.0
     fills_s: float = 5.0
     switch_s: float | None = None
+    adopts: bool = False
     pace: Pace = field(default_factory=Pace)
     sending: sending.Patience = field(default_factory=sending.Patience)
     feed: feeds.Patience = field(default_factory=feeds.Patience)

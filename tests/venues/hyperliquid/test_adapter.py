@@ -711,6 +711,14 @@ def test_a_name_as_ours_that_was_not_given_here_is_a_twins() -> None:
                 await second.open(None)
         finally:
             await second.close()
+        third = await HyperliquidVenue.connect(terms_of(venue, adopts=True), SdkSigns(ASSETS), MemoryOutbox())
+        try:
+            await third.open(None)
+            (resting,) = (await third.account()).view.open_orders
+            assert (resting.order.client_id, resting.order.purpose) == (cloid, Purpose.EXTERNAL)
+            assert (await third.condition()).twin == ""
+        finally:
+            await third.close()
 
     play(scene)
 
