@@ -73,7 +73,15 @@ class AccountReader:
         self._latest_ms = 0
         self._taken: list[VenueEvent] = []  # counted already, and not returned yet
         self.margin: MarginState | None = None
-        self.orders: tuple[OrderReport, ...] = ()
+        self.shown: tuple[OrderReport, ...] = ()  # the open orders, as the venue last listed them
+
+    @property
+    def orders(self) -> tuple[OrderReport, ...]:
+        """The open orders. One that the venue has accepted is open until it says otherwise: its list may be behind."""
+        listed = {report.order_id for report in self.shown}
+        return self.shown + tuple(
+            report for order_id, report in self._register.open.items() if order_id not in listed
+        )
 
     async def margin_state(self) -> MarginState:
         """Positions and margin. Unavailable where the reply is older than one before it."""
@@ -118,7 +126,7 @@ class AccountReader:
                 "the venue tells fills that the positions it tells do not hold; looking again later"
             )
         self.margin = margin
-        self.orders, gone = self._register.see(shown)
+        self.shown, gone = self._register.see(shown)
         events, self._taken = self._taken, []
         return events, gone
 

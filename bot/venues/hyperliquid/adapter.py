@@ -240,7 +240,7 @@ class HyperliquidVenue:
             if not plan.orders:
                 return reports
             await self._inform()
-            orders, refused = await self._prepared(plan.orders)
+            orders, refused = await self._prepared(plan)
             # The venue said none of it: what was sent under the same id stands as it was told.
             self._events += [each for each in refused if each.reason != SENT_BEFORE]
             placed = await self._sender.place(orders)
@@ -259,14 +259,15 @@ class HyperliquidVenue:
         through = self._sender.through_nonce
         self._signs.tell(Facts(venue_ms, now_ms, prices, holdings, open_orders, through))
 
-    async def _prepared(self, orders: Sequence[Order]) -> tuple[list[Order], list[OrderReport]]:
+    async def _prepared(self, plan: OrderPlan) -> tuple[list[Order], list[OrderReport]]:
         """What may be sent as it is now: nothing twice, reduce-only orders no larger than the position."""
+        lingering = self._register.lingering(plan.cancels)
         lots = dict(
             zip((i.name for i in self.instruments), self._reader.state().view.lots.tolist(), strict=True)
         )
         ready: list[Order] = []
         refused: list[OrderReport] = []
-        for order in orders:
+        for order in plan.orders:
             reason = "" if self._attempts.may_be_sent(order.client_id) else SENT_BEFORE
             if not reason and order.reduce_only:
                 held = -lots.get(order.instrument, 0) * order.side.sign
@@ -274,6 +275,8 @@ class HyperliquidVenue:
                     reason = "there is nothing left to reduce"
                 elif order.lots > held:
                     order = replace(order, lots=held)  # noqa: PLW2901 - the order as it can be sent
+            if not reason and not order.reduce_only and order.instrument in lingering:
+                reason = "an order that was to be cancelled may still fill"
             if not reason and not order.reduce_only and self._actions_left <= ACTIONS_KEPT:
                 reason = (
                     f"only {self._actions_left} actions are left to the address; they are kept for closing"
@@ -341,7 +344,7 @@ class HyperliquidVenue:
         self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
         events, gone = await self._reader.look()
         self._tell(events)
-        still = {report.order_id for report in self._reader.orders}
+        still = {report.order_id for report in self._reader.shown}
         self._earlier -= still
         for order_id in sorted({*gone, *self._earlier} - still):
             report = await self._sender.ended(order_id)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from bot.errors import DataError
+from bot.model.decision import Cancel
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO
 from bot.model.order import (
@@ -157,6 +158,13 @@ class Register:
         gone = tuple(order_id for order_id in self.open if order_id not in ids)
         self.open |= {report.order_id: report for report in reports}
         return reports, gone
+
+    def lingering(self, cancels: Sequence[Cancel]) -> set[str]:
+        """The instruments of which an order was to be cancelled that may open, and is not known to be gone."""
+        open_ones = [self.open.get(each.order_id) for each in cancels]
+        return {
+            each.order.instrument for each in open_ones if each is not None and not each.order.reduce_only
+        }
 
     def state(self) -> dict[str, Any]:
         """Which order ids were open, as JSON values."""

@@ -262,6 +262,43 @@ def test_cancels_go_first_and_one_that_comes_too_late_tells_what_happened_instea
     play(scene)
 
 
+def test_nothing_that_opens_is_sent_beside_an_order_whose_cancel_got_lost() -> None:
+    """Both could fill, and come to twice of what was wanted."""
+
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        rest = replace(BUY, client_id="r1", time_in_force=TimeInForce.ALO, limit_price=Decimal(49_000))
+        (first,) = await adapter.send(OrderPlan(orders=(rest,)))
+        cancel = Cancel(first.order_id, "r1", "BTC", "moved")
+        venue.faults["/exchange"].append("502 before")
+        (refused,) = await adapter.send(OrderPlan((cancel,), (replace(BUY, client_id="d2"),)))
+        assert (refused.status, refused.reason) == (
+            OrderStatus.REJECTED,
+            "an order that was to be cancelled may still fill",
+        )
+        gone, placed = await adapter.send(OrderPlan((cancel,), (replace(BUY, client_id="d3"),)))
+        assert (gone.status, placed.status) == (OrderStatus.CANCELED, OrderStatus.FILLED)
+
+    play(scene)
+
+
+def test_an_order_that_rests_counts_also_while_the_venues_list_is_behind() -> None:
+    """The signer's reserve and the next plan would both be short of it."""
+
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        rest = replace(BUY, client_id="r1", time_in_force=TimeInForce.ALO, limit_price=Decimal(49_000))
+        (first,) = await adapter.send(OrderPlan(orders=(rest,)))
+        shown = venue.orders.pop(first.order_id)
+        (open_one,) = (await adapter.account()).view.open_orders
+        assert (open_one.order_id, open_one.status) == (first.order_id, OrderStatus.RESTING)
+        holdings, count = adapter._reader.holdings()
+        assert (holdings["BTC"].buys, count) == ("0.02", 1)
+        venue.orders[first.order_id] = shown
+        venue.fire(first.order_id)
+        assert (await adapter.account()).view.open_orders == ()
+
+    play(scene)
+
+
 @pytest.mark.parametrize("fault", ["502 after", "cut after", "silent", "html"])
 def test_an_order_carried_out_whose_answer_is_lost_is_found_by_its_cloid(fault: str) -> None:
     async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
