@@ -13,7 +13,7 @@ GATE   := 90
 # Imports are several times slower without byte code, and some machines tell Python not to write any.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test check bench clean
+.PHONY: help setup run test check bench soak clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -46,6 +46,10 @@ test: setup check ## check, then every test, then the coverage gate
 
 bench: setup ## measure the backtest and print JSON
 	$(BIN)/python benchmarks/backtest.py
+
+soak: setup ## simulate a year with a fault in every hour, then 100,000 deaths of the daemon; hours
+	$(BIN)/python -m tests.simulation.soak --days 365 --coins 8
+	$(BIN)/python -m tests.simulation.soak --crash-runs 100000
 
 clean: ## remove the environment, caches and byte code (not state/ or out/)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache build *.egg-info

@@ -26,9 +26,9 @@ def test_a_start_that_passes_over_a_fill_is_found(tmp_path: Path, monkeypatch: p
     def take_fills(books: Books, told: Sequence[Any]) -> Any:
         return right(books, told[:-1] if restarted else told)
 
-    def start_again(*given: Any) -> Any:
+    def start_again(*given: Any, **how: Any) -> Any:
         restarted.append(True)
-        return again(*given)
+        return again(*given, **how)
 
     monkeypatch.setattr(Books, "take_fills", take_fills)
     monkeypatch.setattr(cut, "start_again", start_again)

@@ -1,7 +1,7 @@
 """Crash runs: a short day, killed at one effect after the other, and the recovery from each with every invariant checked.
 
-A day is two hours with one decision in each: the first with faults, in which the daemon is killed, the second without,
-in which everything has to come right. Every fourth run is killed a second time, within or soon after its recovery.
+A day is short: an hour with faults and one decision, in which the daemon is killed, and the beginning of another without,
+with one decision more, in which everything has to come right. Every fourth run is killed a second time, within or soon after its recovery.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from tests.simulation.faults import Plan
 from tests.simulation.run import Result, simulate
 
-_DAY: Final = Plan(0, faulty_h=1, quiet_h=1, away_s=(1.0, 20.0, 400.0))
+_DAY: Final = Plan(0, faulty_h=1, quiet_h=0.4, away_s=(1.0, 20.0, 400.0))
 _LOSSES: Final = {"lost_reply": 0.1, "late": 0.1, "lost_request": 0.1}
 _STORY: Final = {"twice": 0.15, "executed_502": 0.15, "garbled": 0.15}
 

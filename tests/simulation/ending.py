@@ -17,7 +17,8 @@ from bot.trader.trader import Trader
 if TYPE_CHECKING:
     from tests.simulation.invariants import Watch
 
-POSITION_CAP: Final = "refused by its rule position_usd"
+REFUSALS: Final = ("refused by its rule position_usd", "Post only order would have immediately matched")
+"""By which an order in full order comes to nothing: a policy's cap, a market that moved on before it could rest."""
 
 
 def settled(watch: Watch, path: Path, trader: Trader | None) -> None:
@@ -94,7 +95,7 @@ def _position(watch: Watch, journal: sqlite3.Connection, later: list[dict[str, A
 def _reached(watch: Watch, trader: Trader, journal: sqlite3.Connection) -> None:
     """What is held is what was last allowed, but for what rests, is too small to order, or was stopped out since.
 
-    Nor what the signer's policy refuses, which orders by hand may come to in the course of days.
+    Nor what is refused for a good reason: orders by hand come to the signer's cap in the course of days.
     """
     session, account = trader._session, watch.world.exchange.accounts[watch.account]
     assert session is not None
@@ -109,7 +110,7 @@ def _reached(watch: Watch, trader: Trader, journal: sqlite3.Connection) -> None:
         for coin, reason, _ in journal.execute(
             "SELECT instrument, reason, max(created_ms) FROM orders WHERE purpose = 'entry' GROUP BY 1"
         )
-        if POSITION_CAP in reason
+        if any(refusal in reason for refusal in REFUSALS)
     }
     for column, instrument in enumerate(session.desk.instruments):
         wanted, held = int(targets[:, column].sum()), account.lots(instrument.name)

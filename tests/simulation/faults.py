@@ -34,7 +34,7 @@ class Plan:
 
     seed: int
     faulty_h: int = 3
-    quiet_h: int = 3
+    quiet_h: float = 3
     actions: Mapping[str, float] = field(default_factory=dict)
     reads: Mapping[str, float] = field(default_factory=dict)
     reads_of: str = ""  # the one kind of question that `reads` are of; empty for all

@@ -225,7 +225,7 @@ MUTANTS = (
         Plan(0, quiet_h=2, signer={"dies": 0.5}),
     ),
     Mutant(
-        "an order's expiry is compared with the computer's clock", "I7 I8", _expiry_by_the_computers_clock,
+        "an order's expiry is compared with the computer's clock", "I8", _expiry_by_the_computers_clock,
         Plan(0, quiet_h=2, actions={"late": 0.9}),
     ),
     Mutant(

@@ -116,9 +116,11 @@ class Run:
             notes,
             lambda: self.signer.engine,
         )
+        # What was bought by hand up to the cap may gain in the course of days.
+        most_usd = MOST_POSITION_USD * (2 if plan.weather else 1) if plan.by_hand else WHIM_USD
         self.watch = self.network.watch = Watch(
             self.server.world, self.account, notes, signatures, self.network.now_ms,
-            MOST_POSITION_USD if plan.by_hand else WHIM_USD,
+            most_usd,
         )  # fmt: skip
         self.watch.gets_all_it_wants = plan.turnover_usd >= AMPLE_USD
         self.signer.signed = self.watch.signed

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import hashlib
 import json
 import os
 import sys
@@ -108,7 +109,7 @@ def soak(asked: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """Chapter after chapter, until there are enough days."""
     measured, struck, violations = Measured(), Counter[str](), list[str]()
     days, lives, attempts, fills, quiet_hours, seed = 0, 0, 0, 0, 0, asked.seed
-    cpu_s = time.process_time()
+    cpu_s, trace = time.process_time(), hashlib.sha256()
     while days < asked.days:
         length = min(asked.chapter_days, asked.days - days)
         result = simulate(chapter_of(seed, length, asked.coins), measured.hour)
@@ -121,6 +122,7 @@ def soak(asked: argparse.Namespace) -> tuple[dict[str, Any], bool]:
         violations += [f"seed {seed}: {each}" for each in result.violations]
         if result.violations:
             _say(result.story())
+        trace.update(result.digest.encode())
         seed += 1
         _say(
             f"day {days} of {asked.days}: {lives} lives, {struck.total()} faults, {len(violations)} violations, "
@@ -137,6 +139,7 @@ def soak(asked: argparse.Namespace) -> tuple[dict[str, Any], bool]:
         "lives": lives,
         "attempts": attempts,
         "attempts_filled": fills,
+        "trace": trace.hexdigest(),
         "violations": len(violations),
         "first_violations": violations[:5],
         "rss_mb": {

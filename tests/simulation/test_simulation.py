@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.disk import Disk
 from tests.simulation.faults import ACTION_FAULTS, Plan, plan_of
 from tests.simulation.run import Result, simulate
+from tests.simulation.soak import chapter_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 FOUND = (10, 19, 30, 56, 62, 77, 121, 126, 151, 154, 190, 223, 269, 493, 548)
 """Seeds that went wrong once, in the program or in the simulation."""
+
+FOUND_BY_SOAKING = ((6, 1), (17, 2))
 
 A_DAY = Plan(
     77, faulty_h=2, quiet_h=2, stop_loss=0.03, actions={"lost_reply": 0.1, "late": 0.1, "lost_request": 0.1}
@@ -37,6 +41,13 @@ def test_what_went_wrong_once_does_not_again(seed: int) -> None:
     fine(simulate(plan_of(seed)))
 
 
+@pytest.mark.parametrize(("seed", "days"), FOUND_BY_SOAKING)
+def test_what_a_soak_found_once_it_does_not_again(seed: int, days: int) -> None:
+    """Orders replaced whose cancels got lost; resting orders that a list which was behind did not show."""
+    chapter = chapter_of(seed, 5, 8)
+    fine(simulate(replace(chapter, faulty_h=24 * days)))
+
+
 def test_without_faults_all_is_wanted_sent_and_held() -> None:
     result = simulate(Plan(5, faulty_h=3, quiet_h=2))
     fine(result)
@@ -53,8 +64,12 @@ def test_without_faults_all_is_wanted_sent_and_held() -> None:
         "I7",
         "I8",
         "I9",
+        "I10",
         "I11",
+        "I12",
         "I13",
+        "I14",
+        "I15",
         "I16",
         "I18",
     } <= result.counts.keys()
@@ -75,6 +90,33 @@ def test_killed_twice_also_within_a_recovery_nothing_is_lost_or_doubled() -> Non
         first = dice.randint(1, 250)
         crash_at = frozenset({first, first + dice.randint(1, 60)})
         fine(simulate(replace(A_DAY, crash_at=crash_at)))
+
+
+@pytest.mark.parametrize("seed", range(0, 24, 3))
+def test_an_operator_who_halts_and_flattens_is_obeyed_over_crashes_and_faults(seed: int) -> None:
+    fine(simulate(replace(plan_of(seed), halts=True)))
+
+
+def test_the_same_soak_is_the_same_run_twice() -> None:
+    plan = chapter_of(3, 1, 8)
+    assert plan.power
+    first, second = simulate(plan), simulate(plan)
+    fine(first)
+    assert first.digest == second.digest
+    assert first.steps == second.steps
+
+
+def test_a_torn_disk_holds_all_that_was_synced_and_a_part_of_what_was_not(tmp_path: Path) -> None:
+    journal, seen = tmp_path / "journal", set()
+    journal.write_bytes(b"a" * 2000)
+    for seed in range(40):
+        disk = Disk(journal, random.Random(seed))
+        journal.write_bytes(b"b" * 3000)
+        left = disk.cut(tmp_path / str(seed)).read_bytes()
+        assert left[:2000].rstrip(b"a").strip(b"b") == b""
+        seen.add(left.count(b"b"))
+        journal.write_bytes(b"a" * 2000)
+    assert {0, 3000} < seen
 
 
 def test_the_faults_do_happen() -> None:

@@ -31,7 +31,7 @@ from bot.venues.hyperliquid.parse_account import (
     VenueFunding,
     VenuePosition,
 )
-from bot.venues.hyperliquid.parse_orders import Ending, StatusOf, VenueOrder
+from bot.venues.hyperliquid.parse_orders import StatusOf, VenueOrder
 from bot.venues.hyperliquid.signing import Holding, text
 from bot.venues.venue import AccountState, HeldPosition, VenueEvent
 
@@ -77,10 +77,18 @@ class AccountReader:
         self._latest_ms = 0
         self._taken: list[VenueEvent] = []  # counted already, and not returned yet
         self.margin: MarginState | None = None
-        self.orders: tuple[OrderReport, ...] = ()
+        self.listed: tuple[OrderReport, ...] = ()  # the open orders, as the venue last listed them
         self.shown: Sequence[
             VenueOrder
         ] = ()  # the same and everything else that is open, as the venue told it
+
+    @property
+    def orders(self) -> tuple[OrderReport, ...]:
+        """The open orders. One that the venue has accepted is open until it says otherwise: its list may be behind."""
+        listed = {report.order_id for report in self.listed}
+        return self.listed + tuple(
+            report for order_id, report in self._register.open.items() if order_id not in listed
+        )
 
     async def margin_state(self) -> MarginState:
         """Positions and margin. Unavailable where the reply is older than one before it."""
@@ -110,7 +118,6 @@ class AccountReader:
 
         `earlier` are orders of an earlier run that were open then. What is new of a look that fails is returned by the next.
         """
-        problem = ""
         for wait_s in WAITS_S:
             if wait_s:
                 await self._sleep(wait_s)
@@ -119,20 +126,18 @@ class AccountReader:
             )
             gone = {*self._register.open, *earlier} - {each.order_id for each in shown}
             became = {order_id: await self._status(order_id) for order_id in sorted(gone)}
-            if any(each is not None and each.ending is Ending.OPEN for each in became.values()):
-                problem = "the venue's list of open orders lacks one that it says is open"
-                continue
             margin = await self.margin_state()
             told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS, urgent=True)
             self._taken += self._books.take_fills(told)
             newest_ms = max((each.time_ms for each in told), default=0)
             if max(newest_ms, self._books.newest_ms) <= margin.time_ms:
                 break
-            problem = "the venue tells fills that the positions it tells do not hold"
         else:
-            raise Unavailable(f"{problem}; looking again later")
+            raise Unavailable(
+                "the venue tells fills that the positions it tells do not hold; looking again later"
+            )
         self.margin = margin
-        self.shown, self.orders = shown, self._register.see(shown)
+        self.shown, self.listed = shown, self._register.see(shown)
         events, self._taken = self._taken, []
         return events, became
 

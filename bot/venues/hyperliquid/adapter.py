@@ -316,15 +316,19 @@ class HyperliquidVenue:
         self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
         events, became = await self._reader.look(self._earlier)
         self._tell(events)
-        self._others.see(self._reader.orders)
-        self._earlier -= {report.order_id for report in self._reader.orders}
+        assert self._reader.margin is not None
+        self._seen_ms = self._reader.margin.time_ms
+        self._earlier -= {report.order_id for report in self._reader.listed}
         for order_id, found in became.items():
             report = self._sender.outcome(found)
             if report is not None:
                 self._tell([report])
                 self._earlier.discard(order_id)
-        assert self._reader.margin is not None
-        self._seen_ms = self._reader.margin.time_ms
+            elif found is not None:
+                self._register.keep(found, self._books.filled(order_id))
+            else:
+                self._register.forget(order_id, self._seen_ms)
+        self._others.see(self._reader.orders)
         self._take_heard()
         await self._switch.see(self._reader.shown)
 

@@ -22,6 +22,9 @@ from bot.venues.hyperliquid import signing
 from bot.venues.hyperliquid.attempts import Attempts, epoch_of
 from bot.venues.hyperliquid.parse_orders import Ending, StatusOf, VenueOrder
 
+FORGOTTEN_MS: Final = 120_000
+"""What the venue tells of an account may stand still for so long at most after an action."""
+
 TIF: Final = {TimeInForce.GTC: "Gtc", TimeInForce.ALO: "Alo", TimeInForce.IOC: "Ioc"}
 TAKER_SLIPPAGE: Final = Decimal("0.05")
 TRIGGER_SLIPPAGE: Final = Decimal("0.10")
@@ -159,6 +162,18 @@ class Register:
         reports = tuple(report for each in shown if (report := self.opened(each)) is not None)
         self.open |= {report.order_id: report for report in reports}
         return reports
+
+    def keep(self, told: StatusOf, filled: tuple[int, Decimal]) -> None:
+        """An order that isn't listed, but of which the venue does not say that it has ended."""
+        report = self.ended(told, filled)
+        if report is not None and report.order_id not in self.open:
+            self.open[report.order_id] = report
+
+    def forget(self, order_id: int, now_ms: int) -> None:
+        """An order that the venue neither lists nor knows: after a while it is taken to be gone."""
+        report = self.open.get(order_id)
+        if report is not None and now_ms - report.time_ms > FORGOTTEN_MS:
+            del self.open[order_id]
 
     def state(self) -> dict[str, Any]:
         """Which order ids were open, as JSON values."""

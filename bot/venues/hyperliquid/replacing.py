@@ -26,8 +26,14 @@ class Replacing:
 
     def begin(self, cancels: Sequence[Cancel]) -> None:
         """Before they are sent."""
-        self._cancels, self._ended = cancels, set()
         known = self._register.open
+        # One that only reduces opens nothing, whatever became of it.
+        self._cancels = [
+            each
+            for each in cancels
+            if each.order_id not in known or not known[each.order_id].order.reduce_only
+        ]
+        self._ended = set()
         self._filled_lots = {
             each.order_id: known[each.order_id].filled_lots for each in cancels if each.order_id in known
         }

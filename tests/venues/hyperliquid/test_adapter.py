@@ -31,6 +31,7 @@ from bot.model.panel import HOUR_MS
 from bot.venues.hyperliquid import account_reader, signing
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.attempts import cloid_of
+from bot.venues.hyperliquid.orders import FORGOTTEN_MS
 from bot.venues.hyperliquid.replacing import NOT_WITHDRAWN
 from bot.venues.hyperliquid.sending import Patience
 from bot.venues.hyperliquid.terms import Terms
@@ -338,22 +339,69 @@ def test_what_may_not_be_opened_keeps_nothing_from_being_closed() -> None:
     play(scene, signs=Thrifty(ASSETS))
 
 
-def test_a_list_of_open_orders_that_lacks_one_that_is_open_is_not_believed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(account_reader, "WAITS_S", (0.0, 0.01))
+def test_an_order_that_the_list_lacks_is_open_as_long_as_the_venue_says_so_of_it() -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        (placed,) = await adapter.send(OrderPlan(orders=(resting("r1"),)))
+        await adapter.account()
 
+        async def still_open() -> list[str]:
+            return [each.order.client_id for each in (await adapter.account()).view.open_orders]
+
+        venue.answers["frontendOpenOrders"] = []
+        assert await still_open() == ["r1"]
+        await adapter.send(OrderPlan(orders=(replace(BUY, client_id="d9", instrument="ETH"),)))
+        assert signs.facts[-1].holdings["BTC"].buys == "0.02"  # the signer is told of it, too
+        venue.statuses[placed.order_id] = "canceled"
+        assert await still_open() == []
+
+    play(scene)
+
+
+def test_an_order_that_the_venue_neither_lists_nor_knows_is_open_for_a_while_and_then_gone() -> None:
     async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
         await adapter.send(OrderPlan(orders=(resting("r1"),)))
         await adapter.account()
-        venue.answers["frontendOpenOrders"] = []
-        with pytest.raises(Unavailable, match="lacks one that it says is open"):
-            await adapter.account()
-        with pytest.raises(Unavailable, match="lacks one that it says is open"):
-            await adapter.send(OrderPlan(orders=(BUY,)))
-        del venue.answers["frontendOpenOrders"]
-        seen = await adapter.account()
-        assert [each.order.client_id for each in seen.view.open_orders] == ["r1"]
+        venue.answers |= {"frontendOpenOrders": [], "orderStatus": {"status": "unknownOid"}}
+        assert len((await adapter.account()).view.open_orders) == 1
+        venue.now_ms += FORGOTTEN_MS + 1_000
+        assert (await adapter.account()).view.open_orders == ()
+
+    play(scene)
+
+
+def test_nothing_that_opens_is_sent_beside_an_order_whose_cancel_got_lost() -> None:
+    """Both could fill, and come to twice of what was wanted."""
+
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        rest = replace(BUY, client_id="r1", time_in_force=TimeInForce.ALO, limit_price=Decimal(49_000))
+        (first,) = await adapter.send(OrderPlan(orders=(rest,)))
+        cancel = Cancel(first.order_id, "r1", "BTC", "moved")
+        venue.faults["/exchange"].append("502 before")
+        (refused,) = await adapter.send(OrderPlan((cancel,), (replace(BUY, client_id="d2"),)))
+        assert (refused.status, refused.reason) == (
+            OrderStatus.REJECTED,
+            NOT_WITHDRAWN,
+        )
+        gone, placed = await adapter.send(OrderPlan((cancel,), (replace(BUY, client_id="d3"),)))
+        assert (gone.status, placed.status) == (OrderStatus.CANCELED, OrderStatus.FILLED)
+
+    play(scene)
+
+
+def test_an_order_that_rests_counts_also_while_the_venues_list_is_behind() -> None:
+    """The signer's reserve and the next plan would both be short of it."""
+
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        rest = replace(BUY, client_id="r1", time_in_force=TimeInForce.ALO, limit_price=Decimal(49_000))
+        (first,) = await adapter.send(OrderPlan(orders=(rest,)))
+        shown = venue.orders.pop(first.order_id)
+        (open_one,) = (await adapter.account()).view.open_orders
+        assert (open_one.order_id, open_one.status) == (first.order_id, OrderStatus.RESTING)
+        holdings, count = adapter._reader.holdings()
+        assert (holdings["BTC"].buys, count) == ("0.02", 1)
+        venue.orders[first.order_id] = shown
+        venue.fire(first.order_id)
+        assert (await adapter.account()).view.open_orders == ()
 
     play(scene)
 
