@@ -5,7 +5,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +91,14 @@ class Place:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
+    async def open_now(self) -> Any:
+        """What is open, as the venue tells it."""
+        client = Client(self.devnet.url)
+        try:
+            return await client.info({"type": "frontendOpenOrders", "user": self.address})
+        finally:
+            await client.close()
+
     def positions(self) -> dict[str, int]:
         held = self.devnet.world.exchange.accounts[self.address].positions
         return {coin: position.lots for coin, position in held.items()}
@@ -148,20 +155,6 @@ class Clock:
     async def pass_by(self, guard: Guard, seconds: float) -> None:
         self.s += seconds
         await guard.round()
-
-
-@contextmanager
-def open_orders(place: Place) -> Iterator[Callable[[], Any]]:
-    """A way to ask the venue what is open."""
-
-    async def ask() -> Any:
-        client = Client(place.devnet.url)
-        try:
-            return await client.info({"type": "frontendOpenOrders", "user": place.address})
-        finally:
-            await client.close()
-
-    yield ask
 
 
 async def by_hand(place: Place, oid: int, coin: str) -> None:
@@ -226,8 +219,7 @@ def test_killed(place: Place) -> None:
             await clock.pass_by(guard, 1)
             assert await ask() == before
 
-    with open_orders(place) as ask:
-        asyncio.run(scene(ask))
+    asyncio.run(scene(place.open_now))
     done = hedgerow(place.folder, "trade", "BTC", "buy", "100", CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
     daemon.terminate()
