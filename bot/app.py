@@ -57,6 +57,14 @@ def mandate_of(settings: Settings, folder: Path | None = None) -> Mandate:
     )
 
 
+def protection_cautions(settings: Settings, mandate: Mandate) -> tuple[str, ...]:
+    """What of the protective stops should be known of a config."""
+    account = settings.account
+    return mandate.protection_cautions(
+        account.leverage, isolated=account.margin_mode == "isolated", is_daemon=settings.mode != "backtest"
+    )
+
+
 def fees_of(settings: Settings) -> FeeSchedule:
     """What the simulated exchange charges."""
     fees = settings.exchange.fees
@@ -183,12 +191,18 @@ class Running:
 
 def daemon_of(settings: Settings, folder: Path | None = None) -> Daemon:
     """The daemon that a config describes. ConfigError, DataError for what can't be."""
+    mandate = daemon_mandate_of(settings, folder)
+    if settings.mode == "paper":
+        check_market(settings, rows_needed(mandate))
+    return Daemon(settings, mandate)
+
+
+def daemon_mandate_of(settings: Settings, folder: Path | None = None) -> Mandate:
+    """As `mandate_of`, with the slot of what the operator asks for by hand."""
     from bot.pipeline.by_hand import SLOT
 
     mandate = mandate_of(settings, folder)
-    if settings.mode == "paper":
-        check_market(settings, rows_needed(mandate))
-    return Daemon(settings, replace(mandate, strategies=(*mandate.strategies, SLOT)))
+    return replace(mandate, strategies=(*mandate.strategies, SLOT))
 
 
 def post_of(settings: Settings) -> tuple[Post, Orders]:

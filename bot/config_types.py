@@ -53,6 +53,7 @@ Url = Annotated[
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", title="0x and 40 hex digits")]
 Money = Annotated[Decimal, Field(strict=False, gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]  # a share that is never the whole: 1 meant as 1 % is a mistake
 PriceSource = Literal["hl", "okx", "binance", "bybit"]
 
 

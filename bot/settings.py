@@ -26,6 +26,7 @@ from bot.config_types import (
     Moment,
     Money,
     Name,
+    Part,
     PriceSource,
     Section,
     Share,
@@ -241,8 +242,8 @@ class LimitSettings(Section):
         0.15, ge=0, lt=1, description="price move of all coins together in the stress, a fraction"
     )
     stress_loss: Share = Field(0.5, description="largest loss in the stress, share of equity")
-    max_daily_loss: Share = Field(0.05, description="loss in a UTC day that stops new risk, share of equity")
-    max_drawdown: Share = Field(
+    max_daily_loss: Part = Field(0.05, description="loss in a UTC day that stops new risk, share of equity")
+    max_drawdown: Part = Field(
         0.25, description="fall from the high-water mark that closes everything for good, share of it"
     )
     min_edge_ratio: float = Field(
@@ -259,10 +260,10 @@ class ExecutionSettings(Section):
     slippage_bps: float = Field(
         50.0, ge=0, le=1000, description="furthest a taker order may go from mark, bps"
     )
-    stop_loss: Maybe[Share] = Field(
+    stop_loss: Maybe[Part] = Field(
         None, description="adverse price move at which a resting stop closes, a fraction; none = off"
     )
-    take_profit: Maybe[Annotated[float, Field(gt=0, le=10)]] = Field(
+    take_profit: Maybe[Part] = Field(
         None, description="favourable price move at which a resting order closes, a fraction; none = off"
     )
     stop_tolerance: float = Field(

@@ -36,8 +36,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "orders": ("bot.cli.orders:orders", "List orders and what became of them."),
     "funding": ("bot.cli.funding:funding", "List funding paid and received."),
     "pnl": ("bot.cli.pnl:pnl", "Split profit and loss into price, funding and fees."),
+    "drill": ("bot.cli.drill:drill", "Practise what may go wrong, on a devnet of this computer."),
     "ledger": ("bot.cli.ledger:ledger", "Check the books against what was written down."),
     "explain": ("bot.cli.explain:explain", "Say why a decision was taken or an order was sent."),
+    "replay": ("bot.cli.replay:replay", "Make journaled decisions again and show what differs."),
 }
 """Name of a command → where it is defined (`module:attribute`) and its line in `hedgerow --help`."""
 

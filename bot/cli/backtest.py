@@ -110,7 +110,7 @@ def _print(facts: dict[str, Any], out: Path | None) -> None:
         f"CAGR {_as(metrics['cagr'], '+.1%')}   worst day {_as(metrics['worst_day'], '+.1%')}   profit factor "
         f"{_as(metrics['profit_factor'], '.2f')} (closed trades)   funding on capital {_as(metrics['funding_yield_on_capital'], '+.1%')}   "
         f"margin used {_as(metrics['margin_use_max'], '.0%')}   nearest liquidation "
-        f"{_as(metrics['min_liquidation_distance'], '.0%')} away"
+        f"{_as(metrics['min_liquidation_distance'], '.0%')} away, one coin moving alone"
     )
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("strategy", "price", "funding", "fees", "total"):

@@ -78,12 +78,12 @@ def check(config_file: Path, overrides: tuple[str, ...], folder: Path | None, as
     Strategies are loaded with their parameters, the market is opened, and recorded data is read where a folder is
     named: what is refused here is what `run` or `backtest` would refuse. Nothing is written or traded.
     """
-    from bot import settings
+    from bot import app, settings
 
     loaded = settings.load(config_file, [*overrides, *data_overrides(folder)])
     mandate, history_h = _tried(loaded, config_file.parent)
     names = [slot.name for slot in mandate.strategies if not slot.by_hand]
-    cautions = list(mandate.cautions())
+    cautions = [*mandate.cautions(), *app.protection_cautions(loaded, mandate)]
     if as_json:
         facts = {
             "config": str(config_file),

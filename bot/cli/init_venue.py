@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -143,7 +143,9 @@ async def _coins(client: Client, url: str, file: Listing | None) -> Listing:
     if file is None:
         known, listed = await client.info({"type": "metaAndAssetCtxs"})
         now_ms = await client.info({"type": "exchangeStatus"})
-        return known, _marks(known, listed), f"the meta of {url} at {utc(now_ms)}"
+        told = zip(known.names, listed.text("mark"), strict=True)
+        marks = {coin: Decimal(mark) for coin, mark in told if mark}
+        return known, marks, f"the meta of {url} at {utc(now_ms)}"
     known, prices, source = file
     return known, prices or await client.info({"type": "allMids"}), source
 
@@ -161,13 +163,15 @@ def _read(meta: Path) -> Listing:
     return universe(node), {}, source
 
 
-def _marks(known: Universe, listed: tuple[Context, ...]) -> dict[str, Decimal]:
-    return {coin.name: told.mark for coin, told in zip(known.instruments, listed, strict=True)}
+def _marks(known: Universe, listed: Sequence[Context | str]) -> dict[str, Decimal]:
+    """Prices of the coins that can be read."""
+    told = zip(known.names, listed, strict=True)
+    return {coin: context.mark for coin, context in told if not isinstance(context, str)}
 
 
 def _coin(coin: str, known: Universe, prices: dict[str, Decimal]) -> DraftCoin:
     place = known.place(coin)
-    instrument = known.instruments[place]
+    instrument = known.instrument(coin)
     if instrument.is_delisted:
         raise ConfigError(f"{coin} is delisted at the venue; choose another coin")
     if coin not in prices:

@@ -34,6 +34,8 @@ def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycl
     """
     import asyncio
 
+    import structlog
+
     from bot import app, logs, settings
     from bot.errors import ConfigError
     from bot.journal.journal import Journal
@@ -49,6 +51,8 @@ def run(config_file: Path, overrides: tuple[str, ...], folder: Path | None, cycl
     logs.configure(loaded.logs.format, loaded.logs.level, loaded.logs.file)
 
     daemon = app.daemon_of(loaded, config_file.parent)  # what is wrong shows before a journal is made
+    for caution in app.protection_cautions(loaded, daemon.mandate):
+        structlog.get_logger("hedgerow").warning("caution", found=caution)
     _confirm(loaded)
     with Journal.open(loaded.journal.path) as journal:
         asyncio.run(_live(daemon, journal, cycles, Pulse(loaded.journal.path)))

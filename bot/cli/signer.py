@@ -115,6 +115,21 @@ def verify(audit_log: Path, head_file: Path | None, as_json: bool) -> None:
     click.echo(f"whole: {head.sequence} lines, head {head.hash}, {against}")
 
 
+@signer.command(epilog="Example:  hedgerow signer unlock policy.toml --keystore KEYSTORE")
+@click.argument("policy", type=FILE)
+@click.option("--keystore", required=True, type=FILE, help="The agent's keystore file.")
+@click.option("--state", type=FILE, help="Folder of nonces and audit log; by default one per key.")
+@click.option("--password-fd", type=int, metavar="N", help="Read the password from this file descriptor.")
+def unlock(policy: Path, keystore: Path, state: Path | None, password_fd: int | None) -> None:
+    """Let a signer that was locked sign again; asks for the password. Stop it first, and find out why it was locked."""
+    from bot.signer import program
+
+    with told():
+        setup = program.Setup(policy, keystore, state)
+        reason = program.unlock(setup, lambda: program.password(None, password_fd))
+    click.echo("it was not locked" if reason is None else f"unlocked; it was locked because {reason}")
+
+
 @signer.group(epilog="Example:  hedgerow signer policy check policy.toml")
 def policy() -> None:
     """Look at a policy."""

@@ -257,18 +257,17 @@ async def observe(client: Client, market: MirrorMarket) -> dict[str, Any]:
         *(client.info({"type": "l2Book", "coin": each.name}) for each in instruments)
     )
     known, contexts = await client.info({"type": "metaAndAssetCtxs"})
-    by_name = {each.name: (each, context) for each, context in zip(known.instruments, contexts, strict=True)}
     coins: dict[str, list[float]] = {}
     books: dict[str, list[list[list[Any]]]] = {}
     for mine, book, volume_usd_day in zip(instruments, found, market.latest_volume().tolist(), strict=True):
-        listed = by_name.get(mine.name)
-        if listed is None or listed[0].size_decimals != mine.size_decimals:
+        listed = mine.name in known.names
+        if not listed or known.instrument(mine.name).size_decimals != mine.size_decimals:
             raise DataError(
                 f"the mirrored venue no longer lists {mine.name} as it did; start the devnet anew"
             )
         if book.coin != mine.name:
             raise DataError(f"the mirrored venue answered with the book of {book.coin} for {mine.name}")
-        told = listed[1]
+        told = contexts[known.place(mine.name)]
         mid = told.mark if told.mid is None else told.mid
         values = (told.mark, told.oracle, mid, told.funding, told.premium or 0, told.open_interest)
         coins[mine.name] = [*map(float, values), volume_usd_day]

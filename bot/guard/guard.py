@@ -153,7 +153,7 @@ class Guard:
         self._checked_s = self._now_s()
         problem = ""
         try:
-            self._signs.whose()
+            problem = self._signs.whose().problem
         except (VenueError, DataError) as error:
             problem = str(error)[:200]
         if problem and problem != self._problem:

@@ -22,7 +22,7 @@ from bot.model.order import Order, OrderStatus
 from bot.venues.hyperliquid import parse_orders, signing
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.orders import to_sign
-from bot.venues.hyperliquid.sending import AFTER_EXPIRY_MS, LONGEST_EXPIRY_MS
+from bot.venues.hyperliquid.sending import AFTER_EXPIRY_MS
 from bot.venues.hyperliquid.signing import LARGEST_BATCH, Facts, NotSigned, Signs
 from bot.venues.hyperliquid.venue_clock import VenueClock
 
@@ -151,4 +151,5 @@ class Hands:
     def _expires_in_ms(self) -> int:
         # Nothing but a simulated venue's time runs at a speed of its own.
         speed = self._clock.speed if self._whose[0] == "devnet" else 1.0
-        return min(int(EXPIRES_S * 1000 * speed), LONGEST_EXPIRY_MS)
+        shortest_ms, longest_ms = self._signs.whose().expires_ms
+        return max(shortest_ms, min(int(EXPIRES_S * 1000 * speed), longest_ms))

@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 
 from bot.journal import codec
+from bot.journal import inputs as given
 from bot.journal.codec import Row
+from bot.journal.inputs import Inputs
 from bot.model.decision import Decision, Finding, LotsArray, TradingState
 from bot.model.panel import FloatArray
 
@@ -23,6 +25,7 @@ _FORGET_DECISION: Final = (
     "DELETE FROM target WHERE decision_id = ?",
     "DELETE FROM finding WHERE decision_id = ?",
     "DELETE FROM cancel WHERE decision_id = ?",
+    "DELETE FROM input WHERE decision_id = ?",
     "DELETE FROM orders WHERE decision_id = ? AND status = 'planned'",
 )
 _INSERT_FORECAST: Final = "INSERT INTO forecast VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -33,6 +36,7 @@ _PLAN_ORDER: Final = """
 INSERT INTO orders (client_id, decision_id, instrument, side, lots, limit_price, time_in_force, reduce_only,
     trigger_kind, trigger_price, purpose, created_ms, updated_ms, status)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'planned') ON CONFLICT (client_id) DO NOTHING"""
+_INSERT_INPUT: Final = "INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)"
 
 
 class Decisions:
@@ -43,17 +47,30 @@ class Decisions:
         self.last: Gist | None = None
 
     def write(
-        self, connection: sqlite3.Connection, decision: Decision, state: TradingState, equity_usd: Decimal
+        self,
+        connection: sqlite3.Connection,
+        decision: Decision,
+        state: TradingState,
+        equity_usd: Decimal,
+        inputs: Inputs | None = None,
     ) -> Gist:
         """Write it within a transaction; returns what `last` is to be once that has ended."""
         gist = Gist.of(decision)
         is_full = bool(decision.plan) or self.last is None or not gist.repeats(self.last)
+        if not is_full:
+            assert self.last is not None
+            gist.written_in = self.last.written_in
+        known = connection.execute("SELECT 1 FROM decision WHERE id = ?", (gist.id,)).fetchone()
         for statement in _FORGET_DECISION:
             connection.execute(statement, (gist.id,))
         row = (gist.id, self._run_id, decision.time_ms, state.value, str(equity_usd), int(is_full))
         connection.execute(_INSERT_DECISION, row)
         if is_full:
             self._write_in_full(connection, decision, gist)
+        if inputs is not None:
+            told_again = decision.plan if known else None
+            content = given.encode(inputs, self._strategies, self._instruments, told_again)
+            connection.execute(_INSERT_INPUT, (gist.id, self._run_id, gist.written_in, content))
         return gist
 
     def _write_in_full(self, connection: sqlite3.Connection, decision: Decision, gist: Gist) -> None:
@@ -84,14 +101,14 @@ class Decisions:
 
 
 class Gist:
-    """What of a decision has to change for it to be worth writing down in full."""
+    """What of a decision has to change for it to be worth writing down in full. `written_in` is where it is so."""
 
-    __slots__ = ("findings", "id", "scores", "targets")
+    __slots__ = ("findings", "id", "scores", "targets", "written_in")
 
     def __init__(
         self, name: str, scores: FloatArray, targets: LotsArray, findings: tuple[Finding, ...]
     ) -> None:
-        self.id = name
+        self.id = self.written_in = name
         self.scores = scores
         self.targets = targets
         self.findings = findings

@@ -24,6 +24,7 @@ ORDER BY time_ms DESC LIMIT 1"""
 _NEWEST: Final = "SELECT * FROM decision ORDER BY time_ms DESC LIMIT 1"
 
 _PARTS: Final = ("forecasts", "targets", "findings", "cancels", "orders", "fills", "liquidations")
+# The protection of what a decision opened bears the decision's id, with a + for each try.
 _MINE: Final = {
     "forecast": "SELECT * FROM forecast WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2)"
     " ORDER BY instrument, strategy",
@@ -31,8 +32,10 @@ _MINE: Final = {
     "finding": "SELECT * FROM finding WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, ''))"
     " ORDER BY number",
     "cancel": "SELECT * FROM cancel WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY order_id",
-    "orders": "SELECT * FROM orders WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY rowid",
-    "fill": "SELECT fill.* FROM orders JOIN fill USING (client_id) WHERE decision_id = ?1"
+    "orders": "SELECT * FROM orders WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '+~')"
+    " AND (?2 IS NULL OR instrument = ?2) ORDER BY rowid",
+    "fill": "SELECT fill.* FROM orders JOIN fill USING (client_id)"
+    " WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '+~')"
     " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY trade_id",
 }
 _SINCE: Final = """
@@ -45,7 +48,7 @@ def explain(reader: Reader, name: str) -> Facts:
 
     Tried in this order; for all but a decision the story is cut to one coin. A coin's story is of its latest change,
     with what the venue did to it `since` and what the newest decision thinks of it `now`; an order that protects a
-    position has the story of that position's last change before. ConfigError for a name that the journal doesn't know.
+    position has the story of the decision that opened it. ConfigError for a name that the journal doesn't know.
     """
     decision = reader.one(_NEWEST) if name == "latest" else _decision(reader, name.lower())
     if decision is not None:
@@ -104,9 +107,14 @@ def _of_order(reader: Reader, kind: str, name: str, order: Row) -> Facts:
         decision = _decision(reader, order["decision_id"])
         return _story(reader, kind, name, decision, order["instrument"])
     fills = reader.each("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", order["client_id"])
-    # What rests at the venue as protection belongs to the change of the position that was the last one before.
+    # What rests at the venue as protection names the decision that it protects the outcome of, or else belongs to the
+    # change of the position that was the last one before.
     protects = order["purpose"] in {"stop", "take_profit"}
-    decision = reader.one(_CHANGED, order["instrument"], order["created_ms"]) if protects else None
+    decision = None
+    if protects:
+        decision = _decision(reader, order["client_id"].partition("-")[0].rstrip("+")) or reader.one(
+            _CHANGED, order["instrument"], order["created_ms"]
+        )
     return {
         **_story(reader, kind, name, decision, order["instrument"]),
         "is_protection": protects,

@@ -12,18 +12,22 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bot.errors import StateError
-from bot.journal import bookkeeping, codec, market
+from bot.journal import bookkeeping, codec, market, past
 from bot.journal.attempts import Attempts
 from bot.journal.codec import Row
 from bot.journal.commands import Commands
 from bot.journal.decisions import Decisions
+from bot.journal.inputs import Inputs
 from bot.journal.ledger import Books, Drift, Holding
+from bot.journal.leftover import settle_leftovers
+from bot.journal.past import Past
 from bot.journal.records import Checkpoint, CycleFacts, LastRun, RunFacts
 from bot.journal.standing import NOTHING, Standings, Unexplained
 from bot.journal.writer import Writer
 from bot.model.decision import Decision, Memory, TradingState
+from bot.model.instrument import Instrument
 from bot.model.order import OrderReport, Purpose
-from bot.model.panel import FloatArray
+from bot.model.panel import FloatArray, Panel
 
 _NOT_ASKED_FOR: Final = (Purpose.LIQUIDATION, Purpose.SETTLEMENT)
 
@@ -129,17 +133,47 @@ class Journal:
         with self._writer.transaction() as connection:
             connection.execute("UPDATE run SET ended_wall_ms = ? WHERE id = ?", (ended_wall_ms, self._run()))
 
-    def record_decision(self, decision: Decision, state: TradingState, equity_usd: Decimal) -> None:
+    def record_opening(self, instruments: Sequence[Instrument], panel: Panel, tail_rows: int) -> None:
+        """Write down what a run begins with, so that its decisions can be made again; once, before the first of them.
+
+        `tail_rows` is how many rows of the market a decision looks at.
+        """
+        run_id, names, grid = self._run(), panel.instruments, panel.grid
+        earlier = self._writer.each(
+            "SELECT * FROM opening WHERE run_id < ? ORDER BY run_id DESC LIMIT 8", run_id
+        )
+        rows = self._writer.each("SELECT * FROM market WHERE time_ms >= ?", grid.start_ms)
+        known = Past(
+            {row["run_id"]: past.decode(row["content"]) for row in earlier},
+            {row["time_ms"]: row["content"] for row in rows},
+        )
+        told = ((time_ms, known.before(run_id, time_ms, names)) for time_ms in grid.times_ms.tolist())
+        found = {at_ms: row for at_ms, row in told if row is not None}
+        content = past.encode(instruments, panel, tail_rows, found)
+        with self._writer.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO opening VALUES (?, ?)", (run_id, content))
+
+    def record_decision(
+        self,
+        decision: Decision,
+        state: TradingState,
+        equity_usd: Decimal,
+        inputs: Inputs | None = None,
+        market_rows: Mapping[int, Mapping[str, FloatArray]] | None = None,
+    ) -> None:
         """Write a decision down with what it rests on and the orders it asks for; call it before they leave.
 
-        One that believes, wants and finds what the last one did and asks for nothing is written as a row only.
-        The same decision told again replaces what was planned, not what the venue has already answered.
+        `inputs` and the new `market_rows` (by their time) are what it was made from. One that believes, wants and finds
+        what the last one did and asks for nothing is written as a row only. The same decision told again replaces what
+        was planned, not what the venue has already answered.
         """
         self._run()
         decisions = self._decisions
         assert decisions is not None
+        seen = [(at_ms, market.encode(row, self._instruments)) for at_ms, row in (market_rows or {}).items()]
         with self._writer.transaction() as connection:
-            gist = decisions.write(connection, decision, state, equity_usd)
+            gist = decisions.write(connection, decision, state, equity_usd, inputs)
+            connection.executemany(_INSERT_MARKET, seen)
         decisions.last = gist
 
     def open_books(
@@ -182,7 +216,6 @@ class Journal:
             (s.strategy, str(s.price_pnl_usd), str(s.funding_pnl_usd), str(s.fees_usd))
             for s in facts.by_strategy
         ]
-        rows = [(at_ms, market.encode(row, self._instruments)) for at_ms, row in facts.market.items()]
         with self._writer.transaction() as connection:
             # An account whose opening was not told began with nothing but what the venue says was brought in.
             books = (
@@ -192,6 +225,8 @@ class Journal:
             )
             connection.executemany(_REPORT_ORDER, _reports(facts.reports))
             drifts = bookkeeping.book_cycle(connection, books, facts)
+            if facts.is_cycle:
+                settle_leftovers(connection, facts.time_ms)
             connection.execute(_INSERT_EQUITY, equity)
             connection.execute("DELETE FROM position")
             connection.executemany(_INSERT_POSITION, map(codec.position_row, facts.positions))
@@ -199,7 +234,6 @@ class Journal:
             connection.executemany(_INSERT_STRATEGY_PNL, totals)
             connection.execute(_SET_MEMORY, _sealed(facts.time_ms, memory))
             connection.execute(_SET_CHECKPOINT, _sealed(facts.time_ms, checkpoint))
-            connection.executemany(_INSERT_MARKET, rows)
             connection.execute(_COUNT_CYCLE, (int(facts.is_cycle), facts.time_ms, facts.wall_ms, run_id))
         self._books = books
         self._writer.tidy()
@@ -253,6 +287,14 @@ class Journal:
         """The market as it was seen from `start_ms` on, on the axis given."""
         found = self._writer.each("SELECT * FROM market WHERE time_ms >= ?", start_ms)
         return {row["time_ms"]: market.decode(row["content"], instruments) for row in found}
+
+    def was_cut_off(self, until_ms: int) -> bool:
+        """Whether the newest decision, of a moment up to `until_ms`, has no account of what came of it."""
+        row = self._writer.one(
+            "SELECT (SELECT max(time_ms) FROM decision) AS decided, (SELECT max(time_ms) FROM equity) AS accounted"
+        )
+        decided, accounted = (None, None) if row is None else (row["decided"], row["accounted"])
+        return decided is not None and decided <= until_ms and (accounted is None or decided > accounted)
 
     def last_run(self) -> LastRun | None:
         """The newest run; None in a new journal."""

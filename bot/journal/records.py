@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,6 @@ from bot.model.account import MarginMode
 from bot.model.decision import Memory
 from bot.model.instrument import Instrument
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Transfer
-from bot.model.panel import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,6 @@ class CycleFacts:
     liquidations: Sequence[Liquidation] = ()
     positions: Sequence[PositionFacts] = ()
     by_strategy: Sequence[StrategyPnl] = ()
-    market: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)  # rows seen, by their time
     transfers: Sequence[Transfer] = ()
     is_cycle: bool = True  # else something that was asked for between two cycles
     settlements: Sequence[Settlement] = ()

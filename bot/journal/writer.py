@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, Self
@@ -97,9 +97,7 @@ class Writer:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException as error:
-                # After a failed write or sync nobody knows what the disk holds, until it is read again from the start.
-                name = getattr(error, "sqlite_errorname", None) or ""
-                self._has_failed |= name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT"))
+                self._has_failed |= _is_grave(error)
                 # SQLite may have rolled back itself, for instance on a full disk.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -119,11 +117,14 @@ class Writer:
     def tidy(self) -> None:
         """Move a log that has grown long into the file. Never done by a transaction, so that none waits for it.
 
-        Where there is no room for that nothing is lost: the log stays, and the next transaction says so.
+        Where that fails nothing is lost: the log stays, and the next transaction says what is wrong with the disk.
         """
-        with self._guard, suppress(sqlite3.OperationalError):
-            if _identity(self._wal) is not None and self._wal.stat().st_size > _WAL_BYTES:
-                self.connection.execute("PRAGMA wal_checkpoint (PASSIVE)")
+        with self._guard:
+            try:
+                if _identity(self._wal) is not None and self._wal.stat().st_size > _WAL_BYTES:
+                    self.connection.execute("PRAGMA wal_checkpoint (PASSIVE)")
+            except sqlite3.Error as error:
+                self._has_failed |= _is_grave(error)
 
     def _refuse_where_lost(self) -> None:
         if self._has_failed:
@@ -145,6 +146,12 @@ class Writer:
                 f"journal {self.path}: another daemon has taken it over (epoch {newest}, this one has {self.epoch}); "
                 f"stop one of them"
             )
+
+
+def _is_grave(error: BaseException) -> bool:
+    """After a failed write or sync nobody knows what the disk holds, until it is read again from the start."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    return name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT"))
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
@@ -175,10 +182,16 @@ def _connect(path: Path) -> sqlite3.Connection:
         if new:
             schema = files("bot.journal").joinpath("schema.sql").read_text("utf-8")
             identity = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-            connection.executescript(f"BEGIN IMMEDIATE; {schema} {identity} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {schema} {_replay()} {identity} COMMIT;")
         else:
             check_whole(connection, path)
+            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'input'").fetchone():
+                connection.executescript(f"BEGIN IMMEDIATE; {_replay()} COMMIT;")  # of an earlier program
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _replay() -> str:
+    return files("bot.journal").joinpath("replay.sql").read_text("utf-8")

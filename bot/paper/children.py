@@ -114,7 +114,7 @@ class Child:
 async def _until(process: asyncio.subprocess.Process, is_ready: Callable[[str], bool], log: Path) -> str:
     """The first line that is ready; empty where the program ended before."""
     assert process.stdout is not None
-    with log.open("ab") as file:
+    with log.open("ab", buffering=0) as file:
         while line := await process.stdout.readline():
             text = line.decode("utf-8", "replace").rstrip()
             if is_ready(text):
@@ -126,15 +126,14 @@ async def _until(process: asyncio.subprocess.Process, is_ready: Callable[[str], 
 
 async def _drain(process: asyncio.subprocess.Process, log: Path) -> None:
     assert process.stdout is not None
-    with log.open("ab") as file:
+    with log.open("ab", buffering=0) as file:
         while line := await process.stdout.readline():
             _note(file, line)
 
 
 def _note(file: IO[bytes], line: bytes) -> None:
-    with suppress(OSError):  # a full disk must not stop the trading
+    with suppress(OSError):  # a full disk must not stop the trading, nor hide what it ends with
         file.write(line)
-        file.flush()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

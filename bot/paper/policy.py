@@ -12,6 +12,7 @@ from bot.errors import ConfigError
 BAND: Final = Decimal(1000)  # a made-up market may go anywhere; the collar follows it
 REFERENCE_AGE_S: Final = 10
 LONGEST_REFERENCE_AGE_MS: Final = 86_400_000
+DENIALS_PER_COIN: Final = 1_000  # far more than a cycle can make: here nobody tries what may be signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def policy_text(
         "collar_trigger_bps = 9000",
         f"reference_max_age_ms = {age_ms}",
         "reference_max_step_bps_per_s = 10000",
-        "denials_per_min = 10000",
+        f"denials_per_min = {max(10_000, DENIALS_PER_COIN * len(coins))}",
     ]
     for coin in coins:
         found = listed.get(coin)

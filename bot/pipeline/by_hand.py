@@ -21,7 +21,7 @@ from bot.model.decision import (
 from bot.model.panel import Field, Panel
 from bot.pipeline.decide import forecast
 from bot.pipeline.execution import plan
-from bot.pipeline.mandate import Guard, Mandate, Slot
+from bot.pipeline.mandate import Guard, Mandate, Slot, Style
 from bot.pipeline.market import Market
 from bot.pipeline.risk import review
 from bot.pipeline.snapshot import Snapshot
@@ -78,7 +78,8 @@ def order_by_hand(
     wanted = Targets(by_strategy.sum(axis=0), by_strategy)
     allowed, findings = review(wanted, opinions, snapshot, mandate)
     allowed = _only(column, allowed, account, memory)
-    asked = plan(allowed, snapshot, mandate.execution)
+    # At market, however the strategies enter: what rests would not be wanted any more at the next cycle.
+    asked = plan(allowed, snapshot, replace(mandate.execution, style=Style.TAKER))
     name = market.instruments[column].name
     orders = OrderPlan(
         tuple(each for each in asked.cancels if each.instrument == name),

@@ -178,6 +178,29 @@ def protect(
     return OrderPlan(tuple(cancels), tuple(orders)) if cancels or orders else NO_ORDERS
 
 
+def already_reached(
+    account: AccountView, column: int, lots: int, mark: float, distances: Guard
+) -> tuple[Purpose, float] | None:
+    """The protection that would not rest but close everything at once if `lots` came to be held, and its level.
+
+    What is added is taken to be bought at `mark`; what only shrinks keeps its entry price.
+    """
+    held, entry = int(account.lots[column]), float(account.entry_price[column])
+    if held * lots <= 0:
+        entry = mark
+    elif abs(lots) > abs(held):
+        entry = (held * entry + (lots - held) * mark) / lots
+    for purpose, kind, move in (
+        (Purpose.STOP, TriggerKind.STOP, distances.stop_loss),
+        (Purpose.TAKE_PROFIT, TriggerKind.TAKE_PROFIT, distances.take_profit),
+    ):
+        direction = _direction(lots, kind)
+        level = 0.0 if move is None else entry * (1 + direction * move)
+        if lots and level > 0 and direction * (mark - level) >= 0:
+            return purpose, level
+    return None
+
+
 def is_guarded(execution: Execution, guards: Mapping[str, Guard] | None) -> bool:
     """Whether any position is to be protected."""
     return execution.stop_loss is not None or execution.take_profit is not None or bool(guards)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 
 from bot.pipeline.strategy import Strategy
 
@@ -85,10 +86,18 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The protective distances of one position in place of the mandate's, as fractions of its entry price."""
+    """The protective distances of one position in place of the mandate's, as fractions of its entry price.
+
+    `sign` is that of the position they were given for; 0 for either.
+    """
 
     stop_loss: float | None = None
     take_profit: float | None = None
+    sign: int = 0
+
+    def covers(self, lots: int) -> bool:
+        """Whether a position of so many lots is still the one."""
+        return lots != 0 and self.sign * lots >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +118,31 @@ class Mandate:
         sentence = (
             f"the strategies' capital adds up to {total:g} × equity ({parts}), so the same money backs more than one "
             f"opinion; only the limits hold the book, gross leverage at {self.limits.max_gross_leverage:g}"
+        )
+        return (sentence,)
+
+    def protection_cautions(self, leverage: int, *, isolated: bool, is_daemon: bool) -> tuple[str, ...]:
+        """What of the protective stops should be known where positions are opened with so much leverage.
+
+        A position on its own margin dies at about `(1 / leverage - m) / (1 - m)` from entry, `m` being the maintenance
+        rate: half of `1 / leverage` for a coin that allows no more. The whole book on cross margin has the same form,
+        with the largest gross leverage allowed.
+        """
+        stop = self.execution.stop_loss
+        if stop is None:
+            if not is_daemon:
+                return ()
+            return (
+                "no stop rests at the venue: nothing protects what is held while the daemon is down; set execution.stop_loss",
+            )
+        borrowed = float(leverage) if isolated else self.limits.max_gross_leverage
+        rate = 1 / (2 * max(borrowed, 1.0))
+        distance = (1 / borrowed - rate) / (1 - rate) if borrowed > 1 else inf
+        if stop < distance:
+            return ()
+        how = f"isolated margin at leverage {leverage}" if isolated else f"a gross leverage of {borrowed:g}"
+        sentence = (
+            f"execution.stop_loss = {stop:.0%} can lie beyond the liquidation: with {how} that may be {distance:.0%} from "
+            "entry; lower the one or the other"
         )
         return (sentence,)

@@ -27,6 +27,7 @@ from bot.reports.trades import Trade, round_trips
 DAY_MS = 24 * HOUR_MS
 YEAR_D = 365.0
 YEAR_H = 8760.0
+LEAST_CAGR_D = 90.0  # a month of +10 % is no year of +214 %
 
 Number = float | int | None
 
@@ -136,8 +137,8 @@ def _returns(record: RunRecord) -> dict[str, Number]:
 
 
 def _cagr(total: float | None, days: float) -> float | None:
-    """Compound annual growth; None for less than a day, where the exponent makes nonsense of it."""
-    if total is None or days < 1:
+    """Compound annual growth; None for less than `LEAST_CAGR_D`, where the exponent makes nonsense of it."""
+    if total is None or days < LEAST_CAGR_D:
         return None
     if total <= -1:
         return -1.0

@@ -41,9 +41,9 @@ def refuse_gaps(panel: Panel) -> None:
                 )
 
 
-def modelled(frictions: Frictions) -> tuple[str, ...]:
+def modelled(frictions: Frictions, *, has_stops: bool) -> tuple[str, ...]:
     """What the simulated market takes for granted."""
-    return (
+    sentences = (
         (
             f"orders fill at the next bar's open, within {frictions.volume_share:g} × the bar's volume, moved by half a spread of {frictions.half_spread_bps:g} bps and by "
             f"{frictions.impact_bps:g} bps × √(order / bar's volume); nobody reacts to them, no request is lost or late"
@@ -53,6 +53,13 @@ def modelled(frictions: Frictions) -> tuple[str, ...]:
             "through, then every position at its worst price at once; funding settles last, on what is still held"
         ),
     )
+    if not has_stops:
+        return sentences
+    stops = (
+        "a stop fills at its level, or at the open where that is beyond it, moved by spread and impact; where price runs "
+        "on within the bar, the venue would fill it worse"
+    )
+    return (*sentences, stops)
 
 
 def faults(panel: Panel, funding_cap_per_h: float) -> list[str]:

@@ -293,8 +293,11 @@ class _Runner:
         test, market = self.test, self.market
         sentences = [
             *test.mandate.cautions(),
+            *test.mandate.protection_cautions(
+                test.leverage, isolated=test.margin_mode is MarginMode.ISOLATED, is_daemon=False
+            ),
             *late_opinions(self.prepared, test.mandate, test.first_row),
-            *modelled(test.frictions),
+            *modelled(test.frictions, has_stops=self.guarded),
             *volumes(self.bars),
             *faults(
                 test.panel.slice(test.first_row, test.panel.rows), float(test.rules.funding_cap_per_hour)

@@ -5,6 +5,8 @@ chain; whoever cuts the end off is found out by a head that was exported before 
 `head` beside the log holds the latest one).
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bot.signer.kept import replace_durably
 from bot.signer.policy import SignerConfigError
 
 GENESIS: Final = "0" * 64
 RECALLED_MS: Final = 3 * 86_400_000
 _MARK: Final = ',"hash":"'
-_SIGNATURE: Final = b'"kind":"sign"'
+_RECALLED: Final = (b'"kind":"sign"', b'"kind":"lock"', b'"kind":"unlock"')
 
 
 class BrokenChain(SignerConfigError):
@@ -105,10 +108,15 @@ class AuditLog:
                 path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
             )
             self.history: deque[dict[str, Any]] = deque()
+            self.lock: str | None = None
+            """Why it was locked, if it was and no operator has unlocked it since."""
             self.head = Head(0, GENESIS)
+            self.problem: str | None = None
+            """Why what was appended could not be made durable; nothing is appended until it could."""
             self._recall()
-            self._size = self._whole_lines()
+            self._size = self._synced_size = self._whole_lines()
             self._synced = self.head.sequence
+            self._unsynced: deque[bytes] = deque()
         except OSError as error:
             raise SignerConfigError(f"{path} cannot be used: {error.strerror}") from None
 
@@ -116,9 +124,11 @@ class AuditLog:
         latest_ms, history = 0, self.history
         for head, line in _checked(self.path, read_head(self._head_path)):
             self.head = head
-            if _SIGNATURE not in line:
+            if not any(kind in line for kind in _RECALLED):
                 continue
             record = json.loads(line)
+            if record["kind"] in {"lock", "unlock"}:
+                self.lock = record.get("reason")
             if record["kind"] != "sign":
                 continue
             history.append(record)
@@ -141,35 +151,58 @@ class AuditLog:
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a record. Raises OSError, and then the log is as before."""
+        if self.problem is not None:
+            raise OSError(errno.EIO, self.problem)
         line, digest = _line({"sequence": self.head.sequence + 1, **record}, self.head.hash)
         written = 0
         try:
             written = os.write(self._file, line)
             if written != len(line):
-                raise OSError(28, "the disk is full")
+                raise OSError(errno.ENOSPC, "the disk is full")
         except OSError:
             if written:
                 os.ftruncate(self._file, self._size)
             raise
         self._size += len(line)
+        self._unsynced.append(line)
         self.head = Head(self.head.sequence + 1, digest)
 
     def sync(self) -> None:
-        """Make durable what was appended, and export its head. Safe to call from another thread."""
+        """Make durable what was appended, and export its head. Safe to call from one other thread.
+
+        Raises OSError, and then `problem` says why; the next call tries again, and ends it where it succeeds.
+        """
         head = self.head
         if head.sequence == self._synced:
             return
-        os.fdatasync(self._file)
-        fresh = self._head_path.with_name("head.new")
-        with fresh.open("w", encoding="ascii") as file:
-            file.write(json.dumps({"sequence": head.sequence, "hash": head.hash}) + "\n")
-            file.flush()
-            os.fchmod(file.fileno(), 0o600)
-            os.fsync(file.fileno())
-        fresh.replace(self._head_path)
+        try:
+            if self.problem is not None:
+                self._write_again(head)
+            os.fdatasync(self._file)
+            replace_durably(
+                self._head_path, json.dumps({"sequence": head.sequence, "hash": head.hash}) + "\n"
+            )
+        except OSError as error:
+            self.problem = error.strerror or "it cannot be written"
+            raise
+        for _ in range(head.sequence - self._synced):
+            self._synced_size += len(self._unsynced.popleft())
         self._synced = head.sequence
+        self.problem = None
+
+    def _write_again(self, head: Head) -> None:
+        """Write what is not known to be durable once more: after a failed sync the kernel may take it for written."""
+        lines = list(self._unsynced)[: head.sequence - self._synced]
+        again = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            text = b"".join(lines)
+            if os.pwrite(again, text, self._synced_size) != len(text):
+                raise OSError(errno.ENOSPC, "the disk is full")
+        finally:
+            os.close(again)
 
     def close(self) -> None:
-        """Sync and close."""
-        self.sync()
+        """Sync, as far as the disk takes it, and close."""
+        with contextlib.suppress(OSError):
+            self.sync()
         os.close(self._file)

@@ -31,11 +31,11 @@ class Denied(SignerError):
 
 
 class Locked(SignerError):
-    """The signer is locked and signs nothing until it is started again."""
+    """The signer is locked and signs nothing until somebody has done what `remedy` says."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"the signer is locked: {reason}; start it again to unlock it")
+    def __init__(self, reason: str, remedy: str) -> None:
+        self.reason, self.remedy = reason, remedy
+        super().__init__(f"the signer is locked: {reason}; {remedy}")
 
 
 class SignerGone(SignerError):
@@ -187,7 +187,7 @@ class SignerClient:
         return self.request("status")
 
     def lock(self) -> None:
-        """Let the signer sign nothing more until it is started again."""
+        """Let the signer sign nothing more until an operator has unlocked it."""
         self.request("lock")
 
     def request(self, do: str, **keys: Any) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class SignerClient:
         if "deny" in answer:
             deny = answer["deny"]
             raise Denied(deny["rule"], deny["limit"], deny["value"], deny["index"])
-        raise Locked(str(answer["locked"]["reason"]))
+        raise Locked(str(answer["locked"]["reason"]), str(answer["locked"]["remedy"]))
 
     def _signed(self, do: str, **keys: Any) -> Signed:
         ok = self.request(do, **keys)

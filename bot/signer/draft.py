@@ -76,6 +76,7 @@ max_open_orders = {10 * len(draft.coins)}
 orders_per_min = {10 * len(draft.coins)}
 reduces_per_min = {20 * len(draft.coins)}
 cancels_per_min = {30 * len(draft.coins)}
+denials_per_min = {20 * len(draft.coins)}
 actions_per_day = 2000
 {clock}
 

@@ -4,16 +4,17 @@ The order is the safety: rules → nonce made durable → audit line → signatu
 nonce and a budget, never a rule.
 """
 
+import contextlib
 import json
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from bot.signer import actions, signing
 from bot.signer.audit import AuditLog
+from bot.signer.clock import VenueClock
 from bot.signer.grammar import parse
-from bot.signer.limits import NONCE_LIFE_MS, Counts, Limits
+from bot.signer.kept import Kept
+from bot.signer.limits import Counts, Limits
 from bot.signer.nonces import Nonces
 from bot.signer.policy import Policy, SignerConfigError
 from bot.signer.requests import (
@@ -34,56 +35,14 @@ from bot.signer.requests import (
     scaled,
 )
 
-MAX_JUMP_MS: Final = 60_000
-SMALL_JUMP_MS: Final = 2_000
+__all__ = ["Engine", "Peer", "VenueClock"]
+
 AUDITED_DENIALS_PER_MIN: Final = 600
+RESTART: Final = "stop it and start it again"
+UNLOCK: Final = (
+    "see in its audit log who asked, then stop it, run `hedgerow signer unlock` and start it again"
+)
 SIGNING: Final = (Place, Cancel, Leverage, IsolatedMargin, ScheduleCancel, Fence)
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _since_boot_ms() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
-class VenueClock:
-    """The venue's time as the signer knows it: the computer's clock, watched for jumps, and an offset."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        wall_ms: Callable[[], int] = _wall_ms,
-        since_boot_ms: Callable[[], int] = _since_boot_ms,
-    ) -> None:
-        self._policy, self._wall_ms, self._boot_ms = policy, wall_ms, since_boot_ms
-        self._anchor = wall_ms() - since_boot_ms()
-        self.offset_ms = 0
-
-    def now_ms(self) -> int:
-        """Now, at the venue."""
-        return self._wall_ms() + self.offset_ms
-
-    def check(self) -> None:
-        """Refuse while the computer's clock stands far from where it was at the start, plus the time that passed.
-
-        A clock that was set forward would use up nonces of the future and shut out the right ones.
-        """
-        anchor = self._wall_ms() - self._boot_ms()
-        jump_ms = anchor - self._anchor
-        if abs(jump_ms) > MAX_JUMP_MS and not self._policy.simulated_clock:
-            raise Refusal("clock_jump", MAX_JUMP_MS, jump_ms)
-        if abs(jump_ms) <= SMALL_JUMP_MS:
-            self._anchor = anchor
-
-    def set(self, venue_ms: int) -> None:
-        """Take the venue's time, as far as the policy trusts whoever tells it."""
-        offset_ms = venue_ms - self._wall_ms()
-        limit_ms = self._policy.max_clock_offset_ms
-        if abs(offset_ms) > limit_ms and not self._policy.simulated_clock:
-            raise Refusal("clock_offset", limit_ms, offset_ms)
-        self.offset_ms = offset_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +79,13 @@ class Engine:
         self._assets = policy.assets
         self._suppressed = 0
         self._trader: int | None = None
-        self.locked: str | None = None
+        self.kept = Kept(audit.path.with_name("kept"))
+        self.locked = audit.lock
+        self._remedy = UNLOCK
+        self._unwritten: dict[str, Any] | None = None  # a lock that the full disk did not take yet
         self.limits = Limits(policy)
+        # A simulated clock is not known before it is told.
+        self.limits.recall(self.kept.memory, None if policy.simulated_clock else self._clock.now_ms())
         for record in audit.history:
             self._recall(record)
         audit.forget()
@@ -138,20 +102,37 @@ class Engine:
             if type(request) is Plain and request.do == "status":
                 return _answer(request_id, "ok", self._status())
             if self.locked is not None:
-                return _answer(request_id, "locked", {"reason": self.locked})
+                return _answer(request_id, "locked", {"reason": self.locked, "remedy": self._remedy})
             return _answer(request_id, "ok", self._serve(request, peer))
         except Refusal as refusal:
             if refusal.request_id is not None:
                 request_id = refusal.request_id
             return self._denied(request_id, refusal, peer)
         except Exception as error:  # noqa: BLE001 - a fault must neither sign nor end the program, nor tell what it held
-            self.locked = f"a fault inside the signer ({type(error).__name__})"
-            return _answer(request_id, "locked", {"reason": self.locked})
+            self.locked, self._remedy = f"a fault inside the signer ({type(error).__name__})", RESTART
+            return _answer(request_id, "locked", {"reason": self.locked, "remedy": self._remedy})
 
     def tick(self) -> None:
-        """Work for idle moments: nonces ahead, if any were used lately."""
-        if self._nonces.last > self._clock.now_ms() - 60_000:
-            self._nonces.reserve_ahead(self._clock.now_ms())
+        """Work for idle moments: what a restart must know, and nonces ahead, if any were used lately."""
+        self._keep(soon=True)
+        with contextlib.suppress(Refusal):  # a full disk; whoever asks for a signature will hear of it
+            if self._unwritten is not None:
+                self._write(self._unwritten)
+                self._unwritten = None
+            if self._nonces.last > self._clock.now_ms() - 60_000:
+                self._nonces.reserve_ahead(self._clock.now_ms())
+
+    def _keep(self, *, soon: bool = False) -> None:
+        """See to it that a restart knows what is known now: at once, or within a moment."""
+        self.kept.put(self.limits.memory(self._clock.sound_ms()))
+        if not soon:
+            with contextlib.suppress(OSError):  # a full disk; it is tried again
+                self.kept.write()
+
+    @property
+    def trader(self) -> int | None:
+        """The connection that trades."""
+        return self._trader
 
     def hang_up(self, connection: int) -> None:
         """A connection has ended; if it was the one that traded, another may."""
@@ -159,24 +140,36 @@ class Engine:
             self._trader = None
 
     def _serve(self, request: Request, peer: Peer) -> dict[str, Any]:
-        now_ms = self._clock.now_ms()
         if not isinstance(request, Plain):
+            # Before anything looks at the time: a rule that does forgets what seems to be long ago.
+            self._clock.check()
             if self._trader is None:
                 self._trader = peer.connection
             elif self._trader != peer.connection:
                 raise Refusal("one_trader", 1, f"pid {peer.pid}")
+        now_ms = self._clock.now_ms()
         if isinstance(request, SIGNING):
             return self._sign(request, now_ms, peer)
         if isinstance(request, Prices):
             self.limits.take_prices(request, now_ms)
+            if not request.prices_e8.keys() <= self.kept.memory.references.keys():
+                self._keep()  # a coin's first price may be any: let it be the only one
         elif isinstance(request, Positions):
-            self.limits.take_positions(request, now_ms)
+            self.limits.take_positions(request, self._nonces.last, now_ms)
         elif isinstance(request, Clock):
             self._clock.set(request.venue_ms)
         else:
-            self._write({"kind": "lock", "pid": peer.pid})
-            self.locked = "it was asked to lock"
+            self._lock("it was asked to lock", peer)
         return {}
+
+    def _lock(self, reason: str, peer: Peer) -> None:
+        """Sign nothing more, after a restart neither, until an operator unlocks it."""
+        self.locked = reason
+        record = {"kind": "lock", "at_ms": self._clock.sound_ms(), "pid": peer.pid, "reason": reason}
+        try:
+            self._write(record)
+        except Refusal:
+            self._unwritten = record
 
     def _sign(
         self,
@@ -193,7 +186,6 @@ class Engine:
         orders = request.orders if isinstance(request, Place) else ()
         if not isinstance(request, Cancel | Fence) and not (orders and not counts.orders):
             limits.check_actions(now_ms)
-        self._clock.check()
         nonce = request.nonce if isinstance(request, Fence) else self._nonces.next(now_ms)
         expires = nonce_expiry(request, now_ms)
         connection_id = self._key.connection_id(action, policy.vault, nonce, expires)
@@ -211,7 +203,7 @@ class Engine:
             }
         )
         limits.count(counts, now_ms)
-        limits.remember(nonce, orders, now_ms)
+        limits.remember(nonce, orders, expires, now_ms)
         signature = self._key.sign_l1(connection_id)
         text = signing.body(action, nonce, signature, policy.vault, expires)
         return {"nonce": nonce, "expires_after_ms": expires, "body": text}
@@ -248,13 +240,10 @@ class Engine:
             if ahead_ms is not None and not 5_000 <= ahead_ms <= 86_400_000:
                 raise Refusal("schedule_cancel", "5000 to 86400000 ms ahead", ahead_ms)
             return actions.schedule_cancel(request), Counts()
-        given_ms = limits.nonces.get(request.nonce)
-        if given_ms is None or given_ms <= now_ms - NONCE_LIFE_MS:
-            raise Refusal("fence", "a nonce given out in the last three days", request.nonce)
-        return actions.noop(), Counts()
+        return actions.noop(), limits.check_fence(request.nonce, now_ms)
 
     def _denied(self, request_id: int | None, refusal: Refusal, peer: Peer) -> bytes:
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.sound_ms()
         denial = {
             "rule": refusal.rule,
             "limit": refusal.limit,
@@ -263,11 +252,14 @@ class Engine:
         }
         if self.locked is not None:
             # Nothing more to find out here, and nothing to fill the disk with.
-            return _answer(request_id, "locked", {"reason": self.locked})
-        if refusal.rule != "one_trader":
+            return _answer(request_id, "locked", {"reason": self.locked, "remedy": self._remedy})
+        if refusal.rule not in {"one_trader", "storage"}:  # of which nobody can be found guilty who asks
+            was_reducing = now_ms < self.limits.reducing_until_ms
             self.limits.count_denial(now_ms)
+            if not was_reducing and now_ms < self.limits.reducing_until_ms:
+                self._keep()
         if refusal.rule == "forbidden" and self._policy.lock_on_forbidden:
-            self.locked = f"it was asked for {refusal.value}"
+            self._lock(f"it was asked for {refusal.value}", peer)
         if self.limits.denials.total(now_ms) > AUDITED_DENIALS_PER_MIN:
             self._suppressed += 1
         else:
@@ -292,7 +284,7 @@ class Engine:
             at_ms = int(record["at_ms"])
             self.limits.count(Counts(**record["counts"]), at_ms)
             orders = tuple(_order(told) for told in record["orders"])
-            self.limits.remember(int(record["nonce"]), orders, at_ms)
+            self.limits.remember(int(record["nonce"]), orders, record["expires_after_ms"], at_ms)
         except (KeyError, TypeError, ValueError):
             raise SignerConfigError(
                 f"line {record.get('sequence')} of {self._audit.path} is not of this version"
@@ -302,13 +294,16 @@ class Engine:
         policy, now_ms = self._policy, self._clock.now_ms()
         head = self._audit.head
         state = "locked" if self.locked is not None else "ready"
-        if state == "ready" and now_ms < self.limits.reducing_until_ms:
+        if state == "ready" and self._audit.problem is not None:
+            state = "storage"
+        elif state == "ready" and now_ms < self.limits.reducing_until_ms:
             state = "reducing"
         elif state == "ready" and self.limits.holdings is None:
             state = "positions_unknown"
         return {
             "state": state,
-            "reason": self.locked,
+            "reason": self.locked or self._audit.problem,
+            "remedy": self._remedy if self.locked is not None else None,
             "network": policy.network,
             "account": policy.account,
             "agent": policy.agent,
@@ -316,6 +311,8 @@ class Engine:
             "agent_valid_until_ms": policy.agent_valid_until_ms,
             "assets": self._assets,
             "size_decimals": {name: coin.size_decimals for name, coin in policy.coins.items()},
+            "expires_ms": [policy.expires_min_ms, policy.expires_max_ms],
+            "reference_max_age_ms": policy.reference_max_age_ms,
             "policy_sha256": policy.sha256,
             "now_ms": now_ms,
             "last_nonce": self._nonces.last,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bot.signer.kept import Memory
 from bot.signer.policy import CoinPolicy, Policy
 from bot.signer.requests import Holding, Order, Positions, Prices, Refusal, plain
 
@@ -15,6 +16,8 @@ MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
 NONCE_LIFE_MS: Final = 3 * DAY_MS
 BPS: Final = 10_000
+AFTER_EXPIRY_MS: Final = 10_000
+"""What has not reached the venue this long after its expiry never will: twice the clocks' offset, with room."""
 
 
 def usd_micro(size_e8: int, price_e8: int) -> int:
@@ -63,6 +66,7 @@ class Counts:
     cancels: int = 0
     turnover: int = 0
     margin: int = 0
+    fences: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,14 @@ class Pending:
     coin: str
     buys_e8: int
     sells_e8: int
+    expires_ms: int
+
+    def is_settled(self, told: Positions) -> bool:
+        """Whether a report tells what came of it: by its nonce, or because it is of a time when it had expired.
+
+        An expired order that reached the venue before is in what the report holds or lets rest.
+        """
+        return self.nonce <= told.through_nonce or told.at_ms > self.expires_ms + AFTER_EXPIRY_MS
 
 
 @dataclass(slots=True)
@@ -89,6 +101,7 @@ class Limits:
     orders: Window = field(default_factory=lambda: Window(MINUTE_MS))
     reduces: Window = field(default_factory=lambda: Window(MINUTE_MS))
     cancels: Window = field(default_factory=lambda: Window(MINUTE_MS))
+    fences: Window = field(default_factory=lambda: Window(MINUTE_MS))
     denials: Window = field(default_factory=lambda: Window(MINUTE_MS))
     actions: Window = field(default_factory=lambda: Window(DAY_MS))
     turnover: Window = field(default_factory=lambda: Window(DAY_MS))
@@ -98,6 +111,25 @@ class Limits:
     cloids: dict[str, int] = field(default_factory=dict)
     """Cloid → when it was signed."""
     reducing_until_ms: int = 0
+    denied_ms: int = 0
+    recalled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """References of before a restart: a price may not step too far from them, and no order rests on them."""
+
+    def memory(self, now_ms: int) -> Memory:
+        """What a restart must not undo and no signature tells."""
+        known = self.recalled | self.references
+        return Memory(known, self.reducing_until_ms, self.denials.seen(now_ms), self.denied_ms)
+
+    def recall(self, memory: Memory, latest_ms: int | None) -> None:
+        """Take up what was known before a restart, none of it as of later than `latest_ms`."""
+        latest = float("inf") if latest_ms is None else latest_ms  # a clock may have been ahead
+        for coin, (price_e8, at_ms) in memory.references.items():
+            if coin in self.policy.coins:
+                self.recalled[coin] = (price_e8, int(min(at_ms, latest)))
+        longest = latest + self.policy.reducing_min * MINUTE_MS
+        self.reducing_until_ms = int(min(memory.reducing_until_ms, longest))
+        self.denied_ms = int(min(memory.denied_ms, latest))
+        self.denials.add(self.denied_ms, memory.denials)
 
     def take_prices(self, told: Prices, now_ms: int) -> None:
         """New reference prices: fresh, within their bands, and not too far from the ones before."""
@@ -107,8 +139,9 @@ class Limits:
         for coin, price_e8 in told.prices_e8.items():
             rules = self.coin(coin)
             _band(rules, price_e8, None)
-            if coin in self.references:
-                before_e8, before_ms = self.references[coin]
+            before = self.references.get(coin) or self.recalled.get(coin)
+            if before is not None:
+                before_e8, before_ms = before
                 if told.at_ms < before_ms:
                     raise Refusal("reference_order", before_ms, told.at_ms)
                 # For the time that has passed and no more: many small steps come no further than one.
@@ -119,16 +152,18 @@ class Limits:
         for coin, price_e8 in told.prices_e8.items():
             self.references[coin] = (price_e8, told.at_ms)
 
-    def take_positions(self, told: Positions, now_ms: int) -> None:
-        """What the venue holds; outcomes of later nonces keep counting as if they filled."""
+    def take_positions(self, told: Positions, last_nonce: int, now_ms: int) -> None:
+        """What the venue holds; outcomes of later nonces keep counting as if they filled, until they have expired."""
         age_ms = now_ms - told.at_ms
         # A simulated minute may be a few milliseconds long.
         oldest_ms = self.policy.reference_max_age_ms if self.policy.simulated_clock else MINUTE_MS
         if not -2_000 <= age_ms <= oldest_ms:
             raise Refusal("positions_age", oldest_ms, age_ms)
+        if told.through_nonce > last_nonce:
+            raise Refusal("through_nonce", last_nonce, told.through_nonce)
         self.holdings = {coin: held for coin, held in told.holdings.items() if coin in self.policy.coins}
         self.open_orders = told.open_orders
-        self.pending = [each for each in self.pending if each.nonce > told.through_nonce]
+        self.pending = [each for each in self.pending if not each.is_settled(told)]
 
     def coin(self, name: str, index: int | None = None) -> CoinPolicy:
         """The rules of a coin."""
@@ -246,6 +281,14 @@ class Limits:
         _rate("cancels_per_min", self.policy.cancels_per_min, self.cancels.total(now_ms), number)
         return Counts(cancels=number)
 
+    def check_fence(self, nonce: int, now_ms: int) -> Counts:
+        """A nonce that was given out and can still be taken, and the rate of fences."""
+        given_ms = self.nonces.get(nonce)
+        if given_ms is None or given_ms <= now_ms - NONCE_LIFE_MS:
+            raise Refusal("fence", "a nonce given out in the last three days", nonce)
+        _rate("fences_per_min", self.policy.fences_per_min, self.fences.total(now_ms), 1)
+        return Counts(fences=1)
+
     def check_margin(self, usd: int, now_ms: int) -> Counts:
         """The day's budget of isolated margin moved, either way."""
         limit, moved = self.policy.isolated_margin_usd_micro_per_day, self.margin.total(now_ms) + abs(usd)
@@ -254,7 +297,7 @@ class Limits:
         return Counts(margin=abs(usd))
 
     def check_actions(self, now_ms: int) -> None:
-        """The day's number of actions; what cancels or only reduces is not asked."""
+        """The day's number of actions; what cancels, fences or only reduces is not asked."""
         _rate("actions_per_day", self.policy.actions_per_day, self.actions.total(now_ms), 1)
 
     def _bounds(self) -> dict[str, list[int]]:
@@ -277,15 +320,16 @@ class Limits:
         self.cancels.add(now_ms, counts.cancels)
         self.turnover.add(now_ms, counts.turnover)
         self.margin.add(now_ms, counts.margin)
+        self.fences.add(now_ms, counts.fences)
 
-    def remember(self, nonce: int, orders: tuple[Order, ...], now_ms: int) -> None:
-        """Keep a nonce, and the orders that were signed with it."""
+    def remember(self, nonce: int, orders: tuple[Order, ...], expires_ms: int | None, now_ms: int) -> None:
+        """Keep a nonce, and the orders that were signed with it until their expiry."""
         self.nonces[nonce] = now_ms
         for order in orders:
             self.cloids[order.cloid] = now_ms
             size_e8 = 0 if order.reduce_only else order.size_e8
             buys, sells = (size_e8, 0) if order.is_buy else (0, size_e8)
-            self.pending.append(Pending(nonce, order.coin, buys, sells))
+            self.pending.append(Pending(nonce, order.coin, buys, sells, expires_ms or now_ms))
         if len(self.nonces) % 1024 == 0:
             oldest = now_ms - NONCE_LIFE_MS
             self.nonces = {key: at_ms for key, at_ms in self.nonces.items() if at_ms > oldest}
@@ -294,6 +338,7 @@ class Limits:
     def count_denial(self, now_ms: int) -> None:
         """Too many denials within a minute: only what reduces is signed for a while."""
         self.denials.add(now_ms, 1)
+        self.denied_ms = now_ms
         if self.denials.total(now_ms) >= self.policy.denials_per_min:
             self.reducing_until_ms = now_ms + self.policy.reducing_min * MINUTE_MS
 
@@ -304,7 +349,9 @@ class Limits:
             "orders_per_min": policy.orders_per_min - self.orders.seen(now_ms),
             "reduces_per_min": policy.reduces_per_min - self.reduces.seen(now_ms),
             "cancels_per_min": policy.cancels_per_min - self.cancels.seen(now_ms),
-            "actions_per_day": policy.actions_per_day - self.actions.seen(now_ms),
+            "fences_per_min": policy.fences_per_min - self.fences.seen(now_ms),
+            # What is not asked for counts all the same, so that more may be used than there is.
+            "actions_per_day": max(policy.actions_per_day - self.actions.seen(now_ms), 0),
             "turnover_usd_per_day": dollars(policy.turnover_usd_micro_per_day - self.turnover.seen(now_ms)),
             "isolated_margin_usd_per_day": dollars(
                 policy.isolated_margin_usd_micro_per_day - self.margin.seen(now_ms)

@@ -77,6 +77,7 @@ class Policy:
     expires_max_ms: int
     reference_max_age_ms: int
     reference_max_step_bps_per_s: int
+    fences_per_min: int = 240
     cross: bool = False
     opening_triggers: bool = False
     lock_on_forbidden: bool = True
@@ -219,6 +220,8 @@ def parse(text: bytes) -> Policy:
             "reference_max_age_ms", 1, 86_400_000 if network == "devnet" else 3_600_000
         ),
         reference_max_step_bps_per_s=keys.integer("reference_max_step_bps_per_s", 1, 10_000),
+        # A lost order is asked for twice a second at most, one after the other.
+        fences_per_min=keys.integer("fences_per_min", 0, 100_000, 240),
         cross=keys.flag("cross", False),
         opening_triggers=keys.flag("opening_triggers", False),
         lock_on_forbidden=keys.flag("lock_on_forbidden", True),

@@ -5,13 +5,14 @@ import getpass
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bot.signer import audit, hardening, keystore, policy, seal, server, signing
-from bot.signer.engine import Engine
+from bot.signer.engine import UNLOCK, Engine
 from bot.signer.expiry import expiry_warning
 from bot.signer.nonces import Nonces
 from bot.signer.policy import SignerConfigError
@@ -120,10 +121,34 @@ def run(setup: Setup, ask: Callable[[], str], say: Callable[[str], None]) -> Non
             f"ready: {rules.network}, agent {rules.agent} for account {rules.account}, {len(rules.coins)} coins, "
             f"policy {rules.sha256[:12]} {'sealed' if sealed else 'NOT SEALED'}, socket {path}, audit log {log.path}"
         )
+        if engine.locked is not None:
+            say(f"LOCKED, so nothing is signed: {engine.locked}; {UNLOCK}")
         for warning in _warnings(stored, rules):
             say(warning)
         serving.serve()
         say("stopped")
+
+
+def unlock(setup: Setup, ask: Callable[[], str]) -> str | None:
+    """Take back a stopped signer's lock, by whoever knows the keystore's password; why it was locked, None if it was not.
+
+    Raises SignerConfigError.
+    """
+    rules, stored = policy.read(setup.policy), keystore.read(setup.keystore)
+    _belong_together(rules, stored)
+    state = setup.state or default_state(rules.agent, rules.network)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, server.hold(state))
+        keystore.decrypt(stored.crypto, ask())
+        log = stack.enter_context(contextlib.closing(audit.AuditLog(state / "audit.jsonl")))
+        reason = log.lock
+        if reason is not None:
+            try:
+                log.append({"kind": "unlock", "at_ms": int(time.time() * 1000)})
+                log.sync()
+            except OSError as error:
+                raise SignerConfigError(f"{log.path} cannot be written: {error.strerror}") from None
+        return reason
 
 
 def _belong_together(rules: policy.Policy, stored: keystore.Keystore) -> None:
@@ -152,9 +177,7 @@ def _harden(uids: frozenset[int], required: bool, say: Callable[[str], None]) ->
 
 
 def _warnings(stored: keystore.Keystore, rules: policy.Policy) -> Iterator[str]:
-    from time import time
-
     known = [ms for ms in (stored.valid_until_ms, rules.agent_valid_until_ms) if ms is not None]
-    warning = expiry_warning(min(known), int(time() * 1000)) if known else None
+    warning = expiry_warning(min(known), int(time.time() * 1000)) if known else None
     if warning:
         yield f"warning: {warning}"

@@ -9,6 +9,7 @@ import stat
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -136,7 +137,9 @@ class Server:
         next_tick = time.monotonic()
         try:
             while not self._stopping.is_set():
-                for ready, _ in self._selector.select(timeout=0.5):
+                asked = self._selector.select(timeout=0.5)
+                # Whoever has asked is answered before one who comes may take the place.
+                for ready, _ in sorted(asked, key=lambda each: each[0].fileobj is self._listening):
                     if ready.fileobj is self._listening:
                         self._welcome()
                     elif isinstance(ready.fileobj, socket.socket):
@@ -150,6 +153,8 @@ class Server:
         finally:
             self._stopping.set()
             syncing.join()
+            self._engine.tick()
+            self._sync()
             for connection in list(self._peers):
                 self._part(connection)
             self._selector.close()
@@ -158,12 +163,19 @@ class Server:
 
     def _sync_often(self) -> None:
         while not self._stopping.wait(SYNC_EVERY_S):
-            try:
-                self._audit.sync()
-            except OSError as error:
-                self._engine.locked = f"the audit log cannot be written ({error.strerror})"
-                self._say(f"locked: {self._engine.locked}")
-                return
+            self._sync()
+
+    def _sync(self) -> None:
+        """Make durable what was written; while that fails nothing is signed, and it is tried again and again."""
+        had_problem = self._audit.problem is not None
+        try:
+            self._audit.sync()
+            if had_problem and self._audit.problem is None:
+                self._say("the audit log can be written again")
+            self._engine.kept.write()
+        except OSError as error:
+            if not had_problem and self._audit.problem is not None:
+                self._say(f"nothing is signed: the audit log cannot be written ({error.strerror})")
 
     def _welcome(self) -> None:
         try:
@@ -171,15 +183,29 @@ class Server:
         except OSError:
             return
         pid, uid = peer_of(connection)
-        if uid not in self._uids or len(self._peers) >= MAX_CONNECTIONS:
+        if uid not in self._uids:
             self._say(f"refused a connection of user {uid}, process {pid}")
             connection.close()
             return
+        if len(self._peers) >= MAX_CONNECTIONS:
+            self._make_room()
         connection.setblocking(False)
         self._peers[connection] = Peer(pid, uid, connection.fileno())
         self._selector.register(connection, selectors.EVENT_READ)
 
+    def _make_room(self) -> None:
+        """Hang up on whoever has been silent longest, of the user with most connections; never on who trades."""
+        held = Counter(peer.uid for peer in self._peers.values())
+        idle = [one for one, peer in self._peers.items() if peer.connection != self._engine.trader]
+        longest = max(
+            idle, key=lambda one: held[self._peers[one].uid]
+        )  # the first of them: they stand by silence
+        peer = self._peers[longest]
+        self._say(f"hung up on user {peer.uid}, process {peer.pid}: {MAX_CONNECTIONS} connections are open")
+        self._part(longest)
+
     def _answer(self, connection: socket.socket) -> None:
+        self._peers[connection] = self._peers.pop(connection)  # the last to speak stands last
         try:
             packet, _, flags, _ = connection.recvmsg(MAX_REQUEST_BYTES + 1)
             if not packet:

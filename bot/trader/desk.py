@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from bot.journal.inputs import ByHand
 from bot.model.decision import (
     NO_ORDERS,
     AccountView,
@@ -53,6 +54,10 @@ class Desk:
         self.targets: LotsArray | None = None  # each strategy's part of what was last allowed
         self.guards: dict[str, Guard] = {}  # the operator's own distances, while there is a position
         self.quarantined: dict[str, str] = {}  # strategies that are not asked any more, and why
+        self.snapshot: Snapshot | None = (
+            None  # of the last decision; None where strategies and rules had no say
+        )
+        self.by_hand: ByHand | None = None  # what the operator asked of it
         self._failures: dict[str, int] = {}  # in a row
         self._columns = {instrument.name: column for column, instrument in enumerate(instruments)}
 
@@ -105,13 +110,13 @@ class Desk:
             until_ms = fill.time_ms + self.mandate.sizing.cooldown_h * HOUR_MS
             self.memory = forget(self.memory, column, until_ms)
 
-    def decide(self, market: Market, account: AccountView) -> Decision:
-        """One cycle's decision; the memory moves on with it."""
+    def decide(self, market: Market, account: AccountView, suffix: str = "") -> Decision:
+        """One cycle's decision; the memory moves on with it. A `suffix` tells another one of the same moment apart."""
         self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
         self._drop_guards(account)
-        snapshot = Snapshot(
-            market, account, self.memory, self.state, self.guards, quarantined=self.quarantined
-        )
+        snapshot = Snapshot(market, account, self.memory, self.state, self.guards, suffix, self.quarantined)
+        # Between two rows the prices are none that the journal keeps, so that decision can't be made again from it.
+        self.snapshot, self.by_hand = None if suffix else snapshot, None
         decision = decide(snapshot, self.mandate)
         if decision.findings or self._failures:
             self._count_failures(decision)
@@ -136,6 +141,11 @@ class Desk:
         """
         self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
         self._drop_guards(account)
+        suffix = f"m{number}"
+        self.snapshot = Snapshot(
+            market, account, self.memory, self.state, self.guards, suffix, self.quarantined
+        )
+        self.by_hand = ByHand(self.instruments[column].name, lots, number, market.mark)
         decision = order_by_hand(
             market,
             account,
@@ -150,11 +160,13 @@ class Desk:
         )
         self.targets = decision.allowed.by_strategy
         if guard is not None:
-            self.guards = {**self.guards, self.instruments[column].name: guard}
+            after = int(np.sign(decision.allowed.lots[column]))
+            self.guards = {**self.guards, self.instruments[column].name: replace(guard, sign=after)}
         return decision
 
     def withdraw(self, account: AccountView, time_ms: int, suffix: str, why: str) -> Decision:
         """The decision to cancel the working orders that the state forbids."""
+        self.snapshot = None
         plan = OrderPlan(withdrawals(account, self.state, f"trading is {self.state}"))
         return word(self.memory, time_ms, suffix, plan, Finding("trading_state", "", f"{self.state}: {why}"))
 
@@ -162,6 +174,7 @@ class Desk:
         self, account: AccountView, mark: FloatArray, time_ms: int, suffix: str, attempt: int, why: str
     ) -> Decision:
         """The decision to close everything, whatever the strategies want; `attempt` counts from 0."""
+        self.snapshot = None
         finding, nothing = Finding("flatten", "", f"all closed: {why}"), np.zeros_like(self.memory.held_lots)
         moment_id = f"{time_ms // 1000:x}{suffix}"
         plan = closing(account, mark, self.instruments, moment_id, self.mandate.execution, attempt, why)
@@ -176,16 +189,19 @@ class Desk:
 
     def accept_drawdown(self, equity_usd: float, time_ms: int, suffix: str) -> Decision:
         """The decision to count losses from today's equity on: the high-water mark is put down to it."""
+        self.snapshot = None
         high = self.memory.high_water_mark_usd
         self.memory = replace(self.memory, high_water_mark_usd=equity_usd)
         detail = f"accepted by the operator: high-water mark from {high:,.2f} down to {equity_usd:,.2f}"
         return word(self.memory, time_ms, suffix, NO_ORDERS, Finding("drawdown", "", detail))
 
     def _drop_guards(self, account: AccountView) -> None:
-        """A guard ends with its position."""
+        """A guard ends with its position, and with its side."""
         if self.guards:
             self.guards = {
-                name: guard for name, guard in self.guards.items() if account.lots[self._columns[name]]
+                name: guard
+                for name, guard in self.guards.items()
+                if guard.covers(int(account.lots[self._columns[name]]))
             }
 
     def _count_failures(self, decision: Decision) -> None:
@@ -196,10 +212,14 @@ class Desk:
             failures = self._failures[slot.name] = self._failures.get(slot.name, 0) + 1
             if failures == FAILURES_ALLOWED:
                 # One that comes and goes is no longer trusted to trade; what it holds stays protected.
-                self.quarantined[slot.name] = (
+                why = (
                     f"not asked any more after {failures} failures in a row, the last of them: {opinion.problem}; "
                     "mend it and start again"
                 )
+                self.quarantined = {
+                    **self.quarantined,
+                    slot.name: why,
+                }  # the snapshot still holds the old one
 
     def _cross(self, decision: Decision, mark: FloatArray) -> None:
         """Strategies that only disagree with each other change hands among themselves."""
@@ -214,6 +234,7 @@ class Desk:
 
     def protection(self, account: AccountView, mark: FloatArray, moment_id: str) -> OrderPlan:
         """Protective triggers for positions that just changed; nothing where the mandate asks for none."""
+        self._drop_guards(account)
         execution = self.mandate.execution
         if not is_guarded(execution, self.guards):
             return NO_ORDERS
@@ -228,7 +249,9 @@ class Desk:
                 name: {self.instruments[c].name: int(row[c]) for c in np.flatnonzero(row)}
                 for name, row in zip(names, self.targets, strict=True)
             }
-        guards = {name: [guard.stop_loss, guard.take_profit] for name, guard in self.guards.items()}
+        guards = {
+            name: [guard.stop_loss, guard.take_profit, guard.sign] for name, guard in self.guards.items()
+        }
         return {"attribution": self.attribution.state(names), "targets": targets, "guards": guards}
 
     def restore(self, saved: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from bot.model.decision import TradingState
 from bot.model.money import exact
 from bot.model.order import OrderReport
 from bot.pipeline.closing import is_flat, withdrawals
+from bot.pipeline.execution import already_reached
 from bot.trader.hands import Hands
 from bot.trader.ladder import Ladder, halt_of, shown, why_of
 from bot.trader.wishes import trade_facts, trade_wish, went_through
@@ -153,7 +154,7 @@ class Operator:
                 f"trading is halted ({self.ladder.standing.why}); `hedgerow resume` ends that, and `hedgerow halt "
                 "--reduce-only` lets what only reduces through"
             )
-        account, guards = await self._hands.looked(), session.desk.guards
+        account, guards, targets = await self._hands.looked(), session.desk.guards, session.desk.targets
         instrument, mark = instruments[wish.column], float(account.mark[wish.column])
         if not mark > 0:
             raise ConfigError(f"the venue has no price of {instrument.name} now; try again when it has")
@@ -162,14 +163,25 @@ class Operator:
             raise ConfigError(
                 f"{wish.usd} USD is less than the smallest size of {instrument.name}; ask for more"
             )
+        guard = wish.guard(self._hands.mandate.execution)
         decision = session.desk.order_by_hand(
             session.observer.now(account.mark),
             account.view,
             wish.column,
             lots,
             number=command.id,
-            guard=wish.guard(self._hands.mandate.execution),
+            guard=guard,
         )
+        after = int(decision.allowed.lots[wish.column])
+        reached = guard and already_reached(account.view, wish.column, after, mark, guard)
+        if reached:
+            session.desk.guards, session.desk.targets = guards, targets
+            purpose, level = reached
+            raise ConfigError(
+                f"the {purpose.value.replace('_', ' ')} would stand at {level:.6g}, measured from the entry of the whole "
+                f"position of {instrument.size(after):+f} {instrument.name}, which the price of {mark:.6g} is already past: "
+                "all of it would be closed at once; give a wider distance"
+            )
         told = await self._hands.carry_out(decision, account)
         own = decision.snapshot_id
         reports = [

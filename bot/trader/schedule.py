@@ -8,6 +8,7 @@ APScheduler runs what is done every so often beside it: the summary, the watchdo
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -27,6 +28,7 @@ log = structlog.get_logger("hedgerow")
 SUMMARY_S: Final = 15.0
 COMMANDS_S: Final = 0.25
 WATCH_S: Final = 15.0
+SCHEDULERS_LOG: Final = "apscheduler.executors.default"
 FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 30.0
 BEAT_S: Final = 5.0
@@ -62,6 +64,7 @@ class Schedule:
         """
         self._trader = trader
         scheduler = AsyncIOScheduler(timezone="UTC")
+        logging.getLogger(SCHEDULERS_LOG).addFilter(_unless_cancelled)
         options: dict[str, Any] = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
         jobs = (
             (self._trader.summary, SUMMARY_S),
@@ -201,6 +204,12 @@ async def _cancelled(work: asyncio.Future[Any]) -> None:
     """End what was begun, and wait until it has; its failure on the way out is nobody's concern."""
     work.cancel()
     await asyncio.wait({work})
+
+
+def _unless_cancelled(record: logging.LogRecord) -> bool:
+    """What the end breaks off is no failure, though APScheduler tells it as one, with a traceback beside the sentence."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, asyncio.CancelledError)
 
 
 @contextmanager

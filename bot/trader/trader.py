@@ -25,6 +25,7 @@ from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
 from bot.trader.diary import Story, by_strategy, equity_point
+from bot.trader.given import inputs_of
 from bot.trader.hands import Session
 from bot.trader.ladder import Ladder
 from bot.trader.observer import Observer
@@ -66,6 +67,8 @@ class Trader:
         self.account: AccountState | None = None  # as last looked at
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
+        self._cut_off = False  # a decision was not carried out to its end
+        self._tries = 0
 
     async def start(self) -> None:
         """Begin a run, going on from the journal's last whole cycle where there is one."""
@@ -107,11 +110,14 @@ class Trader:
             desk.restore(saved["desk"])
         observer = Observer(panel, self._venue.instruments, self.mandate)
         observer.recall(self._journal.market_rows(observer.panel.grid.start_ms, names))
+        self._journal.record_opening(self.instruments, observer.panel, observer.rows)
         self._session = Session(desk, observer, Story(saved.get("story")))
         self._hear(self._venue.take_events(), account)  # what happened while nobody looked
         _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
         self.time_ms, self.account = panel.grid.end_ms, account
         self._operator.ladder.begin(self._follow)
+        unprotected = desk.protection(account.view, account.mark, "start")
+        self._cut_off = bool(unprotected.orders) or self._journal.was_cut_off(self.time_ms)
         log.info(
             "run begins" if checkpoint is None else "run goes on",
             run=run,
@@ -126,12 +132,21 @@ class Trader:
             log.warning("caution", found=caution)
 
     async def due(self) -> None:
-        """Return when there is a new moment to decide on; may be cancelled."""
-        await self._venue.due()
+        """Return when there is a new moment to decide on, or a decision to finish; may be cancelled."""
+        if not self._is_to_finish:
+            await self._venue.due()
+
+    @property
+    def _is_to_finish(self) -> bool:
+        """Whether the last decision has to be seen to its end first; closing everything is the ladder's own work."""
+        return self._cut_off and not self._operator.ladder.is_flattening
 
     async def cycle(self) -> bool:
         """One look, one decision, and what it asks for; False when there is nothing more to look at."""
         session = self.session
+        if self._is_to_finish:
+            await self._again()
+            return True
         seen = await self._venue.observe()
         if seen is None:
             return False
@@ -147,21 +162,36 @@ class Trader:
         self.cycles += 1
         return True
 
+    async def _again(self) -> None:
+        """Decide once more, on what is true now: the venue failed within a cycle, or the process did.
+
+        What was meant to be closed is not left open for an hour, and what was opened not without its stop.
+        """
+        session, account = self.session, await self.looked()
+        self._tries += 1
+        market = session.observer.now(account.mark)
+        log.info("deciding again", because="the last decision was not carried out to its end")
+        suffix = f"a{self._journal.epoch}n{self._tries}"
+        await self.carry_out(session.desk.decide(market, account.view, suffix), account)
+
     async def carry_out(
         self,
         decision: Decision,
         before: AccountState,
         market: Mapping[int, Mapping[str, FloatArray]] | None = None,
     ) -> Sequence[VenueEvent]:
-        """Write the decision down, act on it, and write down what came of it with the `market` rows it was made on.
+        """Write the decision down with the `market` rows it was made on, act on it, and write down what came of it.
 
         Returns all that the venue said since the last time.
         """
         with structlog.contextvars.bound_contextvars(decision=decision.snapshot_id):
-            self._journal.record_decision(decision, self.session.desk.state, before.equity_usd)
+            desk = self.session.desk
+            inputs = None if desk.snapshot is None else inputs_of(desk.snapshot, desk.by_hand)
+            self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market)
+            self._cut_off = True
             self._say(decision)
             account = await self._act(decision.plan, before, decision.snapshot_id)
-            facts = self._facts(self.time_ms, account, decision, market or {})
+            facts = self._facts(self.time_ms, account, decision)
             if market is None:  # between two cycles: a moment of its own in the books
                 facts = replace(facts, time_ms=max(self.time_ms, account.time_ms), is_cycle=False)
             for drift in self._journal.record_cycle(facts):
@@ -173,7 +203,9 @@ class Trader:
                     lots=drift.lots,
                 )
         told, self._untold = self._untold, []
-        self.account = account
+        self.account, self._cut_off = account, False
+        bare = desk.protection(account.view, account.mark, decision.snapshot_id).orders
+        self._operator.ladder.look(unprotected=tuple(sorted({order.instrument for order in bare})))
         return told
 
     def has_command(self) -> bool:
@@ -240,13 +272,7 @@ class Trader:
         self._untold.extend(events)
         report(events)
 
-    def _facts(
-        self,
-        time_ms: int,
-        account: AccountState,
-        decision: Decision,
-        market: Mapping[int, Mapping[str, FloatArray]],
-    ) -> CycleFacts:
+    def _facts(self, time_ms: int, account: AccountState, decision: Decision) -> CycleFacts:
         session, told = self.session, self._untold
         desk = session.desk
         positions = session.story.tell(account, decision, self._strategies, self._columns)
@@ -264,7 +290,6 @@ class Trader:
             transfers=[event for event in told if isinstance(event, Transfer)],
             positions=positions,
             by_strategy=by_strategy(desk.attribution, account.mark, self._strategies),
-            market=market,
         )
 
     def _say(self, decision: Decision) -> None:

@@ -39,7 +39,8 @@ class Facts:
 
     `failures`: looks at the venue that failed in a row. `stale_share`: of the coins whose price and funding were known
     before, those without for `Bounds.stale_h`. `signer_problem`: why nothing can be signed. `clock_offset_s`: the venue's
-    clock less the computer's. `twin`: why another daemon seems to trade the account. `unexplained_*`: what the books differ from the venue by, since the operator accepted it.
+    clock less the computer's. `twin`: why another daemon seems to trade the account. `unprotected`: coins whose stop or take-profit could not be
+    placed. `unexplained_*`: what the books differ from the venue by, since the operator accepted it.
     """
 
     failures: int = 0
@@ -48,6 +49,7 @@ class Facts:
     agent_left_days: float | None = None
     clock_offset_s: float | None = None
     twin: str = ""
+    unprotected: tuple[str, ...] = ()
     unexplained_usd: float = 0.0
     unexplained_lots: Mapping[str, int] = field(default_factory=dict)
     free_disk_mb: float | None = None
@@ -117,6 +119,9 @@ def _readings(facts: Facts, bounds: Bounds) -> Iterator[tuple[str, Reading]]:
     )
     yield "signer", Reading(inf if facts.signer_problem else 0.0, HALTED, facts.signer_problem)
     yield "twin", Reading(inf if facts.twin else 0.0, HALTED, facts.twin)
+    coins = ", ".join(facts.unprotected)
+    bare = f"no stop or take-profit stands for {coins}: the venue or the signer refuses it; see the log"
+    yield "protection", Reading(inf if facts.unprotected else 0.0, REDUCING, bare)
     yield "agent", _agent(facts.agent_left_days, bounds)
     offset_s = facts.clock_offset_s or 0.0
     yield (

@@ -59,17 +59,17 @@ def trade_wish(content: Mapping[str, Any], instruments: Sequence[Instrument]) ->
         names.index(coin),
         Side.BUY if side == "buy" else Side.SELL,
         usd,
-        _fraction(content, "stop_loss", 1.0),
-        _fraction(content, "take_profit", 10.0),
+        _fraction(content, "stop_loss"),
+        _fraction(content, "take_profit"),
     )
 
 
-def _fraction(content: Mapping[str, Any], key: str, largest: float) -> float | None:
+def _fraction(content: Mapping[str, Any], key: str) -> float | None:
     value = content.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < largest:
-        raise ConfigError(f"{key} must be a distance above 0 and below {largest:.0%}, was {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise ConfigError(f"{key} must be a distance above 0 and below 100%, was {value!r}")
     return float(value)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from bot.guard.guard import Guard
 from bot.guard.start import standing
 from bot.journal import pulse
 from bot.signer.client import SignerClient
+from bot.venues.hyperliquid.attempts import cloid_of
 from bot.venues.hyperliquid.client import Client
-from bot.venues.hyperliquid.signing import NotSigned, Order, SignerSocket
+from bot.venues.hyperliquid.signing import NotSigned, Order, Signed, SignerSocket
 from tests.trader.daemon import TIMEOUT_S, hedgerow, journal_rows
 from tests.trader.test_live import PASSWORD, command, piped, set_up
 from tests.venues.hyperliquid.sdk_signer import SdkSigns
@@ -37,6 +39,7 @@ class Place:
         self.folder, self.devnet = folder, devnet
         self.journal = folder / "state" / "hyperliquid-devnet.sqlite"
         self.address = devnet.funded[0]["address"].lower()
+        self.owner_acts = 0
         self.processes: list[subprocess.Popen[str]] = []
         sockets = folder / "r" / "hedgerow"
         self.daemons_socket = sockets / "devnet" / "sign.sock"
@@ -67,10 +70,10 @@ class Place:
         while not (line := signer.stdout.readline()).startswith("ready:"):
             assert line, "the signer ended"
 
-    def run(self, *options: str) -> "subprocess.Popen[str]":
+    def run(self) -> "subprocess.Popen[str]":
         """The daemon, up to its first sign of life."""
         before = self.beat()
-        daemon = command(self.folder, "run", CONFIG, *options)
+        daemon = command(self.folder, "run", CONFIG)
         self.processes.append(daemon)
         self.wait(lambda: self.beat() not in {None, before}, daemon)
         return daemon
@@ -157,31 +160,35 @@ class Clock:
         await guard.round()
 
 
-async def by_hand(place: Place, oid: int, coin: str) -> None:
-    """The account's owner cancels something."""
+async def act(place: Place, sign: Callable[[SdkSigns], Signed]) -> None:
+    """Send what the account's owner signs."""
     owner = SdkSigns(
         {"BTC": 0, "ETH": 1},
         key=place.devnet.funded[0]["private_key"],
-        first_nonce=place.devnet.world.now_ms,
+        first_nonce=place.devnet.world.now_ms + place.owner_acts,
     )
+    owner.venue_ms = place.devnet.world.now_ms
+    place.owner_acts += 1
     client = Client(place.devnet.url)
     try:
-        await client.exchange(owner.cancel([(coin, oid)]).body)
+        await client.exchange(sign(owner).body)
     finally:
         await client.close()
+
+
+async def an_entry(place: Place) -> None:
+    """One that rests, by its name the daemon's; a strategy would have to wait for the hour to place it."""
+    name = cloid_of("devnet", place.address, "d1-ETH-entry", 1, 1)
+    price = place.devnet.world.instruments["ETH"].round_price(
+        place.devnet.world.exchange.marks["ETH"] * Decimal("0.9")
+    )
+    entry = Order("ETH", "buy", "0.1", f"{price:f}", name, tif="Alo")
+    await act(place, lambda owner: owner.order([entry], 15_000))
 
 
 def test_killed(place: Place) -> None:
     daemon = place.run()
     done = hedgerow(place.folder, "trade", "BTC", "buy", "300", CONFIG)
-    assert done.returncode == 0, done.stdout + done.stderr
-    daemon.terminate()
-    assert daemon.wait(TIMEOUT_S) == 0
-    ended = place.beat()
-    assert ended is not None
-    assert ended.ended
-    daemon = place.run("--set", "execution.style=maker")
-    done = hedgerow(place.folder, "trade", "ETH", "buy", "300", CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
     held = place.positions()
     assert set(held) == {"BTC"}
@@ -191,10 +198,12 @@ def test_killed(place: Place) -> None:
         clock = Clock()
         post, orders = place.post()
         async with standing(post, orders, clock) as guard:
+            await an_entry(place)
             shown = {each.coin: each for each in await ask()}
             assert set(shown) == {"BTC", "ETH"}  # a stop and an entry
             # The daemon lives: nothing is done, though a stop is gone.
-            await by_hand(place, shown["BTC"].order_id, "BTC")
+            stop = shown["BTC"].order_id
+            await act(place, lambda owner: owner.cancel([("BTC", stop)]))
             for _ in range(3):
                 place.next_beat(daemon)
                 await clock.pass_by(guard, orders.silent_s - 1)
@@ -206,8 +215,8 @@ def test_killed(place: Place) -> None:
             await clock.pass_by(guard, orders.silent_s - guard._vigil.silent_s() - 1)
             assert [each.coin for each in await ask()] == ["ETH"]
             await clock.pass_by(guard, 1)
-            (stop,) = await ask()
-            assert (stop.coin, stop.reduce_only, stop.trigger is not None) == ("BTC", True, True)
+            (added,) = await ask()
+            assert (added.coin, added.reduce_only, added.trigger is not None) == ("BTC", True, True)
             assert place.positions() == held
 
             await clock.pass_by(guard, 1000)

@@ -229,7 +229,7 @@ def test_the_version_is_the_packages() -> None:
 
 
 def test_config_check_says_what_it_read(config: Path) -> None:
-    done = CliRunner().invoke(cli, ["config", "check", str(config)])
+    done = CliRunner().invoke(cli, ["config", "check", str(config), "--set", "execution.stop_loss=0.1"])
     assert (done.exit_code, done.output) == (
         0,
         f"{config} is right: paper, paper, funding_carry; needs 192 h of history\n",
@@ -263,7 +263,7 @@ WRONG = {
     ),
     "a plugin misspelt": (["strategies.0.plugin=funding_cary"], "there is no strategy 'funding_cary'; did you mean"),
     "a coin that the market has not": (["market.coins=['BTC', 'SOLL']"], "the synthetic market has no coin 'SOLL'"),
-    "per cent for a fraction": (["limits.max_drawdown=25"], "limits.max_drawdown is 25, but must be a number above 0 up to 1"),
+    "per cent for a fraction": (["limits.max_drawdown=25"], "limits.max_drawdown is 25, but must be a number above 0 below 1"),
     "a key of another section": (["sizing.max_gross_leverage=2"], "did you mean limits.max_gross_leverage?"),
     "a number in quotes": (["account.leverage='3'"], 'account.leverage is "3", but must be a whole number from 1 to 50'),
     "a mode without its market": (["mode=backtest"], 'mode = "backtest" needs a [data] section; add one'),
@@ -307,7 +307,27 @@ def test_capital_that_is_lent_twice_is_said_by_check(config: Path) -> None:
         in done.output
     )
     facts = json.loads(CliRunner().invoke(cli, ["config", "check", str(config), "--json"]).output)
-    assert len(facts["cautions"]) == 1
+    assert len(facts["cautions"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([], "no stop rests at the venue"),
+        (["execution.stop_loss=0.1"], None),
+        (["execution.stop_loss=0.3", "account.margin_mode=isolated", "account.leverage=10"], "isolated margin at leverage 10 that may be 5% from entry"),
+        (["execution.stop_loss=0.04", "account.margin_mode=isolated", "account.leverage=10"], None),
+        (["execution.stop_loss=0.4", "limits.max_gross_leverage=3"], "a gross leverage of 3 that may be 20% from entry"),
+        (["execution.stop_loss=0.4", "limits.max_gross_leverage=1"], None),
+    ],
+)  # fmt: skip
+def test_positions_that_no_stop_would_save_are_cautioned_of(
+    config: Path, overrides: list[str], told: str | None
+) -> None:
+    asked = [part for override in overrides for part in ("--set", override)]
+    facts = json.loads(CliRunner().invoke(cli, ["config", "check", str(config), "--json", *asked]).output)
+    assert len(facts["cautions"]) == (0 if told is None else 1)
+    assert told is None or told in facts["cautions"][0]
 
 
 SECRETIVE = """

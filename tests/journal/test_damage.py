@@ -285,6 +285,41 @@ def test_a_disk_that_fills_up_keeps_whole_cycles_and_goes_on_when_there_is_room(
     holds_whole_cycles(path, int(cycles))
 
 
+@pytest.mark.parametrize(
+    ("name", "stops"), [("SQLITE_IOERR_FSYNC", True), ("SQLITE_CORRUPT", True), ("SQLITE_FULL", False)]
+)
+def test_a_log_that_cannot_be_moved_into_the_file_stops_the_next_write_where_the_disk_failed(
+    path: Path, name: str, stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        """The connection, whose checkpoints fail."""
+
+        def __init__(self, real: sqlite3.Connection) -> None:
+            self.real = real
+
+        def __getattr__(self, what: str) -> Any:
+            return getattr(self.real, what)
+
+        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+            if "wal_checkpoint" not in statement:
+                return self.real.execute(statement, *values)
+            error = sqlite3.DatabaseError("it failed")
+            error.sqlite_errorname = name
+            raise error
+
+    monkeypatch.setattr("bot.journal.writer._WAL_BYTES", 0)
+    with Journal.open(path) as journal:
+        journal.begin_run(facts())
+        real = journal._writer.connection
+        journal._writer.connection = Failing(real)  # type: ignore[assignment]
+        journal.record_cycle(quiet_cycle(START_MS))  # it is on disk: what fails afterwards undoes nothing
+        if stops:
+            with pytest.raises(StateError, match="an earlier write failed, so nothing more is written"):
+                journal.record_cycle(quiet_cycle(START_MS + HOUR_MS))
+        else:
+            journal.record_cycle(quiet_cycle(START_MS + HOUR_MS))
+
+
 def test_a_write_that_fails_halfway_keeps_whole_cycles_and_nothing_is_written_after_it(path: Path) -> None:
     cycles, said, again = write_until_it_fails(path, str(1_000_000))
     assert said == f"journal {path}: reading or writing it failed; check the disk"

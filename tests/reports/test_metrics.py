@@ -91,8 +91,15 @@ def test_what_is_not_defined_is_none_and_nothing_is_ever_nan(equity: list[float]
 
 def test_no_ratio_is_formed_from_returns_on_equity_that_is_gone() -> None:
     assert simple_returns(np.array([100.0, -1.0, 5.0])).size == 0
-    assert days(100, -1, 5, 6)["cagr"] is not None
-    assert days(100, 50, -1)["cagr"] == -1.0
+    assert days(100, -1, 5, *[6] * 90)["cagr"] is not None
+    assert days(100, 50, *[-1] * 90)["cagr"] == -1.0
+
+
+def test_growth_over_less_than_a_quarter_is_not_told_by_the_year() -> None:
+    quarter = np.linspace(100, 110, 91)
+    assert days(*quarter)["cagr"] == pytest.approx(1.1 ** (365 / 90) - 1)
+    assert days(*quarter[:-1])["cagr"] is None
+    assert days(*quarter[:-1])["calmar"] is None
 
 
 def test_worst_hour_is_found_on_finer_rows_and_unknown_on_coarser_ones() -> None:

@@ -151,6 +151,9 @@ def test_a_run_says_how_orders_fill_and_what_stands_for_an_unknown_volume() -> N
     assert told.startswith("where a bar's volume is unknown (25.0% of them) nothing is opened")
     known = panel_of(4, close=[100.0] * 4, volume_usd=np.full((4, 1), 1e6))
     assert len(run(scripted(known, {0: (1.0,)})).assumptions) == 2
+    guarded = run(scripted(known, {0: (1.0,)}, execution=Execution(stop_loss=0.1)))
+    told = "a stop fills at its level, or at the open where that is beyond it"
+    assert len([each for each in guarded.assumptions if each.startswith(told)]) == 1
 
 
 def test_capital_lent_twice_is_said() -> None:

@@ -103,6 +103,7 @@ class Fuzz:
         """Of the policy in `text`, which has the coins of the usual one; by default of that."""
         self.rng = random.Random(seed)
         rates = {"orders_per_min": 14, "reduces_per_min": 8, "cancels_per_min": 50, "actions_per_day": 700}
+        rates["fences_per_min"] = 3
         text = text or changed(lock_on_forbidden=False, denials_per_min=10_000_000, **rates)
         self.desk = Desk(folder, text)
         self.oracle = Oracle(tomllib.loads(text, parse_float=Decimal))
@@ -143,7 +144,11 @@ class Fuzz:
         """Let time pass; now and then to where a window's edge is, and then prices may have gone anywhere."""
         rng, desk = self.rng, self.desk
         wait_ms = rng.choices(WAITS_MS, WAIT_WEIGHTS)[0]
-        if self.times and rng.random() < 0.02:
+        if self.is_new and rng.random() < 0.98:
+            wait_ms = min(
+                wait_ms, 20
+            )  # so that what was in flight before has not expired yet when it is asked for more
+        if self.times and not self.is_new and rng.random() < 0.02:
             oldest_ms = next((at for at in self.times if at > desk.wall_ms - 60_000), self.times[-1])
             wait_ms = max(wait_ms, oldest_ms + 60_000 - rng.randint(0, 1) - desk.wall_ms)
         elif self.times and rng.random() < 0.0005:
@@ -163,9 +168,13 @@ class Fuzz:
         return self.counts["escapes"] + self.counts["false_denials"] + self.counts["faults"]
 
     def restart(self) -> None:
-        """As after a kill."""
+        """As after a kill, now and then long after prices were written down."""
+        if self.rng.random() < 0.8:
+            self.desk.engine.tick()
+            self.desk.engine.kept.write()
+            self.oracle.wrote_down()
         self.desk.again()
-        self.oracle.restarted()
+        self.oracle.restarted(int((self.desk.folder / "nonce").read_text()))
         self.is_new = True
 
     def right(self, request: dict[str, Any], ok: dict[str, Any]) -> bool:
@@ -338,7 +347,8 @@ class Fuzz:
         held = {c: {"size": rng.choice(("0", "0.02", "-0.01")), "buys": "0", "sells": "0"} for c in self.mid}
         last = max(self.nonces, default=0)
         some = rng.choice(self.nonces[-6:]) if self.nonces else 0
-        through = max(0, rng.choices((last, last - 1_000, some, some - 1, 0), (6, 2, 3, 3, 1))[0])
+        beyond = self.oracle.highest + 1
+        through = max(0, rng.choices((last, last - 1_000, some, some - 1, 0, beyond), (6, 2, 3, 3, 1, 1))[0])
         if self.is_new and rng.random() < 0.8:
             through = 0
         told = {"positions": held, "open_orders": rng.choice((0, 5, 33, 37)), "through_nonce": through}

@@ -77,10 +77,11 @@ class Oracle:
     def __init__(self, policy: dict[str, Any]) -> None:
         self.p = policy
         self.prices: dict[str, tuple[Fraction, int]] = {}
+        self.kept: dict[str, tuple[Fraction, int]] = {}
         self.held: dict[str, tuple[Fraction, Fraction, Fraction]] | None = None
         self.resting = 0
-        self.open: list[tuple[int, str, Fraction, Fraction]] = []
-        self.signed: list[tuple[int, tuple[int, str, Fraction, Fraction]]] = []
+        self.open: list[tuple[int, str, Fraction, Fraction, int]] = []
+        self.signed: list[tuple[int, tuple[int, str, Fraction, Fraction, int]]] = []
         self.events: dict[str, list[tuple[int, Fraction]]] = {}
         self.given: dict[int, int] = {}
         self.highest = 0
@@ -198,7 +199,7 @@ class Oracle:
     def span(self) -> dict[str, tuple[Fraction, Fraction]]:
         """Coin → lowest and highest position that may come of what is known."""
         span = {coin: (size - sells, size + buys) for coin, (size, buys, sells) in (self.held or {}).items()}
-        for _, coin, buys, sells in self.open:
+        for _, coin, buys, sells, _ in self.open:
             low, high = span.get(coin, (Fraction(0), Fraction(0)))
             span[coin] = (low - sells, high + buys)
         return span
@@ -273,6 +274,7 @@ class Oracle:
     def do_fence(self, r: Any) -> None:
         exactly(r, "id", "do", "nonce")
         need(self.given.get(whole(r["nonce"], 1), -9 * DAY) > self.now - 3 * DAY)
+        self.budget("fence", MINUTE, Fraction(1), "fences_per_min")
 
     def do_prices(self, r: Any) -> None:
         exactly(r, "id", "do", "prices", "at_ms")
@@ -282,8 +284,9 @@ class Oracle:
             need(name(coin) in self.p["coins"])
             low, high = (Fraction(str(each)) for each in self.p["coins"][coin]["band"])
             need(low <= number(text) <= high)
-            if coin in self.prices:
-                before, at = self.prices[coin]
+            known = self.kept | self.prices
+            if coin in known:
+                before, at = known[coin]
                 need(r["at_ms"] >= at)
                 seconds = Fraction(r["at_ms"] - at, 1000)
                 step = self.p["reference_max_step_bps_per_s"] * seconds / 10_000
@@ -299,7 +302,7 @@ class Oracle:
             number(held["buys"])
             number(held["sells"])
         whole(r["open_orders"], 0)
-        whole(r["through_nonce"], 0)
+        need(whole(r["through_nonce"], 0) <= self.highest)
         need(-2_000 <= self.now - whole(r["at_ms"], 0) <= MINUTE)
 
     @staticmethod
@@ -307,11 +310,17 @@ class Oracle:
         need(isinstance(value, str))
         return -number(value[1:]) if value[:1] == "-" else number(value)
 
-    def restarted(self) -> None:
+    def wrote_down(self) -> None:
+        """The signer has written down the prices that it knows."""
+        self.kept |= self.prices
+
+    def restarted(self, mark: int) -> None:
         """The signer was killed and started: prices and positions have to be told again, the rest is as it was.
 
-        Whatever was signed within three days may have filled, since reports are not written down.
+        Whatever was signed within three days may have filled, since reports are not written down. Nonces up to the mark
+        may have been given out, and prices step from those that were written down.
         """
+        self.highest = max(self.highest, mark)
         latest = self.events["action"][-1][0] if self.events else 0
         self.signed = [(at, order) for at, order in self.signed if at > latest - 3 * DAY]
         self.prices, self.held, self.resting, self.open = {}, None, 0, [order for _, order in self.signed]
@@ -323,6 +332,10 @@ class Oracle:
             self.prices |= {
                 coin: (number(text), request["at_ms"]) for coin, text in request["prices"].items()
             }
+            if (
+                not request["prices"].keys() <= self.kept.keys()
+            ):  # a coin's first price is written down at once
+                self.wrote_down()
         elif do == "positions":
             self.held = {
                 coin: (self.plus_minus(each["size"]), number(each["buys"]), number(each["sells"]))
@@ -330,7 +343,9 @@ class Oracle:
                 if coin in self.p["coins"]
             }
             self.resting = request["open_orders"]
-            self.open = [each for each in self.open if each[0] > request["through_nonce"]]
+            # Ten seconds past its expiry an order is in the report, or nowhere.
+            through, at = request["through_nonce"], request["at_ms"]
+            self.open = [each for each in self.open if each[0] > through and at <= each[4] + 10_000]
         if nonce is None:
             return
         self.given[nonce], self.highest = now, max(self.highest, nonce)
@@ -342,6 +357,7 @@ class Oracle:
             self.cloids[each["cloid"]] = now
             size = Fraction(0) if each["reduce_only"] else number(each["size"])
             buy = each["side"] == "buy"
-            order = (nonce, each["coin"], size if buy else Fraction(0), Fraction(0) if buy else size)
+            ways = (size, Fraction(0)) if buy else (Fraction(0), size)
+            order = (nonce, each["coin"], *ways, now + request["expires_in_ms"])
             self.open.append(order)
             self.signed.append((now, order))

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from bot.signer import audit, signing
 from tests.signer.support import START_MS, Desk, changed, order
 
-SIGNER = ("bot/signer/engine.py", "bot/signer/audit.py", "bot/signer/nonces.py", "bot/signer/limits.py")
+SIGNER = tuple(f"bot/signer/{name}.py" for name in ("engine", "audit", "nonces", "limits", "kept", "clock"))
 TURNOVER_USD = 5_000  # two orders of $2,500
 
 
@@ -83,6 +84,12 @@ def killed(work: Callable[[], object], line: int) -> Left:
     )
 
 
+def keep(desk: Desk) -> None:
+    """What the server does now and then."""
+    desk.engine.tick()
+    desk.engine.kept.write()
+
+
 def signs(folder: Path) -> list[dict[str, Any]]:
     return [record for record in audit.read(folder / "audit.jsonl") if record["kind"] == "sign"]
 
@@ -133,7 +140,7 @@ def test_a_kill_at_any_line_while_it_signs_reuses_no_nonce_and_gives_no_budget_b
     assert min(seen["nothing"], seen["counted"]) > 10
 
 
-@pytest.mark.parametrize("what", ["sync", "start"])
+@pytest.mark.parametrize("what", ["sync", "start", "keep"])
 def test_a_kill_at_any_line_of_a_sync_or_a_start_leaves_a_log_that_the_next_start_takes(
     tmp_path: Path, what: str
 ) -> None:
@@ -154,11 +161,16 @@ def test_a_kill_at_any_line_of_a_sync_or_a_start_leaves_a_log_that_the_next_star
             left = killed(lambda: Desk(folder, desk.text), line)
         else:
             child = Desk(folder, desk.text)
-            left = killed(child.audit.sync, line)
+            child.wait(3_000)
+            child.ready(btc="50001")
+            left = killed(child.audit.sync if what == "sync" else partial(keep, child), line)
             child.close()
         after = Desk(folder, desk.text)
         assert after.ask("status")["ok"]["left"]["turnover_usd_per_day"] == "2500"
         assert [record["nonce"] for record in signs(folder)] == [START_MS]
+        kept = after.engine.kept.memory.references["BTC"]
+        assert kept in {(5_000_000_000_000, START_MS), (5_000_100_000_000, START_MS + 3_000)}
+        assert what != "keep" or not left.finished or kept[1] > START_MS
         after.close()
         if left.finished:
             break

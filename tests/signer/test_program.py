@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from bot.cli.signer import signer as command
 from bot.signer import keystore, wallet
 from bot.signer.client import Denied, Holding, Locked, Order, SignerClient, SignerGone
 from bot.signer.policy import SignerConfigError
-from tests.signer.program import PASSWORD, Running
+from tests.signer.program import PASSWORD, Running, pipe_of
 from tests.signer.support import AGENT, POLICY, SECRET
 
 
@@ -192,3 +194,49 @@ def test_keystores_are_those_of_other_wallets_both_ways(tmp_path: Path) -> None:
     assert keystore.decrypt(older["crypto"], PASSWORD) == SECRET
     with pytest.raises(keystore.WrongPassword):
         keystore.decrypt(ours, "wrong password")
+
+
+def unlocked(folder: Path, password: str = PASSWORD) -> Result:
+    arguments = ["unlock", str(folder / "policy.toml"), "--keystore", str(next((folder / "keys").glob("*")))]
+    arguments += ["--state", str(folder / "state"), "--password-fd", str(pipe_of(password))]
+    return CliRunner().invoke(command, arguments)
+
+
+def test_a_lock_is_taken_back_by_whoever_knows_the_password_while_the_signer_is_stopped(folder: Path) -> None:
+    with running(folder) as signer, SignerClient(signer.socket) as client:
+        with pytest.raises(Denied, match="forbidden"):
+            client.request("withdraw3")
+        assert "another signer holds" in str(unlocked(folder).exception)
+        signer.end(signal.SIGKILL)
+    with running(folder) as signer, SignerClient(signer.socket) as client:
+        signer.until("LOCKED, so nothing is signed: it was asked for withdraw3; ")
+        with pytest.raises(Locked, match="hedgerow signer unlock"):
+            client.cancel([("BTC", 1)])
+        signer.end()
+    assert "does not open" in str(unlocked(folder, "not the password").exception)
+    with running(folder) as signer, SignerClient(signer.socket) as client:
+        with pytest.raises(Locked):
+            client.cancel([("BTC", 1)])
+        signer.end()
+    assert unlocked(folder).output == "unlocked; it was locked because it was asked for withdraw3\n"
+    assert unlocked(folder).output == "it was not locked\n"
+    with running(folder) as signer, SignerClient(signer.socket) as client:
+        assert client.cancel([("BTC", 1)]).nonce > 0
+        signer.end()
+
+
+def test_idle_connections_shut_out_nobody_and_never_whoever_trades(folder: Path) -> None:
+    with running(folder) as signer, SignerClient(signer.socket) as trader, contextlib.ExitStack() as stack:
+        assert trader.cancel([("BTC", 1)]).nonce > 0
+        connection = trader._socket
+        idle = []
+        for _ in range(40):
+            idle.append(stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)))
+            idle[-1].connect(str(signer.socket))
+            with SignerClient(signer.socket) as other:
+                assert other.status()["state"] == "positions_unknown"
+        assert trader.cancel([("BTC", 1)]).nonce > 0
+        assert trader._socket is connection
+        assert idle[0].recv(1) == b""  # hung up on
+        idle[-1].send(b'{"id":1,"do":"status"}')
+        assert b'"ok"' in idle[-1].recv(1 << 17)

@@ -8,6 +8,7 @@ import pytest
 
 from bot.signer.grammar import FORBIDDEN
 from bot.signer.policy import SignerConfigError, parse
+from bot.venues.hyperliquid.sending import Patience
 from tests.signer.support import PEER, POLICY, START_MS, Desk, changed, order, trigger
 
 
@@ -112,6 +113,38 @@ def test_a_report_settles_what_was_signed_up_to_its_nonce_and_no_later(desk: Des
     assert [desk.order(order(size="0.05")) for _ in range(4)] == ["ok", "ok", "ok", "position_usd"]
 
 
+def test_a_report_settles_no_nonce_that_was_not_given_out(desk: Desk) -> None:
+    # So that nobody can settle an order before it is signed.
+    last = desk.ask("status")["ok"]["last_nonce"]
+    told = {"positions": {}, "open_orders": 0, "at_ms": desk.wall_ms}
+    assert desk.rule("positions", through_nonce=last + 1, **told) == "through_nonce"
+    assert desk.rule("positions", through_nonce=2**53, **told) == "through_nonce"
+    assert [desk.order(order(size="0.05")) for _ in range(5)] == ["ok"] * 4 + ["position_usd"]
+    last = desk.ask("status")["ok"]["last_nonce"]
+    assert desk.rule("positions", through_nonce=last, **told) == "ok"
+    assert desk.order(order(size="0.05")) == "ok"
+
+
+def test_an_order_counts_until_a_report_of_a_time_when_it_had_expired_for_long(desk: Desk) -> None:
+    assert [desk.order(order(size="0.05"), expires_in_ms=9_000) for _ in range(4)] == ["ok"] * 4
+    desk.wait(19_000)
+    desk.ready()  # through nonce 0, and exactly ten seconds past the expiry
+    assert desk.order(order(size="0.0001")) == "position_usd"
+    desk.wait(1)
+    desk.ready(BTC="0.05")  # one of the four had filled
+    assert [desk.order(order(size="0.05")) for _ in range(4)] == ["ok", "ok", "ok", "position_usd"]
+
+
+def test_what_expired_days_ago_does_not_stop_a_signer_that_was_started_anew(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.ready()
+    assert [desk.order(order(size="0.05")) for _ in range(4)] == ["ok"] * 4
+    desk.wait(2 * 86_400_000)
+    desk.again()
+    desk.ready()  # by a journal that knows no nonce
+    assert desk.order(order(size="0.05")) == "ok"
+
+
 def test_gross_adds_up_all_coins(desk: Desk) -> None:
     desk.ready(BTC="-0.18", ETH="2.6")  # 9,000 + 5,200 of 15,000
 
@@ -134,7 +167,9 @@ def test_turnover_is_counted_when_signed_and_comes_back_after_a_day(tmp_path: Pa
     assert desk.order(order("sell", "1", reduce_only=True)) == "ok"
 
     desk.wait(86_399_999)
-    desk.ask("positions", positions={}, open_orders=0, through_nonce=2**53, at_ms=desk.wall_ms)
+    last = desk.ask("status")["ok"]["last_nonce"]
+    told = desk.ask("positions", positions={}, open_orders=0, through_nonce=last, at_ms=desk.wall_ms)
+    assert "ok" in told
     desk.ask("prices", prices={"BTC": "50000"}, at_ms=desk.wall_ms)
     assert desk.order(order(size="0.05")) == "turnover_usd"
     desk.wait(1)
@@ -181,6 +216,24 @@ def test_only_a_nonce_of_ones_own_can_be_fenced(desk: Desk) -> None:
     answer = desk.ask("fence", nonce=nonce)["ok"]
     body = json.loads(answer["body"])
     assert (body["action"], body["nonce"], body["expiresAfter"]) == ({"type": "noop"}, nonce, None)
+
+
+def test_fences_have_a_rate_of_their_own(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, changed(fences_per_min=3, actions_per_day=2))
+    desk.ready()
+    nonce = desk.ask("order", orders=[order()], grouping="na", expires_in_ms=9_000)["ok"]["nonce"]
+    assert [desk.rule("fence", nonce=nonce) for _ in range(4)] == ["ok"] * 3 + ["fences_per_min"]
+    left = desk.ask("status")["ok"]["left"]
+    assert (left["fences_per_min"], left["actions_per_day"]) == (0, 0)
+    desk.again()
+    assert desk.rule("fence", nonce=nonce) == "fences_per_min"
+    desk.wait(60_000)
+    assert desk.rule("fence", nonce=nonce) == "ok"
+
+
+def test_without_a_word_of_the_policy_fences_are_twice_as_many_as_a_lost_order_takes(desk: Desk) -> None:
+    per_min = 60 / Patience().poll_s
+    assert desk.rules.fences_per_min >= 2 * per_min
 
 
 def test_a_cloid_is_signed_once_and_a_replacement_may_keep_it(desk: Desk) -> None:
@@ -271,6 +324,29 @@ def test_a_clock_that_jumps_stops_the_signing_until_it_is_back(desk: Desk) -> No
     assert desk.rule("cancel", **cancel) == "ok"
     desk.wall_ms -= 12 * 3_600_000
     assert desk.rule("cancel", **cancel) == "nonce_ahead" or desk.rule("cancel", **cancel) == "clock_jump"
+
+
+@pytest.mark.parametrize("hours", [25, -25])
+def test_a_clock_that_jumped_and_came_back_gives_no_budget_back(tmp_path: Path, hours: int) -> None:
+    desk = Desk(tmp_path, changed(turnover_usd_per_day=2500, actions_per_day=2))
+    desk.ready()
+    assert desk.order(order(size="0.05")) == "ok"
+    leverage = {"coin": "BTC", "leverage": 2, "is_cross": False}
+    assert [desk.rule("leverage", **leverage) for _ in range(2)] == ["ok", "actions_per_day"]
+    left = desk.ask("status")["ok"]["left"]
+    desk.wall_ms += hours * 3_600_000
+    assert desk.order(order()) == "clock_jump"
+    assert desk.rule("leverage", **leverage) == "clock_jump"
+    assert desk.rule("prices", prices={"BTC": "50000"}, at_ms=desk.wall_ms) == "clock_jump"
+    held = {"positions": {}, "open_orders": 0, "through_nonce": 0, "at_ms": desk.wall_ms}
+    assert desk.rule("positions", **held) == "clock_jump"
+    assert desk.rule("nonsense") == "unknown_request"
+    desk.wall_ms -= hours * 3_600_000
+
+    assert desk.ask("status")["ok"]["left"] == left
+    assert desk.rule("leverage", **leverage) == "actions_per_day"
+    assert desk.order(order(size="0.0001")) == "turnover_usd"
+    assert desk.engine.limits.denials.total(desk.wall_ms) == 8
 
 
 def test_the_venues_clock_moves_ours_by_a_little_only(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -45,6 +46,14 @@ class Plan:
     maker: bool = False
     stop_loss: float | None = None
     by_hand: bool = False  # orders of an operator, in between
+    coins: tuple[str, ...] = ("BTC", "ETH")
+    halts: bool = False  # an operator halts, flattens and resumes
+    power: bool = False  # crashes are power cuts: what was not synced is lost, and the signer stops as well
+    signer_gone_s: float = 40.0  # how long it may take until a signer that has died is there again
+    turnover_usd: int = 10_000_000  # the signer's budget of a day
+    slippage_bps: float = 100.0
+    away_s: tuple[float, ...] = (1.0, 20.0, 20.0, 400.0, 4000.0)  # how long a dead daemon stays so
+    weather: bool = False  # at least one fault in every hour, whatever the odds
 
 
 def plan_of(seed: int) -> Plan:
@@ -81,10 +90,18 @@ class Dice:
         self.plan = plan
         self.quiet = False
         self.random = random.Random(f"faults {plan.seed}")
+        self.forced: dict[str, str] = {}  # kind of request → the fault that strikes the next of it
+        self.struck: Counter[str] = Counter()
 
-    def draw(self, odds: Mapping[str, float]) -> str:
-        """The fault that strikes this time; empty for none."""
-        if self.quiet or not odds:
+    def draw(self, odds: Mapping[str, float], kind: str) -> str:
+        """The fault that strikes a request of a kind this time; empty for none."""
+        fault = "" if self.quiet else self.forced.pop(kind, "") or self._drawn(odds)
+        if fault:
+            self.struck[f"{kind} {fault}"] += 1
+        return fault
+
+    def _drawn(self, odds: Mapping[str, float]) -> str:
+        if not odds:
             return ""
         rest = self.random.random()
         for name, share in odds.items():

@@ -66,8 +66,10 @@ class Life:
 class HookedConnection:
     """The journal's connection, with a place to die before and after each commit."""
 
-    def __init__(self, raw: sqlite3.Connection, life: Life, committed: Callable[[], None]) -> None:
-        self.raw, self._life, self._committed = raw, life, committed
+    def __init__(
+        self, raw: sqlite3.Connection, life: Life, committed: Callable[[], None], torn: Callable[[], None]
+    ) -> None:
+        self.raw, self._life, self._committed, self._torn = raw, life, committed, torn
 
     def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
         if statement == "ROLLBACK":
@@ -75,7 +77,11 @@ class HookedConnection:
         if statement != "COMMIT":
             self._life.alive()
             return self.raw.execute(statement, *values)
-        self._life.effect("before commit")
+        try:
+            self._life.effect("before commit")
+        except Crash:
+            self._torn()
+            raise
         done = self.raw.execute(statement)
         self._committed()
         self._life.effect("after commit")
@@ -94,13 +100,16 @@ class HookedConnection:
 
 
 def open_journal(
-    path: Path, life: Life, committed: Callable[[sqlite3.Connection], None]
+    path: Path,
+    life: Life,
+    committed: Callable[[sqlite3.Connection], None],
+    torn: Callable[[sqlite3.Connection], None],
 ) -> tuple[Journal, sqlite3.Connection]:
     """The real journal with the hooks of a life in it, and the connection that is under them."""
     life.effect("before opening")
     journal = Journal.open(path)
     raw = journal._writer.connection
-    hooked = HookedConnection(raw, life, lambda: committed(raw))
+    hooked = HookedConnection(raw, life, lambda: committed(raw), lambda: torn(raw))
     journal._writer.connection = hooked  # type: ignore[assignment]
     return journal, raw
 

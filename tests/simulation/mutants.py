@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
-from unittest import mock
 
 from bot.errors import OutcomeUnknown, Refused, Unavailable, VenueError
 from bot.journal import codec
@@ -27,46 +23,9 @@ from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.sending import Sender
+from tests.simulation import mutants_of_restarts
 from tests.simulation.faults import ACTION_FAULTS, Plan
-
-Patches = Sequence[Any]
-CALM = Plan(0, quiet_h=2)
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A mistake, and the faults under which it matters."""
-
-    name: str
-    told_by: str  # the invariants that may tell it first
-    patches: Callable[[], Patches]
-    plan: Plan = CALM
-    crashes: bool = False
-
-    def plans(self) -> Iterator[Plan]:
-        """Runs to look for it in."""
-        for seed in itertools.count():
-            dice = random.Random(seed)
-            crash_at = frozenset(dice.randint(60, 500) for _ in range(5)) if self.crashes else frozenset()
-            yield replace(self.plan, seed=seed, crash_at=crash_at)
-
-
-@contextmanager
-def made(mutant: Mutant) -> Iterator[None]:
-    """Within, the mistake is in the program."""
-    patches = mutant.patches()
-    for patch in patches:
-        patch.start()
-    try:
-        yield
-    finally:
-        for patch in patches:
-            patch.stop()
-
-
-def _of(owner: Any, name: str, wrong: Any) -> Any:
-    return mock.patch.object(owner, name, wrong)
-
+from tests.simulation.mistake import Mutant, Patches, of
 
 # What is sent
 
@@ -77,7 +36,7 @@ def _resends() -> Patches:
         self.lost.clear()
         return await self._batch(again) if again else []
 
-    return [_of(Sender, "resolve", resolve)]
+    return [of(Sender, "resolve", resolve)]
 
 
 def _sends_first() -> Patches:
@@ -86,7 +45,7 @@ def _sends_first() -> Patches:
     def later(self: attempts.Attempts, *what: Any) -> None:
         asyncio.get_running_loop().call_later(0.5, real, self, *what)
 
-    return [_of(attempts.Attempts, "write", later)]
+    return [of(attempts.Attempts, "write", later)]
 
 
 def _timeout_is_a_no() -> Patches:
@@ -98,7 +57,7 @@ def _timeout_is_a_no() -> Patches:
         except OutcomeUnknown as error:
             raise Unavailable(str(error)) from None
 
-    return [_of(Client, "exchange", exchange)]
+    return [of(Client, "exchange", exchange)]
 
 
 def _one_name_for_all_attempts() -> Patches:
@@ -106,7 +65,7 @@ def _one_name_for_all_attempts() -> Patches:
         told = f"{network}\0{account}\0{client_id}"
         return f"0xb001{epoch % 65536:04x}{hashlib.sha256(told.encode()).hexdigest()[:24]}"
 
-    return [_of(attempts, "cloid_of", cloid_of)]
+    return [of(attempts, "cloid_of", cloid_of)]
 
 
 # What got lost
@@ -122,7 +81,7 @@ def _fence_without_answer_counts() -> Patches:
             return False
         return True
 
-    return [_of(Sender, "_fence", fence)]
+    return [of(Sender, "_fence", fence)]
 
 
 def _used_nonce_is_a_fence() -> Patches:
@@ -139,7 +98,7 @@ def _used_nonce_is_a_fence() -> Patches:
         return True
 
     assert real is not fence
-    return [_of(Sender, "_fence", fence)]
+    return [of(Sender, "_fence", fence)]
 
 
 def _unknown_oid_is_dead() -> Patches:
@@ -153,26 +112,26 @@ def _unknown_oid_is_dead() -> Patches:
         self._attempts.ended(gone, AttemptState.FENCED, Proof.FENCE, self._clock.now_ms(), "not found")
         return [found.get(c) or self._rejected(o, "") for o, c in zip(lost.orders, lost.cloids, strict=True)]
 
-    return [_of(Sender, "_resolve", resolve)]
+    return [of(Sender, "_resolve", resolve)]
 
 
 def _forgets_what_was_under_way() -> Patches:
-    return [_of(Sender, "take_up", lambda self: None)]
+    return [of(Sender, "take_up", lambda self: None)]
 
 
 # What is counted
 
 
 def _fills_by_size() -> Patches:
-    return [_of(books, "_fill_key", lambda fill: f"f:{fill.coin}:{fill.side}:{fill.size}")]
+    return [of(books, "_fill_key", lambda fill: f"f:{fill.coin}:{fill.side}:{fill.size}")]
 
 
 def _funding_by_coin() -> Patches:
-    return [_of(books, "_funding_key", lambda payment: f"p:{payment.coin}")]
+    return [of(books, "_funding_key", lambda payment: f"p:{payment.coin}")]
 
 
 def _counts_twice() -> Patches:
-    return [_of(Books, "_is_new", lambda self, key, time_ms: time_ms >= self._floor_ms)]
+    return [of(Books, "_is_new", lambda self, key, time_ms: time_ms >= self._floor_ms)]
 
 
 def _no_overlap() -> Patches:
@@ -182,7 +141,7 @@ def _no_overlap() -> Patches:
         self.overlap_ms = -30_000
         real(self, time_ms)
 
-    return [_of(Books, "completed", completed)]
+    return [of(Books, "completed", completed)]
 
 
 def _failure_is_flat() -> Patches:
@@ -196,7 +155,7 @@ def _failure_is_flat() -> Patches:
                 raise
             return replace(self.margin, positions=())
 
-    return [_of(AccountReader, "margin_state", margin_state)]
+    return [of(AccountReader, "margin_state", margin_state)]
 
 
 def _believes_old_positions() -> Patches:
@@ -204,7 +163,7 @@ def _believes_old_positions() -> Patches:
         return rows, []
 
     # Either guard is enough: the feed's word waits for the account's, and a look is repeated until it has the fills.
-    return [_of(Books, "newest_ms", 0), _of(adapter, "until", all_at_once)]
+    return [of(Books, "newest_ms", 0), of(adapter, "until", all_at_once)]
 
 
 # What is kept
@@ -230,7 +189,7 @@ def _checkpoint_first() -> Patches:
                     connection.execute(f"UPDATE {table} SET content = ?, checksum = ?", sealed)
         return await real(self, *what)
 
-    return [_of(Trader, "carry_out", carry_out)]
+    return [of(Trader, "carry_out", carry_out)]
 
 
 def _nonces_in_memory() -> Patches:
@@ -240,7 +199,7 @@ def _nonces_in_memory() -> Patches:
         real(self, path)
         self.mark = self.last = 0
 
-    return [_of(Nonces, "__init__", forgetful), _of(Nonces, "begin_above", lambda self, nonce: None)]
+    return [of(Nonces, "__init__", forgetful), of(Nonces, "begin_above", lambda self, nonce: None)]
 
 
 def _signs_unseen() -> Patches:
@@ -250,11 +209,11 @@ def _signs_unseen() -> Patches:
         if record.get("do") != "order":
             real(self, record)
 
-    return [_of(AuditLog, "append", append)]
+    return [of(AuditLog, "append", append)]
 
 
 def _moves_are_not_kept() -> Patches:
-    return [_of(Outbox, "move_all", lambda self, moves: None)]
+    return [of(Outbox, "move_all", lambda self, moves: None)]
 
 
 def _last_cycle_is_not_heard() -> Patches:
@@ -263,7 +222,7 @@ def _last_cycle_is_not_heard() -> Patches:
     def record_cycle(self: Journal, facts: Any) -> Any:
         return real(self, replace(facts, fills=facts.fills[:-1]))
 
-    return [_of(Journal, "record_cycle", record_cycle)]
+    return [of(Journal, "record_cycle", record_cycle)]
 
 
 # What the simulation found in the program itself, brought back
@@ -276,7 +235,7 @@ def _start_does_not_listen() -> Patches:
         if self.time_ms:  # it is 0 until the start is over
             real(self, *what)
 
-    return [_of(Trader, "_hear", hear)]
+    return [of(Trader, "_hear", hear)]
 
 
 def _asks_once() -> Patches:
@@ -286,11 +245,11 @@ def _asks_once() -> Patches:
         await real(self)
         self._earlier.clear()
 
-    return [_of(HyperliquidVenue, "_look", look)]
+    return [of(HyperliquidVenue, "_look", look)]
 
 
 def _oracle_of_now() -> Patches:
-    return [_of(books, "MICRO_USD", Decimal(1))]
+    return [of(books, "MICRO_USD", Decimal(1))]
 
 
 def _hour_is_not_asked_for() -> Patches:
@@ -300,7 +259,7 @@ def _hour_is_not_asked_for() -> Patches:
         await self._look()
         return self._reader.state()
 
-    return [_of(HyperliquidVenue, "account", account)]
+    return [of(HyperliquidVenue, "account", account)]
 
 
 _LOST = {"lost_request": 0.1, "lost_reply": 0.15, "late": 0.3}
@@ -325,7 +284,7 @@ MUTANTS = (
     Mutant("what is told twice is counted twice", "I4", _counts_twice),
     Mutant("no time is left for what is told late", "I3 I4", _no_overlap, Plan(0, quiet_h=2, lag=0.5, by_hand=True)),
     Mutant(
-        "positions that could not be read are taken for none", "I3 I4 I5 I13 I16", _failure_is_flat,
+        "positions that could not be read are taken for none", "I3 I4 I5 I10 I13 I16", _failure_is_flat,
         Plan(0, faulty_h=5, quiet_h=2, reads={"bad_gateway": 0.2}, reads_of="clearinghouseState"),
     ),
     Mutant(
@@ -353,4 +312,5 @@ MUTANTS = (
         "an order by hand does not ask what the hour has paid", "I4", _hour_is_not_asked_for,
         Plan(0, faulty_h=6, quiet_h=2, by_hand=True),
     ),
+    *mutants_of_restarts.MUTANTS,
 )  # fmt: skip

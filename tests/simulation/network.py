@@ -52,7 +52,11 @@ class Network:
     def hour(self) -> None:
         """Once an hour: perhaps a storm begins."""
         if self.dice.happens(self.dice.plan.storm):
-            self._storm_until_s = self._loop.time() + self.dice.between(30, 400)
+            self.storm(self.dice.between(30, 400))
+
+    def storm(self, seconds: float) -> None:
+        """From now on everything answers 429 for a while."""
+        self._storm_until_s = self._loop.time() + seconds
 
     def _storms(self) -> bool:
         return self._loop.time() < self._storm_until_s and not self.dice.quiet
@@ -87,8 +91,12 @@ class Network:
 
     def _maybe_lag(self) -> None:
         """What users are told stands still from just before an action on, for some seconds."""
-        if self._loop.time() < self._lag_until_s or not self.dice.happens(self.dice.plan.lag):
+        if self._loop.time() < self._lag_until_s:
             return
+        forced = self.dice.forced.pop("lag", "")
+        if not forced and not self.dice.happens(self.dice.plan.lag):
+            return
+        self.dice.struck["lag"] += 1
         self._lag_since_ms = self.now_ms()
         for kind in _USER_STATES:
             asked = {"type": kind, "user": self.account}
@@ -129,7 +137,7 @@ class Network:
         life.effect(f"read {asked['type']}")
         body, dice = json.dumps(asked).encode(), self.dice
         concerned = dice.plan.reads_of in {"", asked["type"]}
-        fault = dice.draw(dice.plan.reads) if concerned else ""
+        fault = dice.draw(dice.plan.reads if concerned else {}, "read")
         await asyncio.sleep(dice.between(0.002, 0.04))
         if self._storms() or fault == "too_many":
             return 429, b"null"
@@ -150,7 +158,7 @@ class Network:
     async def act(self, life: Life, body: bytes, timeout_s: float) -> Answer:
         """The answer to an action. What has left arrives, even if whoever sent it dies meanwhile."""
         dice = self.dice
-        fault = dice.draw(dice.plan.actions)
+        fault = dice.draw(dice.plan.actions, "action")
         life.effect(f"before send {fault}")
         if fault == "not_connected":
             raise aiohttp.ConnectionTimeoutError

@@ -4,74 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
+import random
+import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-import numpy as np
 import structlog
 
-from benchmarks.standard_workload import OPEN_LIMITS
-from bot.devnet.server import Server
-from bot.devnet.start import Options, build
 from bot.errors import VenueError
-from bot.model.panel import HOUR_MS, Field, Panel
-from bot.paper.policy import Bounds, listed_in, policy_text
-from bot.pipeline.by_hand import SLOT
-from bot.pipeline.mandate import Execution, Mandate, Sizing, Slot, Style
-from bot.signer import signing
-from bot.strategy import Opinion, Strategy, View
 from bot.trader.schedule import Schedule
 from bot.trader.trader import Trader
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.signing import SignerSocket
-from bot.venues.hyperliquid.terms import Terms
-from bot.venues.hyperliquid.venue_clock import Pace
+from tests.simulation import people
+from tests.simulation.disk import Disk
 from tests.simulation.faults import Dice, Plan
 from tests.simulation.feed import SimulatedFeed
-from tests.simulation.invariants import Violation, Watch
+from tests.simulation.invariants import Watch
 from tests.simulation.life import Crash, Life, Trace, kill_image, open_journal
-from tests.simulation.network import URL, Network, SimulatedClient
+from tests.simulation.network import Network, SimulatedClient
+from tests.simulation.notes import Notes, Violation
+from tests.simulation.scene import (
+    MOST_POSITION_USD,
+    START_MS,
+    WHIM_USD,
+    devnet,
+    funded_account,
+    mandate_of,
+    signer_policy,
+    terms_of,
+)
+from tests.simulation.signatures import Signatures
 from tests.simulation.signer_host import SignerHost, SignerLink
 from tests.simulation.virtual_time import VirtualLoop, virtual_schedules
+from tests.simulation.weather import Weather
 
-COINS: Final = ("BTC", "ETH")
-FIRST_MS: Final = 1_790_000_000_000 // HOUR_MS * HOUR_MS
-START_MS: Final = FIRST_MS + 50 * 60_000
-MINUTE_S: Final = 60.0
-HISTORY_H: Final = 30
-EQUITY_USD: Final = Decimal(50_000)
-MOST_POSITION_USD: Final = Decimal(26_000)
-WHIM_USD: Final = Decimal(11_000)
-"""More than the strategy can want of one coin, less than twice that."""
-LONGEST_RUN_LIVES: Final = 200
+DAY_H: Final = 24
+AMPLE_USD: Final = 1_000_000
+"""A signer's budget of a day that no run uses up."""
+LONGEST_RUN_LIVES: Final = 200  # for each day of it
 MARKET_STEP_MS: Final = 900_000
 """The market around walks in steps of a quarter of an hour while nobody asks."""
-
-
-@dataclass(frozen=True)
-class Whim(Strategy):
-    """Wants something else every hour until it is quiet, by nothing but seed and hour."""
-
-    seed: int = 0
-    last_ms: int = 0
-
-    def signals(self, panel: Panel) -> dict[str, Field]:
-        return {"price": panel.mark}
-
-    def forecast(self, view: View) -> Opinion:
-        hour = min(view.time_ms, self.last_ms) // HOUR_MS
-        drawn = hashlib.sha256(f"{self.seed} {hour}".encode()).digest()
-        scores = [(byte % 5 - 2) / 2 for byte in drawn[: len(view.instruments)]]
-        return view.opinion(np.array(scores), "a whim")
 
 
 @dataclass
@@ -87,13 +66,18 @@ class Result:
     violations: list[Violation]
     last: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    struck: dict[str, int] = field(default_factory=dict)  # faults, by kind
+    quiet_hours: int = 0  # of those that should have brought one
+    crashes: int = 0
+    faulty_effects: int = 0  # those before all was quiet, at which a daemon may be killed
 
     def story(self) -> str:
         """For whoever has to find out why."""
         lines = [f"seed {self.plan.seed}: {len(self.violations)} violations; {self.plan}"]
         lines += [f"  {each}" for each in self.violations[:5]]
         lines += [f"    {each}" for each in self.last]
-        lines.append(f"again: python -m tests.simulation --seed {self.plan.seed}")
+        module = "tests.simulation.soak --days 5" if self.plan.weather else "tests.simulation"
+        lines.append(f"again: python -m {module} --seed {self.plan.seed}")
         return "\n".join(lines)
 
 
@@ -110,62 +94,87 @@ class Run:
         self.loop = asyncio.get_running_loop()
         self.trace = Trace(self.loop.time)
         self.dice = Dice(plan)
-        self.effects = 0
-        self.server = _devnet(plan.seed)
+        self.effects = self.faulty_effects = self.crashes = 0
+        self.crash_at = set(plan.crash_at)
+        self.server = devnet(plan.seed, plan.coins)
         self.network = Network(self.server, START_MS, self.dice, self.trace)
+        self.weather = Weather(self.dice, self.network, self._kill_in) if plan.weather else None
         self.quiet_s = plan.faulty_h * 3600.0
         self.end_s = self.quiet_s + plan.quiet_h * 3600.0 - 300
         secret = hashlib.sha256(f"agent {plan.seed}".encode()).digest()
-        self.account, agent = _account(self.server, plan.seed, secret)
+        self.account, agent = funded_account(self.server, plan.seed, secret)
         self.network.account = self.account
-        self.policy = _policy(self.server, self.account, agent)
+        self.policy = signer_policy(self.server, self.account, agent, plan)
         (folder / "signer").mkdir()
         clock = (self.network.now_ms, self.loop.time)
         self.signer = SignerHost(folder / "signer", self.policy, secret, clock, self.dice, self.trace)
+        notes = Notes(self.trace)
+        signatures = Signatures(
+            folder / "signer" / "audit.jsonl",
+            self.policy,
+            self.server.world,
+            notes,
+            lambda: self.signer.engine,
+        )
         self.watch = self.network.watch = Watch(
-            self.server.world, self.account, self.folder / "signer" / "audit.jsonl", self.trace,
+            self.server.world, self.account, notes, signatures, self.network.now_ms,
             MOST_POSITION_USD if plan.by_hand else WHIM_USD,
         )  # fmt: skip
+        self.watch.gets_all_it_wants = plan.turnover_usd >= AMPLE_USD
         self.signer.signed = self.watch.signed
+        self.signer.looked = lambda well: self.watch.permission.looked(well=well)
         self.journal = folder / "0" / "journal.sqlite"
         self.lives = 0
         self.trader: Trader | None = None
+        self.disk: Disk | None = None
+        self.hourly: Callable[[Run], None] = lambda run: None
 
     async def go(self) -> Result:
         """Live, die and live again until the time is over; then look whether all has come right."""
         for k in range(self.plan.faulty_h):
-            self.loop.call_at(k * 3600.0, self.network.hour)
+            self.loop.call_at(k * 3600.0, self._hour)
         self.loop.call_at(self.quiet_s, self._quiet)
+        most_lives = LONGEST_RUN_LIVES * (1 + self.plan.faulty_h // DAY_H)
         while self.loop.time() < self.end_s and not self.watch.violations:
             self.lives += 1
-            if self.lives > LONGEST_RUN_LIVES:
+            if self.lives > most_lives:
                 self.watch.violate("I16", f"not up after {self.lives} starts")
                 break
             if await self._one_life():
                 break
-            await asyncio.sleep(
-                self.dice.random.choice((1.0, 20.0, 20.0, 400.0, 4000.0)) if not self.dice.quiet else 5.0
-            )
+            await asyncio.sleep(self.dice.random.choice(self.plan.away_s) if not self.dice.quiet else 5.0)
         self.server.world.advance_to(self.network.now_ms())
         if not self.watch.violations:
             self.watch.settled(self.journal, self.trader)
         return Result(
             self.plan, self.trace.digest(), self.trace.steps, self.effects, self.lives, self.loop.time(),
-            self.watch.violations, list(self.trace.last), self.watch.counts(),
+            self.watch.violations, list(self.trace.last), self.watch.counts(), dict(self.dice.struck),
+            0 if self.weather is None else self.weather.quiet_hours, self.crashes, self.faulty_effects,
         )  # fmt: skip
+
+    def _hour(self) -> None:
+        self.network.hour()
+        if self.weather is not None:
+            self.weather.hour()
+        self.hourly(self)
+
+    def _kill_in(self, effects: int) -> None:
+        self.crash_at.add(self.effects + effects)
 
     def _quiet(self) -> None:
         self.dice.quiet = True
+        self.faulty_effects = self.effects
 
     def _reached(self, life: int, what: str) -> bool:
         self.effects += 1
         self.trace.say(f"life {life}: {what}")
-        return self.effects in self.plan.crash_at and not self.dice.quiet
+        return self.effects in self.crash_at and not self.dice.quiet
 
     async def _one_life(self) -> bool:
         """Whether it went on to the end; else it was killed, or gave up because the venue was not there."""
         number = self.lives
         life = Life(number, lambda what: self._reached(number, what))
+        self.watch.begins()
         others = asyncio.all_tasks()
         raw: list[sqlite3.Connection] = []
         task = asyncio.ensure_future(self._live(life, raw))
@@ -179,61 +188,83 @@ class Run:
         self.trace.say(f"life {number} ends: {how}")
         if life.ended.done():
             how = "crash"
+            self.crashes += 1
         if raw:
+            before = self.journal
             if how != "the end":
-                self.journal = kill_image(self.journal, self.folder / str(number))
+                self.journal = self._left_behind(number, is_crash=how == "crash")
             raw[0].close()
+            if before != self.journal:
+                shutil.rmtree(before.parent)
         if how != "the end" and not how.startswith(("crash", "venue")):
             self.watch.violate("I16", f"the daemon gave up: {how}")
         return how == "the end"
 
+    def _left_behind(self, number: int, *, is_crash: bool) -> Path:
+        """What the next start finds."""
+        folder = self.folder / str(number)
+        if self.disk is None or not is_crash:
+            return kill_image(self.journal, folder)
+        self.signer.power_cut()
+        self.watch.signatures.cut()
+        return self.disk.cut(folder)
+
+    def _committed(self, raw: sqlite3.Connection) -> None:
+        if self.disk is not None:
+            self.disk.committed(raw)
+        self.watch.committed(raw)
+
+    def _torn(self, raw: sqlite3.Connection) -> None:
+        if self.disk is not None:
+            self.disk.torn(raw)
+
     async def _live(self, life: Life, raw: list[sqlite3.Connection]) -> None:
         self.journal.parent.mkdir(exist_ok=True)
-        journal, connection = open_journal(self.journal, life, self.watch.committed)
+        journal, connection = open_journal(self.journal, life, self._committed, self._torn)
         lock = journal._writer._ownership
         raw.append(connection)
+        chance = random.Random(f"disk {self.plan.seed} {life.number}")
+        self.disk = Disk(self.journal, chance) if self.plan.power else None
         try:
-            terms = _terms(self.account)
+            terms = terms_of(self.account, self.plan.coins)
             client = SimulatedClient(self.network, life, terms.timeout_s, terms.weight_per_minute)
             signs = SignerSocket(SignerLink(self.signer, life))
             venue = await HyperliquidVenue.connect(terms, signs, journal.attempts, client, self.loop.time)
             venue.feed = SimulatedFeed(self.server.world, self.account, venue._hear, life, self.dice)  # type: ignore[assignment]
             try:
-                mandate = _mandate(self.plan, START_MS + int(self.quiet_s * 1000))
+                mandate = mandate_of(self.plan, START_MS + int(self.quiet_s * 1000))
                 clock = _VirtualClock(self.network.now_ms)
                 trader = Trader("simulated", venue, mandate, journal, {"mode": "paper"}, clock)
+                self.watch.trader = trader
                 schedule = Schedule()
                 ending = self.loop.call_at(self.end_s, schedule.stop)
-                orders = asyncio.ensure_future(self._operator()) if self.plan.by_hand else None
+                others = self._others(life, connection)
                 try:
                     await schedule.run(trader)
                 finally:
                     ending.cancel()
-                    if orders is not None:
-                        orders.cancel()
+                    for each in others:
+                        each.cancel()
                 self.trader = trader
             finally:
                 await venue.close()
         finally:
             lock.release()
 
-    async def _operator(self) -> None:
-        """Somebody at another terminal."""
-        while not self.dice.quiet:
-            await asyncio.sleep(self.dice.between(300, 5000))
-            wish = {
-                "coin": self.dice.random.choice(COINS),
-                "side": self.dice.random.choice(("buy", "sell")),
-                "usd": str(self.dice.random.choice((50, 800, 2000))),
-            }
-            other = sqlite3.connect(self.journal, isolation_level=None)
-            try:
-                other.execute(
-                    "INSERT INTO command (kind, content, asked_wall_ms) VALUES ('trade', ?, ?)",
-                    (json.dumps(wish), time.time_ns() // 1_000_000),
-                )
-            finally:
-                other.close()
+    def _others(self, life: Life, raw: sqlite3.Connection) -> list[asyncio.Future[None]]:
+        """Whoever else has to do with the journal."""
+        found: list[asyncio.Future[None]] = []
+        if self.plan.by_hand:
+            found.append(asyncio.ensure_future(people.trades(self.dice, self.journal)))
+        if self.plan.halts:
+
+            def asked() -> None:
+                if self.disk is not None:
+                    self.disk.committed(raw)
+
+            ladder = people.Ladder(self.dice, life.number)
+            found.append(asyncio.ensure_future(ladder.climb(self.journal, asked)))
+        return found
 
 
 def _how(error: BaseException | None) -> str:
@@ -244,69 +275,6 @@ def _how(error: BaseException | None) -> str:
     if isinstance(error, VenueError):
         return f"venue: {error}"
     return f"{type(error).__name__}: {error}"
-
-
-def _devnet(seed: int) -> Server:
-    server = build(
-        Options(
-            seed=seed, coins=COINS, history_h=HISTORY_H, start_ms=START_MS, paused=True, flow=False, funded=0
-        )
-    )
-    server.world.spot.step = lambda moment: None  # type: ignore[method-assign]  # nobody trades spot here
-    return server
-
-
-def _account(server: Server, seed: int, secret: bytes) -> tuple[str, str]:
-    """A funded account, and an agent that it has approved."""
-    owner = signing.SigningKey(hashlib.sha256(f"owner {seed}".encode()).digest(), "testnet")
-    agent = signing.SigningKey(secret, "testnet").address
-    server.world.fund(owner.address, EQUITY_USD)
-    until_ms = START_MS + 90 * 24 * HOUR_MS
-    action = {
-        **signing.approve_agent_action(agent, f"simulated valid_until {until_ms}", START_MS, "testnet"),
-        "signatureChainId": signing.WALLET_CHAIN,
-    }
-    body = signing.body(action, START_MS, owner.sign_user(action), None, None)
-    answer = server.carry_out(json.loads(body), START_MS)
-    assert answer["status"] == "ok", answer
-    return owner.address, agent
-
-
-def _policy(server: Server, account: str, agent: str) -> str:
-    """As for a paper run, but with the computer's clock watched and orders of some seconds, as at a real venue."""
-    bounds = Bounds(
-        max_order_usd=2 * MOST_POSITION_USD,
-        max_position_usd=MOST_POSITION_USD,
-        max_gross_usd=4 * MOST_POSITION_USD,
-        turnover_usd_per_day=Decimal(10_000_000),
-        collar_bps=600,
-        orders_per_min=300,
-        max_leverage=5,
-    )
-    listed = listed_in(server.info({"type": "metaAndAssetCtxs"}))
-    text = policy_text(account, agent, COINS, listed, bounds, 1.0)
-    text = text.replace("simulated_clock = true\n", "")
-    return text.replace("expires_ms = [1000, 86400000]", "expires_ms = [5000, 20000]")
-
-
-def _terms(account: str) -> Terms:
-    return Terms(
-        URL, "devnet", account, COINS,
-        leverage=4,  # not what the venue begins with, so that it has to be set
-        history_h=24,
-        pace=Pace(1.0, longest_sleep_s=1200.0),
-    )  # fmt: skip
-
-
-def _mandate(plan: Plan, quiet_ms: int) -> Mandate:
-    return Mandate(
-        (Slot("whim", Whim(plan.seed, quiet_ms), 1.0), SLOT),
-        Sizing(position_size=0.15, no_trade_band=0.25, cooldown_h=1),
-        OPEN_LIMITS,
-        Execution(
-            style=Style.MAKER if plan.maker else Style.TAKER, slippage_bps=100.0, stop_loss=plan.stop_loss
-        ),
-    )
 
 
 @contextmanager
@@ -320,8 +288,8 @@ def _silent() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def simulate(plan: Plan) -> Result:
-    """One run of a plan."""
+def simulate(plan: Plan, hourly: Callable[[Run], None] = lambda run: None) -> Result:
+    """One run of a plan; `hourly` is called at the beginning of each of its hours that has faults."""
     memory = Path("/dev/shm")
     place = memory if memory.is_dir() else None
     with (
@@ -331,13 +299,14 @@ def simulate(plan: Plan) -> Result:
         mock.patch("bot.devnet.world.LONGEST_STEP_MS", MARKET_STEP_MS),
         asyncio.Runner(loop_factory=VirtualLoop) as runner,
     ):
-        return runner.run(_run(plan, Path(folder)))
+        return runner.run(_run(plan, Path(folder), hourly))
 
 
-async def _run(plan: Plan, folder: Path) -> Result:
+async def _run(plan: Plan, folder: Path, hourly: Callable[[Run], None]) -> Result:
     strays: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: strays.append(context))
     run = Run(plan, folder)
+    run.hourly = hourly
     try:
         result = await run.go()
     finally:

@@ -4,7 +4,8 @@ from itertools import islice
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, Mutant, made
+from tests.simulation.mistake import Mutant, made
+from tests.simulation.mutants import MUTANTS
 from tests.simulation.run import simulate
 
 MOST_RUNS = 40

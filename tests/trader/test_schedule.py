@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -333,6 +334,41 @@ def test_a_journal_that_cant_be_asked_for_commands_ends_it() -> None:
 
     with pytest.raises(StateError, match="journal is damaged"):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize("in_a_thread", [False, True])
+def test_what_the_end_breaks_off_is_not_told_as_a_failure(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, in_a_thread: bool
+) -> None:
+    monkeypatch.setattr(module, "WATCH_S", 0.001)
+    monkeypatch.setattr(module, "SUMMARY_S", 0.001)
+    begun, may_end = threading.Event(), threading.Event()
+
+    class Slow(FakeTrader):
+        async def watch(self) -> None:
+            if not in_a_thread:
+                begun.set()
+                await asyncio.Event().wait()
+
+        def summary(self) -> None:
+            if in_a_thread:
+                begun.set()
+                may_end.wait(LONG_S)
+
+        async def cycle(self) -> bool:
+            await asyncio.to_thread(begun.wait, LONG_S)
+            raise StateError("the disk is full")
+
+    async def run() -> None:
+        try:
+            await asyncio.wait_for(Schedule().run(cast("Trader", Slow(1))), LONG_S)
+        finally:
+            await asyncio.sleep(0)
+            may_end.set()
+
+    with pytest.raises(StateError, match="disk is full"):
+        asyncio.run(run())
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 # A simulated market's time

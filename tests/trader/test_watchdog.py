@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from bot.config_watch import WatchdogSettings
 from bot.model.decision import TradingState
-from bot.settings import WatchdogSettings
 from bot.trader.watchdog import Alarm, Bounds, Facts, look, verdict
 
 ACTIVE, REDUCING, HALTED = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED

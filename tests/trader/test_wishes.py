@@ -29,8 +29,8 @@ def wish(**changes: Any) -> TradeWish:
 
 def test_a_wish_is_read_as_it_was_asked() -> None:
     assert wish() == TradeWish(1, Side.BUY, Decimal("250.50"), None, None)
-    assert wish(coin="AAA", side="sell", usd=100, stop_loss=0.05, take_profit=2) == TradeWish(
-        0, Side.SELL, Decimal(100), 0.05, 2.0
+    assert wish(coin="AAA", side="sell", usd=100, stop_loss=0.05, take_profit=0.2) == TradeWish(
+        0, Side.SELL, Decimal(100), 0.05, 0.2
     )
 
 
@@ -69,13 +69,12 @@ def test_a_distance_that_makes_no_sense_is_refused_by_its_name(key: str, value: 
         wish(**{key: value})
 
 
-def test_a_stop_lies_within_the_price_and_a_take_profit_may_lie_beyond() -> None:
+@pytest.mark.parametrize("key", ["stop_loss", "take_profit"])
+def test_a_distance_lies_within_the_price_since_that_of_a_short_has_to(key: str) -> None:
     for value in (1, 1.0, 1.5):
-        with pytest.raises(ConfigError, match="stop_loss must be a distance above 0 and below 100%"):
-            wish(stop_loss=value)
-        assert wish(take_profit=value).take_profit == value
-    assert wish(stop_loss=0.999).stop_loss == 0.999
-    assert wish(take_profit=9.99).take_profit == 9.99
+        with pytest.raises(ConfigError, match=f"{key} must be a distance above 0 and below 100%"):
+            wish(**{key: value})
+    assert getattr(wish(**{key: 0.999}), key) == 0.999
 
 
 # What it comes to

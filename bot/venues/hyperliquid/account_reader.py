@@ -7,11 +7,12 @@ before it is not believed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import structlog
 
 from bot.errors import Unavailable
 from bot.model.account import MarginMode
@@ -30,9 +31,11 @@ from bot.venues.hyperliquid.parse_account import (
     VenueFunding,
     VenuePosition,
 )
-from bot.venues.hyperliquid.parse_orders import VenueOrder
+from bot.venues.hyperliquid.parse_orders import Ending, StatusOf, VenueOrder
 from bot.venues.hyperliquid.signing import Holding, text
 from bot.venues.venue import AccountState, HeldPosition, VenueEvent
+
+log = structlog.get_logger("hedgerow")
 
 FILLS_PER_REPLY: Final = 2000
 ROWS_PER_REPLY: Final = 500
@@ -100,31 +103,64 @@ class AccountReader:
             await self.fills(at_ms, at_ms), await self.fundings(at_ms, at_ms), await self.ledger(at_ms, at_ms)
         )
 
-    async def look(self) -> tuple[list[VenueEvent], tuple[int, ...]]:
-        """Read orders, positions and fills until they agree; returns what is new, and the orders no longer open.
+    async def look(
+        self, earlier: Collection[int] = ()
+    ) -> tuple[list[VenueEvent], dict[int, StatusOf | None]]:
+        """Read orders, positions and fills until they agree; returns what is new, and what the orders no longer open became.
 
-        What is new of a look that fails is returned by the next.
+        `earlier` are orders of an earlier run that were open then. What is new of a look that fails is returned by the next.
         """
+        problem = ""
         for wait_s in WAITS_S:
             if wait_s:
                 await self._sleep(wait_s)
             shown = await self._client.info(
                 {"type": "frontendOpenOrders", "user": self._account}, urgent=True
             )
+            gone = {*self._register.open, *earlier} - {each.order_id for each in shown}
+            became = {order_id: await self._status(order_id) for order_id in sorted(gone)}
+            if any(each is not None and each.ending is Ending.OPEN for each in became.values()):
+                problem = "the venue's list of open orders lacks one that it says is open"
+                continue
             margin = await self.margin_state()
             told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS, urgent=True)
             self._taken += self._books.take_fills(told)
             newest_ms = max((each.time_ms for each in told), default=0)
             if max(newest_ms, self._books.newest_ms) <= margin.time_ms:
                 break
+            problem = "the venue tells fills that the positions it tells do not hold"
         else:
-            raise Unavailable(
-                "the venue tells fills that the positions it tells do not hold; looking again later"
-            )
+            raise Unavailable(f"{problem}; looking again later")
         self.margin = margin
-        self.shown, (self.orders, gone) = shown, self._register.see(shown)
+        self.shown, self.orders = shown, self._register.see(shown)
         events, self._taken = self._taken, []
-        return events, gone
+        return events, became
+
+    async def _status(self, order_id: int) -> StatusOf | None:
+        """What the venue says of one order; None where it doesn't know it."""
+        request = {"type": "orderStatus", "user": self._account, "oid": order_id}
+        found: StatusOf | None = await self._client.info(request, urgent=True)
+        return found
+
+    async def await_fills(
+        self, placed: Sequence[OrderReport], now_ms: Callable[[], int], patience_s: float
+    ) -> list[VenueEvent]:
+        """The venue answers before its record of fills does: wait a while for what it said was filled."""
+        expected = {each.order_id: each.filled_lots for each in placed if each.order_id and each.filled_lots}
+        waited_s, wait_s = 0.0, 0.05
+        while expected:
+            self._taken += self._books.take_fills(
+                await self.fills(self._books.from_ms(), now_ms() + AHEAD_MS, urgent=True)
+            )
+            expected = {k: lots for k, lots in expected.items() if self._books.filled(k)[0] < lots}
+            if not expected or waited_s >= patience_s:
+                break
+            await self._sleep(wait_s)
+            waited_s, wait_s = waited_s + wait_s, wait_s * 2
+        if expected:
+            log.warning("fills not told yet", orders=len(expected))
+        events, self._taken = self._taken, []
+        return events
 
     # What came in pages: a reply that is full is asked for again in two halves, since venues differ in which end they keep
 

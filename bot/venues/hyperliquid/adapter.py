@@ -30,9 +30,11 @@ from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.others import Others
 from bot.venues.hyperliquid.parse_account import VenueFill, VenueFunding
 from bot.venues.hyperliquid.parse_meta import Universe
+from bot.venues.hyperliquid.replacing import NOT_WITHDRAWN, Replacing
 from bot.venues.hyperliquid.sending import Sender
-from bot.venues.hyperliquid.signing import Facts, Signs, text
+from bot.venues.hyperliquid.signing import Signs
 from bot.venues.hyperliquid.switch import Switch
+from bot.venues.hyperliquid.telling import Teller
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.hyperliquid.words import as_unavailable, subscriptions, until
@@ -62,18 +64,16 @@ class HyperliquidVenue:
     ) -> None:
         self._terms, self._signs, self._client, self._sleep = terms, signs, client, sleep
         self._account = terms.account.lower()
-        listed = {instrument.name: instrument for instrument in universe.instruments}
-        self.instruments: tuple[Instrument, ...] = tuple(
-            listed[coin] for coin in terms.coins if universe.place(coin) >= 0
-        )
+        self.instruments: tuple[Instrument, ...] = tuple(map(universe.instrument, terms.coins))
         self._clock = VenueClock(
-            lambda: client.info({"type": "exchangeStatus"}, urgent=True), now_s, sleep, terms.pace
+            lambda: client.info({"type": "exchangeStatus"}, urgent=True), now_s, sleep, terms.clock
         )
         self._market = MarketData(client, self.instruments)
         self._attempts = Attempts(terms.network, self._account, outbox)
         self._register = Register(self.instruments, self._attempts)
         self._others = Others(self._register)
         self._books = Books(self._account, self._register)
+        self._replacing = Replacing(self._register, self._books)
         self._setting = Setting(terms.leverage, terms.margin_mode)
         self._reader = AccountReader(
             self._account, client, self._market, self.instruments, self._register, self._books, self._setting, sleep
@@ -81,8 +81,11 @@ class HyperliquidVenue:
         self._sender = Sender(
             self._account, client, signs, self._clock, self._market, self._register, self._books, terms.sending, sleep
         )  # fmt: skip
+        self._teller = Teller(
+            signs, client, self._clock, self._market, self._reader, self._sender, self._look
+        )
         self._leverage = Leverage(self._register, self._setting, self._sender)
-        self._conditions = Conditions(client, signs, self._clock, terms)
+        self._conditions = Conditions(client, signs, self._clock, terms, numbers=self._market.numbers)
         self._switch = Switch(self._account, client, signs, self._clock, terms.switch_s)
         self._earlier: set[int] = set()  # open in an earlier run, and not accounted for yet
         self._events: list[VenueEvent] = []
@@ -228,33 +231,24 @@ class HyperliquidVenue:
             return ()
         with as_unavailable():
             self._signs.clock(await self._clock.look())
+            self._replacing.begin(plan.cancels)
             reports = await self._sender.cancel(plan.cancels)
             self._tell(reports)
             found = await self._sender.resolve()
             self._tell(found)
             if not plan.orders:
                 return reports
-            await self._inform()
+            await self._teller.tell()
             orders, refused = await self._prepared(plan.orders)
             # The venue said none of it: what was sent under the same id stands as it was told.
             self._events += [each for each in refused if each.reason != SENT_BEFORE]
+            await self._teller.renew(urgent=all(order.reduce_only for order in orders))
             if any(order.trigger is not None for order in orders):
                 await self._switch.clear()
             placed = await self._sender.place(orders)
             self._tell(placed)
-            await self._await_fills(placed)
+            self._tell(await self._reader.await_fills(placed, self._clock.now_ms, self._terms.fills_s))
         return [*reports, *refused, *placed]
-
-    async def _inform(self) -> None:
-        """Tell the signer what is true now, as of a moment before all of it was read."""
-        venue_ms = await self._clock.look()
-        await self._market.refresh(urgent=True)
-        await self._look()
-        prices = {coin: text(price) for coin, price in self._market.marks.items()}
-        holdings, open_orders = self._reader.holdings()
-        now_ms = await self._clock.look()  # last, since what is signed now expires soon
-        through = self._sender.through_nonce
-        self._signs.tell(Facts(venue_ms, now_ms, prices, holdings, open_orders, through))
 
     async def _prepared(self, orders: Sequence[Order]) -> tuple[list[Order], list[OrderReport]]:
         """What may be sent as it is now: nothing twice, reduce-only orders no larger than the position."""
@@ -275,6 +269,8 @@ class HyperliquidVenue:
                 reason = (
                     f"only {self._actions_left} actions are left to the address; they are kept for closing"
                 )
+            if not reason and not order.reduce_only and order.instrument in self._replacing.unsure:
+                reason = NOT_WITHDRAWN
             if not reason and not order.reduce_only:
                 reason = await self._leverage.sure(order.instrument)
             if reason:
@@ -284,23 +280,6 @@ class HyperliquidVenue:
             else:
                 ready.append(order)
         return ready, refused
-
-    async def _await_fills(self, placed: Sequence[OrderReport]) -> None:
-        """The venue answers before its record of fills does: wait a while for what it said was filled."""
-        expected = {each.order_id: each.filled_lots for each in placed if each.order_id and each.filled_lots}
-        waited_s, wait_s = 0.0, 0.05
-        while expected:
-            told = await self._reader.fills(
-                self._books.from_ms(), self._clock.now_ms() + AHEAD_MS, urgent=True
-            )
-            self._tell(self._books.take_fills(told))
-            expected = {k: lots for k, lots in expected.items() if self._books.filled(k)[0] < lots}
-            if not expected or waited_s >= self._terms.fills_s:
-                break
-            await self._sleep(wait_s)
-            waited_s, wait_s = waited_s + wait_s, wait_s * 2
-        if expected:
-            log.warning("fills not told yet", orders=len(expected))
 
     async def account(self) -> AccountState:
         """The account now."""
@@ -337,13 +316,12 @@ class HyperliquidVenue:
     async def _look(self) -> None:
         """Read the account; what was open (or was so in an earlier run) and no longer is gets its report."""
         self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
-        events, gone = await self._reader.look()
+        events, became = await self._reader.look(self._earlier)
         self._tell(events)
         self._others.see(self._reader.orders)
-        still = {report.order_id for report in self._reader.orders}
-        self._earlier -= still
-        for order_id in sorted({*gone, *self._earlier} - still):
-            report = await self._sender.ended(order_id)
+        self._earlier -= {report.order_id for report in self._reader.orders}
+        for order_id, found in became.items():
+            report = self._sender.outcome(found)
             if report is not None:
                 self._tell([report])
                 self._earlier.discard(order_id)
@@ -367,6 +345,7 @@ class HyperliquidVenue:
         reports = [event for event in events if isinstance(event, OrderReport)]
         for report in reports:
             self._register.note(report)
+        self._replacing.ended(reports)
         self._attempts.told(reports, Proof.STATUS)
         self._events.extend(events)
 

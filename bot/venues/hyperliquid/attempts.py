@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Final
 
 import structlog
@@ -157,3 +158,16 @@ def _state(report: OrderReport, attempt: Attempt, filled: int) -> AttemptState:
     if report.status is OrderStatus.REJECTED:
         return AttemptState.REJECTED
     return AttemptState.PARTIAL if 0 < filled < attempt.lots else AttemptState.ACKED
+
+
+def order_of(attempt: Attempt) -> Order:
+    """The order of an attempt, as far as the record tells it."""
+    return Order(
+        attempt.client_id,
+        attempt.coin,
+        attempt.side,
+        attempt.lots,
+        Decimal(attempt.price),
+        reduce_only=attempt.reduce_only,
+        purpose=attempt.purpose,
+    )

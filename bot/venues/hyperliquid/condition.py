@@ -11,6 +11,7 @@ from bot.errors import DataError, VenueError
 from bot.signer.expiry import days_left
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.identity import agent_standing
+from bot.venues.hyperliquid.numbers import Numbers
 from bot.venues.hyperliquid.signing import NotSigned, Signs, Whose
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import VenueClock
@@ -20,7 +21,10 @@ ASK_AGENT_S: Final = 3600.0
 
 
 class Conditions:
-    """Of one account's signer and venue. The agent's approval is asked of the venue once an hour."""
+    """Of one account's signer and venue. The agent's approval is asked of the venue once an hour.
+
+    With `numbers`, also whether the signer's are the venue's.
+    """
 
     def __init__(
         self,
@@ -30,11 +34,13 @@ class Conditions:
         terms: Terms,
         wall: Clock | None = None,
         now_s: Callable[[], float] = time.monotonic,
+        numbers: Numbers | None = None,
     ) -> None:
         self._client, self._signs, self._clock = client, signs, clock
         # A simulated venue's time is its own: it says nothing about the computer's clock.
         self._tells_time = terms.network != "devnet"
         self._wall, self._now_s = wall or WallClock(), now_s
+        self._numbers = numbers or Numbers(())
         self._asked_s = float("-inf")
         self._until_ms: int | None = None
         self._warning = ""
@@ -47,6 +53,9 @@ class Conditions:
         except (VenueError, NotSigned, DataError) as error:
             problem = f"nothing can be signed: {error}"
         else:
+            problem = (
+                f"nothing can be signed: {whose.problem}" if whose.problem else self._numbers.problem(whose)
+            )
             await self._ask_agent(whose)
         known = self._clock.venue_ms > 0
         left = days_left(self._until_ms, self._clock.now_ms()) if known and self._until_ms else None

@@ -2,18 +2,21 @@
 
 It is read in two ways that come to the same. The exact one takes it apart value by value and can say what is wrong
 with which field. The quick one takes whole columns: it knows the usual form of the reply and nothing else, and
-answers None at the least doubt, upon which the exact one decides. So the quick one never refuses anything and never
-has to explain; it only has to be sure. A test holds the two together on mutated replies.
+answers None at the least doubt, upon which the exact one decides; where only a coin's numbers are beyond what is
+usual, it decides on that coin alone. So the quick one never refuses anything and never has to explain; it only has to be
+sure. A test holds the two together on mutated replies.
+
+A coin that can't be read is unread in both ways, and the others are not: only whoever trades it has to mind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from itertools import chain
-from typing import Final, overload
+from typing import Any, Final, overload
 
 import msgspec
 import numpy as np
@@ -43,10 +46,14 @@ _LONGEST: Final = 21  # characters, so that no more than 20 of them follow the p
 
 @dataclass(frozen=True, slots=True)
 class Contexts(Sequence[Context]):
-    """The contexts of a universe's coins, in its order: exactly, and as float64 of shape (COLUMNS, coins), NaN for null."""
+    """The contexts of a universe's coins, in its order: exactly, and as float64 of shape (COLUMNS, coins), NaN for null.
+
+    `unread` says by place which can't be read and why not; of these everything is null.
+    """
 
     values: FloatArray
     texts: tuple[Sequence[str | None], ...]
+    unread: Mapping[int, str] = field(default_factory=dict)
 
     def column(self, name: str) -> FloatArray:
         """One of COLUMNS over all coins."""
@@ -67,6 +74,8 @@ class Contexts(Sequence[Context]):
     def __getitem__(self, place: int | slice) -> Context | tuple[Context, ...]:
         if isinstance(place, slice):
             return tuple(self[k] for k in range(*place.indices(len(self))))
+        if (why := self.unread.get(range(len(self))[place])) is not None:
+            raise DataError(why)
         exact = {
             name: None if (text := texts[place]) is None else Decimal(text)
             for name, texts in zip(COLUMNS, self.texts, strict=True)
@@ -90,11 +99,12 @@ def read_exactly(node: Node) -> tuple[Universe, Contexts]:
     known, found = parse_market.contexts(node)
     texts = tuple(tuple(_text(each, name) for each in found) for name in COLUMNS)
     values = [[np.nan if text is None else float(text) for text in column] for column in texts]
-    return known, Contexts(np.array(values) + 0.0, texts)  # + 0.0 makes a minus nought a nought
+    unread = {place: each for place, each in enumerate(found) if isinstance(each, str)}
+    return known, Contexts(np.array(values) + 0.0, texts, unread)  # + 0.0 makes a minus nought a nought
 
 
-def _text(context: Context, name: str) -> str | None:
-    value = getattr(context, name)
+def _text(context: Context | str, name: str) -> str | None:
+    value = None if isinstance(context, str) else getattr(context, name)
     return None if value is None else format(value, "f")
 
 
@@ -128,7 +138,7 @@ def read_quickly(body: bytes) -> tuple[Universe, Contexts] | None:
         meta = bytes(raw)
         known = _universe(meta)
         # All keys are known and each is there once at least. As many colons as keys: none is there twice.
-        if len(found) != len(known.instruments) or body.count(b":") - meta.count(b":") != KEYS * len(found):
+        if len(found) != len(known.names) or body.count(b":") - meta.count(b":") != KEYS * len(found):
             return None
         always = (
             [each.mark for each in found],
@@ -143,15 +153,28 @@ def read_quickly(body: bytes) -> tuple[Universe, Contexts] | None:
     if values is None:
         return None
     values = values.reshape(len(COLUMNS), len(found))
-    if ((values <= _LOW) | (values >= _HIGH)).any():
-        return None
-    return known, Contexts(values, (*always, *nullable))
+    columns: tuple[list[str | None], ...] = (*always, *nullable)  # type: ignore[assignment]  # of some, all are told
+    unread: dict[int, str] = {}
+    for place in ((values <= _LOW) | (values >= _HIGH)).any(axis=0).nonzero()[0].tolist():
+        told = parse_market.context_or_why(Node(_wire(found[place]), f"{REPLY}[1][{place}]"))
+        if isinstance(told, str):
+            unread[place] = told
+            values[:, place] = np.nan
+            for column in columns:
+                column[place] = None
+    return known, Contexts(values, columns, unread)
+
+
+def _wire(context: _Context) -> dict[str, Any]:
+    """What is read of a context, as it stood in the reply."""
+    made: dict[str, Any] = msgspec.to_builtins(context)
+    return made
 
 
 @lru_cache(maxsize=2)
 def _universe(meta: bytes) -> Universe:
     """The same bytes are the same universe: it changes when a coin is listed, and is asked for all the time."""
-    return parse_meta.universe(decode(meta, REPLY))
+    return parse_meta.universe(decode(meta, f"{REPLY}[0]"))
 
 
 def _values(always: list[str], nullable: list[str | None]) -> FloatArray | None:

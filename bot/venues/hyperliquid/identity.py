@@ -77,7 +77,10 @@ def check_network(url: str, network: str) -> None:
 
 
 def check_signer(whose: Whose, network: str, account: str, coins: Sequence[str], universe: Universe) -> None:
-    """ConfigError where the signer signs for another network or account, or numbers or cuts a coin differently."""
+    """ConfigError where the signer signs for another network or account, or numbers or cuts a coin differently.
+
+    DataError where the venue's word on a coin can't be read.
+    """
     if whose.network != network:
         raise ConfigError(
             f"the signer signs for {whose.network} and the config says {network}; make them the same"
@@ -96,7 +99,7 @@ def check_signer(whose: Whose, network: str, account: str, coins: Sequence[str],
             raise ConfigError(
                 f"{coin} is asset {place} at the venue and {whose.assets[coin]} in the signer's policy; renew the policy's meta"
             )
-        decimals = universe.instruments[place].size_decimals
+        decimals = universe.instrument(coin).size_decimals
         if whose.size_decimals.get(coin, decimals) != decimals:
             raise ConfigError(
                 f"sizes of {coin} have {decimals} decimals at the venue and {whose.size_decimals[coin]} in the signer's "

@@ -28,18 +28,20 @@ import structlog
 from bot.errors import DataError, Refused
 from bot.model.instrument import Instrument
 from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
+from bot.text import printable
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.contexts import COLUMNS, Contexts
 from bot.venues.hyperliquid.heard import Heard
+from bot.venues.hyperliquid.numbers import Numbers
 from bot.venues.hyperliquid.parse_market import Candle, Prediction, Settlement
 from bot.venues.hyperliquid.parse_meta import Universe
+from bot.venues.hyperliquid.wire import UNUSED
 
 log = structlog.get_logger("hedgerow")
 
 BARS_PER_REPLY: Final = 5000
 RATES_PER_REPLY: Final = 500
 AT_ONCE: Final = 8
-OWN_VENUE: Final = "HlPerp"
 BAR_FIELDS: Final = ("open", "high", "low", "close", "volume_usd")
 NOW: Final = {
     "mark": "mark",
@@ -79,7 +81,8 @@ class MarketData:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._kept: dict[Hashable, Any] = {}  # what was read for a row or a history that is not complete yet
         self._kept_for: Hashable = None
-        self._known: Universe | None = None
+        self._passed_over: set[str] = set()  # other coins that can't be read, said already
+        self.numbers = Numbers(instruments)
         self._places: dict[str, int] = {}  # of our coins in the universe
         self._ours = self._theirs = np.zeros(0, np.intp)  # columns here, and places there
         self._now = np.full((len(COLUMNS), len(self._instruments)), np.nan)
@@ -94,16 +97,21 @@ class MarketData:
     # Contexts
 
     async def refresh(self, *, urgent: bool = False) -> None:
-        """Contexts as they are now; `urgent` as the budget takes it. DataError where an instrument is no longer the one that was opened."""
+        """Contexts as they are now; `urgent` as the budget takes it. DataError where one of our instruments can't be read."""
         self.take(*await self._client.info({"type": "metaAndAssetCtxs"}, urgent=urgent))
 
     def take(self, known: Universe, contexts: Contexts) -> None:
         """Take in a reply about contexts. DataError as `refresh`."""
-        if known is not self._known:
+        if known is not self.numbers.known:
+            self.numbers.known = None  # until it is read
             self._places = self._joined(known)
             self._theirs = np.array(list(self._places.values()), np.intp)
             self._ours = np.array([self._columns[coin] for coin in self._places], np.intp)
-            self._known = known
+            self.numbers.known = known
+        for coin, place in self._places.items():
+            if place in contexts.unread:
+                raise DataError(f"{coin}: {contexts.unread[place]}")
+        self._say({**{known.names[place]: why for place, why in contexts.unread.items()}, **known.unread})
         self._now = np.full((len(COLUMNS), len(self._instruments)), np.nan)
         self._now[:, self._ours] = contexts.values[:, self._theirs]
         self._mark[self._ours] = contexts.column("mark")[self._theirs]
@@ -112,17 +120,19 @@ class MarketData:
 
     def _joined(self, known: Universe) -> dict[str, int]:
         """Where in the universe our coins are; none for one that is listed no more."""
-        places = {}
-        for place, instrument in enumerate(known.instruments):
-            ours = self._columns.get(instrument.name)
-            if ours is None:
-                continue
-            if instrument.size_decimals != self._instruments[ours].size_decimals:
-                raise DataError(
-                    f"the venue has changed the lot of {instrument.name}; start again to take it in"
-                )
-            places[instrument.name] = place
-        return places
+        for coin in self._columns:
+            if coin in known.unread:
+                raise DataError(f"{coin}: {known.unread[coin]}")
+        return {coin: place for place, coin in enumerate(known.names) if coin in self._columns}
+
+    def _say(self, unread: Mapping[str, str]) -> None:
+        """Of coins that can't be read, once each: they are none of ours, and all else goes on without them."""
+        new = [coin for coin in unread if coin not in self._passed_over]
+        if new:
+            self._passed_over.update(new)
+            names = ", ".join(printable(coin[:64]) for coin in new[:8])
+            reason = unread[new[0]].removesuffix(UNUSED)[:200]
+            log.warning("coins passed over", coins=names, number=len(new), reason=reason)
 
     def now(self) -> dict[str, FloatArray]:
         """What the contexts say, as the part of a row that they are; predicted funding is the rate being accumulated."""
@@ -133,18 +143,18 @@ class MarketData:
     async def _predicted(self) -> dict[str, float]:
         """The venue's own estimate of the next rate per hour; nothing where it does not say for which interval."""
         try:
-            told: Mapping[str, Mapping[str, Prediction]] = await self._client.info(
-                {"type": "predictedFundings"}
-            )
+            told: Mapping[str, Prediction | str] = await self._client.info({"type": "predictedFundings"})
         except (DataError, Refused) as error:
             log.warning("no predictions", reason=str(error)[:200])
             return {}
-        own = {coin: by_venue.get(OWN_VENUE) for coin, by_venue in told.items()}
-        return {
-            coin: float(each.rate) / each.interval_h
-            for coin, each in own.items()
-            if each is not None and each.interval_h is not None
-        }
+        found: dict[str, float] = {}
+        for coin in self._columns:
+            each = told.get(coin)
+            if isinstance(each, str):
+                log.warning("no prediction", coin=coin, reason=each.removesuffix(UNUSED)[:200])
+            elif each is not None and each.interval_h is not None:
+                found[coin] = float(each.rate) / each.interval_h
+        return found
 
     # Bars and rates, coin by coin
 

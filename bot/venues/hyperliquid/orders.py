@@ -153,13 +153,11 @@ class Register:
         else:
             self.open.pop(report.order_id, None)
 
-    def see(self, shown: Sequence[VenueOrder]) -> tuple[tuple[OrderReport, ...], tuple[int, ...]]:
-        """Take in the open orders; returns them, and the ids of those that were open and no longer are."""
+    def see(self, shown: Sequence[VenueOrder]) -> tuple[OrderReport, ...]:
+        """Take in the open orders, and return those of our instruments."""
         reports = tuple(report for each in shown if (report := self.opened(each)) is not None)
-        ids = {report.order_id for report in reports}
-        gone = tuple(order_id for order_id in self.open if order_id not in ids)
         self.open |= {report.order_id: report for report in reports}
-        return reports, gone
+        return reports
 
     def state(self) -> dict[str, Any]:
         """Which order ids were open, as JSON values."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from bot.errors import DataError
 from bot.model.order import Side
 from bot.venues.hyperliquid.parse_meta import SpotUniverse, Universe, spot_universe, universe
 from bot.venues.hyperliquid.wire import Node
 
 LARGEST_RATE: Final = Decimal("0.5")  # no venue settles more than half of notional at once
 LARGEST_PREMIUM: Final = Decimal(10)
+OWN_VENUE: Final = "HlPerp"  # as predictions name it
 INTERVALS_MS: Final[Mapping[str, int]] = {
     "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000,
     "2h": 7_200_000, "4h": 14_400_000, "8h": 28_800_000, "12h": 43_200_000, "1d": 86_400_000,
@@ -65,7 +67,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A venue's estimate of its next settlement; `interval_h` None where the venue does not say."""
+    """The venue's estimate of its next settlement; `interval_h` None where it does not say."""
 
     rate: Decimal
     next_ms: int
@@ -102,14 +104,25 @@ class Trade:
     trade_id: int
 
 
-def contexts(node: Node) -> tuple[Universe, tuple[Context, ...]]:
-    """A `metaAndAssetCtxs` reply; contexts are joined by place, so their number must be the universe's."""
+def contexts(node: Node) -> tuple[Universe, tuple[Context | str, ...]]:
+    """A `metaAndAssetCtxs` reply; contexts are joined by place, so their number must be the universe's.
+
+    In the place of one that can't be read it stands why not.
+    """
     meta, listed = node.pair()
     known = universe(meta)
-    found = tuple(context(each) for each in listed.items())
-    if len(found) != len(known.instruments):
-        listed.refuse(f"has {len(found)} contexts for {len(known.instruments)} coins")
+    found = tuple(map(context_or_why, listed.items()))
+    if len(found) != len(known.names):
+        listed.refuse(f"has {len(found)} contexts for {len(known.names)} coins")
     return known, found
+
+
+def context_or_why(node: Node) -> Context | str:
+    """One perpetual's context, or why it can't be read."""
+    try:
+        return context(node)
+    except DataError as error:
+        return str(error)
 
 
 def context(node: Node) -> Context:
@@ -134,8 +147,10 @@ def spot_contexts(node: Node) -> tuple[SpotUniverse, dict[str, SpotContext]]:
         coin = each["coin"].name()
         if coin in found:
             each["coin"].refuse(f"stands twice ({coin!r})")
-        mark, mid = each["markPx"].amount(), each.maybe("midPx")
-        found[coin] = SpotContext(mark or None, None if mid is None else mid.price())
+        mark, mid = each["markPx"], each.maybe("midPx")
+        found[coin] = SpotContext(
+            mark.price() if mark.amount() else None, None if mid is None else mid.price()
+        )
     missing = [pair.name for pair in known.pairs if pair.name not in found]
     if missing:
         listed.refuse(f"has no context for {', '.join(missing[:3])}")
@@ -215,29 +230,44 @@ def settlements(node: Node, coin: str) -> tuple[Settlement, ...]:
     return tuple(found)
 
 
-def predictions(node: Node) -> dict[str, dict[str, Prediction]]:
-    """A `predictedFundings` reply by coin and venue; venues that predict nothing are left out."""
-    by_coin: dict[str, dict[str, Prediction]] = {}
+def predictions(node: Node) -> dict[str, Prediction | str]:
+    """A `predictedFundings` reply: the venue's own by coin; a coin of which it predicts nothing is left out.
+
+    In the place of one that can't be read it stands why not. What other venues are said to predict is not read.
+    """
+    by_coin: dict[str, Prediction | str] = {}
+    seen: set[str] = set()
     for entry in node.items():
         name, listed = entry.pair()
-        coin = name.name()
-        if coin in by_coin:
-            entry.refuse(f"lists {coin!r} a second time")
-        by_venue: dict[str, Prediction] = {}
-        for told in listed.items():
-            venue, said = told.pair()
-            if venue.name() in by_venue:
-                told.refuse(f"lists {venue.name()!r} a second time")
-            if said.is_null:
-                continue
-            hours = said.maybe("fundingIntervalHours")
-            by_venue[venue.name()] = Prediction(
-                said["fundingRate"].number(LARGEST_RATE),
-                said["nextFundingTime"].time_ms(),
-                None if hours is None else hours.whole(1, 24),
-            )
-        by_coin[coin] = by_venue
+        coin = name.text()
+        if coin in seen:
+            entry.refuse(f"lists {coin[:64]!r} a second time")
+        seen.add(coin)
+        try:
+            found = _prediction(listed)
+        except DataError as error:
+            by_coin[coin] = str(error)
+        else:
+            if found is not None:
+                by_coin[coin] = found
     return by_coin
+
+
+def _prediction(listed: Node) -> Prediction | None:
+    found: Prediction | None = None
+    for told in listed.items():
+        whose, said = told.pair()
+        if whose.value != OWN_VENUE or said.is_null:
+            continue
+        if found is not None:
+            told.refuse(f"lists {OWN_VENUE!r} a second time")
+        hours = said.maybe("fundingIntervalHours")
+        found = Prediction(
+            said["fundingRate"].number(LARGEST_RATE),
+            said["nextFundingTime"].time_ms(),
+            None if hours is None else hours.whole(1, 24),
+        )
+    return found
 
 
 def book(node: Node) -> Book:

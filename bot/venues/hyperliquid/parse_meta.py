@@ -1,12 +1,16 @@
-"""`meta` and `spotMeta` replies: what can be traded, on which grid, with which margin tiers, under which number."""
+"""`meta` and `spotMeta` replies: what can be traded, on which grid, with which margin tiers, under which number.
+
+Names and their places are read strictly, since the numbers of all coins hang on them. What else is said of a coin may be
+of a kind that nobody knew of when it was listed: such a coin is unread, and only whoever trades it has to mind.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, DataError
 from bot.model.instrument import Instrument, MarginTier, spot_instrument, underlying_of
 from bot.model.money import ZERO
 from bot.venues.hyperliquid.wire import Node
@@ -22,19 +26,30 @@ FIRST_DEX_ASSET: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Universe:
-    """A `meta` reply: every perpetual of one dex in order; an asset's number is its place."""
+    """A `meta` reply: every perpetual of one dex in order; an asset's number is its place among the `names`.
 
+    `instruments` are those that can be read, `unread` says why the others can't be.
+    """
+
+    names: tuple[str, ...]
     instruments: tuple[Instrument, ...]
+    unread: Mapping[str, str] = field(default_factory=dict)
     collateral_token: int = 0
 
     def place(self, coin: str) -> int:
         """The number of a coin in actions. ConfigError where the venue does not list it."""
-        for place, instrument in enumerate(self.instruments):
-            if instrument.name == coin:
-                return place
+        if coin in self.names:
+            return self.names.index(coin)
         raise ConfigError(
             f"the venue lists no perpetual {coin!r}; it lists {', '.join(i.name for i in self.instruments[:8])}, …"
         )
+
+    def instrument(self, coin: str) -> Instrument:
+        """A coin. ConfigError where the venue does not list it, DataError where it can't be read."""
+        self.place(coin)
+        if coin in self.unread:
+            raise DataError(self.unread[coin])
+        return next(each for each in self.instruments if each.name == coin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +114,43 @@ class SpotUniverse:
 
 
 def universe(node: Node) -> Universe:
-    """A `meta` reply. DataError names the field that can't be right."""
+    """A `meta` reply. DataError names the field that can't be right where it is not that of one coin."""
     listed = node.maybe("marginTables")
     tables = _tables(listed) if listed is not None else {}
     instruments: list[Instrument] = []
-    seen: set[str] = set()
+    names: dict[str, None] = {}
+    unread: dict[str, str] = {}
     for each in node["universe"].items():
-        instrument = _instrument(each, tables)
-        if instrument.name in seen:
-            each.refuse(f"lists {instrument.name!r} a second time")
-        seen.add(instrument.name)
-        instruments.append(instrument)
-    if not instruments:
+        name = each["name"].text()
+        if name in names:
+            each.refuse(f"lists {name[:64]!r} a second time")
+        names[name] = None
+        try:
+            instruments.append(_instrument(each, tables))
+        except DataError as error:
+            unread[name] = str(error)
+    if not names:
         node["universe"].refuse("is empty")
     collateral = node.maybe("collateralToken")
-    return Universe(tuple(instruments), 0 if collateral is None else collateral.whole(0, 10**9))
+    token = 0 if collateral is None else collateral.whole(0, 10**9)
+    return Universe(tuple(names), tuple(instruments), unread, token)
 
 
-def _tables(node: Node) -> dict[int, tuple[MarginTier, ...]]:
-    tables: dict[int, tuple[MarginTier, ...]] = {}
+def _tables(node: Node) -> dict[int, tuple[MarginTier, ...] | str]:
+    """Margin tables by number; for one that can't be read, why not, which is for the coins that refer to it."""
+    tables: dict[int, tuple[MarginTier, ...] | str] = {}
     for entry in node.items():
-        number, table = entry.pair()
-        key = number.whole(0, 10**6)
-        if key in tables:
-            entry.refuse(f"lists margin table {key} a second time")
-        tables[key] = tiers(table)
+        try:
+            number, table = entry.pair()
+            key = number.whole(0, 10**6)
+        except DataError:
+            continue  # no coin can refer to it
+        try:
+            if key in tables:
+                entry.refuse(f"lists margin table {key} a second time")
+            tables[key] = tiers(table)
+        except DataError as error:
+            tables[key] = str(error)
     return tables
 
 
@@ -141,7 +168,7 @@ def tiers(table: Node) -> tuple[MarginTier, ...]:
     return rows
 
 
-def _instrument(each: Node, tables: Mapping[int, tuple[MarginTier, ...]]) -> Instrument:
+def _instrument(each: Node, tables: Mapping[int, tuple[MarginTier, ...] | str]) -> Instrument:
     coin = each["name"].name()
     leverage = each["maxLeverage"].whole(1, HIGHEST_LEVERAGE)
     table = each.maybe("marginTableId")
@@ -153,7 +180,10 @@ def _instrument(each: Node, tables: Mapping[int, tuple[MarginTier, ...]]) -> Ins
             )
         rows: Sequence[MarginTier] = (MarginTier(ZERO, leverage),)
     elif number in tables:
-        rows = tables[number]
+        found = tables[number]
+        if isinstance(found, str):
+            raise DataError(found)
+        rows = found
         if rows[0].max_leverage != leverage:
             each.refuse(f"has maxLeverage {leverage} where its margin table begins at {rows[0].max_leverage}")
     else:

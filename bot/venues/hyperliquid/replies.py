@@ -57,7 +57,7 @@ FRAMES: Final[Mapping[str, Callable[[Node], Any]]] = {
     "orderUpdates": parse_orders.history,
     "userFills": lambda data: parse_account.fills(data["fills"]),
     "userFundings": lambda data: parse_account.funding_events(data["fundings"]),
-    "user": lambda data: parse_account.fills(data["fills"]) if data.has("fills") else (),
+    "user": lambda data: () if data.maybe("fills") is None else parse_account.fills(data["fills"]),
 }
 
 

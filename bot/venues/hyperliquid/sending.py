@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from itertools import groupby
 from typing import Final
 
@@ -21,19 +20,19 @@ from bot.model.decision import Cancel
 from bot.model.money import ZERO
 from bot.model.order import Order, OrderReport, OrderStatus, TimeInForce
 from bot.venues.hyperliquid import parse_orders, signing
+from bot.venues.hyperliquid.attempts import order_of
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register, lots_of, to_sign
 from bot.venues.hyperliquid.parse_account import MarginState
 from bot.venues.hyperliquid.parse_orders import Ending, Placed, StatusOf
-from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs
+from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs, Whose
 from bot.venues.hyperliquid.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 
 AFTER_EXPIRY_MS: Final = 10_000
-LONGEST_EXPIRY_MS: Final = 86_400_000  # no policy allows more; a simulated day may pass in seconds
 DUPLICATE_NONCE: Final = "duplicate nonce"
 NONCE: Final = "nonce"
 
@@ -101,8 +100,16 @@ class Sender:
 
     async def _cancel(self, batch: Sequence[Cancel]) -> Sequence[str | None]:
         """Reasons why not, empty where it was cancelled, None where that is not known."""
+        if not batch:
+            return ()
         try:
             await self._client.make_room(len(batch), urgent=True)
+            whose = self._signs.whose()
+            stale = self._market.numbers.stale((each.instrument for each in batch), whose)
+            if stale:
+                log.warning("cancels not sent", reason="; ".join(stale.values()))
+                told = iter(await self._cancel([each for each in batch if each.instrument not in stale]))
+                return [None if each.instrument in stale else next(told) for each in batch]
             signed = self._signs.cancel([(each.instrument, each.order_id) for each in batch])
             answer = await self._client.exchange(signed.body)
             reasons = parse_orders.canceled(answer, len(batch))
@@ -130,7 +137,10 @@ class Sender:
 
     async def ended(self, order: int | str) -> OrderReport | None:
         """What became of an order by its id or cloid; None while the venue does not say, or says that it is open."""
-        found = await self._status(order)
+        return self.outcome(await self._status(order))
+
+    def outcome(self, found: StatusOf | None) -> OrderReport | None:
+        """The report of an order that the venue says has ended; None for one that is open or not known."""
         if found is None or found.ending in {Ending.OPEN, Ending.UNKNOWN}:
             return None
         return self._register.ended(found, self._books.filled(found.order.order_id))
@@ -143,7 +153,7 @@ class Sender:
     # Orders
 
     async def place(self, orders: Sequence[Order]) -> list[OrderReport]:
-        """Send orders in sequence; those that only add liquidity go apart from those that take it.
+        """Send orders in sequence; those that only reduce, and those that only add liquidity, go apart from the others.
 
         OutcomeUnknown where the venue can't be brought to say what became of a batch; what follows is not sent then.
         """
@@ -159,8 +169,9 @@ class Sender:
         while orders and signed is None:
             try:
                 await self._client.make_room(len(orders), urgent=all(order.reduce_only for order in orders))
-                wire = self._wire(orders)
-                signed = self._signs.order(wire, self._expires_in_ms())
+                whose = self._signs.whose()
+                wire = self._wire(orders, whose)
+                signed = self._signs.order(wire, self._expires_in_ms(whose))
             except NotSigned as refusal:
                 if refusal.index is None or refusal.index >= len(orders):
                     return refused + [self._rejected(each, str(refusal)) for each in orders]
@@ -173,18 +184,22 @@ class Sender:
         reports = await self._send(signed, orders, tuple(each.cloid for each in wire))
         return refused + reports
 
-    def _wire(self, orders: Sequence[Order]) -> list[signing.Order]:
+    def _wire(self, orders: Sequence[Order], whose: Whose) -> list[signing.Order]:
         wire: list[signing.Order] = []
         for order in orders:
             instrument = self._register.instrument(order.instrument)
             mark = self._market.marks.get(order.instrument)
             if instrument is None or mark is None:
                 raise NotSigned("the coin has no price at the venue", len(wire))
+            if why := self._market.numbers.why_not(order.instrument, whose):
+                raise NotSigned(why, len(wire))
             wire.append(to_sign(order, instrument, mark, self._attempts.cloid(order.client_id)))
         return wire
 
-    def _expires_in_ms(self) -> int:
-        return min(int(self._patience.expires_s * 1000 * self._clock.speed), LONGEST_EXPIRY_MS)
+    def _expires_in_ms(self, whose: Whose) -> int:
+        """As long as we are patient, in the venue's time, and within what the policy allows."""
+        shortest_ms, longest_ms = whose.expires_ms
+        return max(shortest_ms, min(int(self._patience.expires_s * 1000 * self._clock.speed), longest_ms))
 
     async def _send(
         self, signed: Signed, orders: Sequence[Order], cloids: tuple[str, ...]
@@ -194,6 +209,7 @@ class Sender:
         try:
             answer = await self._client.exchange(signed.body)
             told = parse_orders.placed(answer, len(orders))
+            reports = [self._report(each, placed) for each, placed in zip(orders, told, strict=True)]
         except Refused as refusal:
             if NONCE in str(refusal).lower():  # taken before: by this very body, where it was delivered twice
                 return await self._unknown(signed, orders, cloids, str(refusal))
@@ -205,7 +221,6 @@ class Sender:
         except (OutcomeUnknown, DataError) as error:
             return await self._unknown(signed, orders, cloids, str(error))
         else:
-            reports = [self._report(each, placed) for each, placed in zip(orders, told, strict=True)]
             self._attempts.told(reports, Proof.REPLY)
         self.settled_nonce = max(self.settled_nonce, signed.nonce)
         return reports
@@ -229,6 +244,8 @@ class Sender:
         if status is OrderStatus.RESTING and order.trigger is not None:
             status = OrderStatus.WAITING
         lots = lots_of(instrument, placed.filled, "what was filled") if placed.filled else 0
+        if lots > order.lots:
+            raise DataError(f"{placed.filled} {order.instrument} are said to be filled of an order for less")
         reason = placed.reason
         if status is OrderStatus.FILLED and lots < order.lots:
             status, reason = OrderStatus.CANCELED, "the rest could not match at once"
@@ -253,7 +270,7 @@ class Sender:
             self._attempts.ended(unsaid, AttemptState.UNKNOWN, Proof.NO_ANSWER, self._clock.now_ms(), why)
             log.warning("outcome unknown", orders=len(attempts), reason=why)
             expires_ms = attempts[0].expires_ms or self._clock.now_ms()
-            self.lost.append(Lost(nonce, expires_ms, tuple(map(_order, attempts)), cloids))
+            self.lost.append(Lost(nonce, expires_ms, tuple(map(order_of, attempts)), cloids))
 
     async def resolve(self) -> list[OrderReport]:
         """Find out what became of every lost batch. OutcomeUnknown where the venue can't be brought to say."""
@@ -325,8 +342,12 @@ class Sender:
             return None
         if told.ending is Ending.UNKNOWN:
             raise DataError(f"the venue calls an order {told.word!r}, which this program does not know")
-        report = self._register.ended(told, self._books.filled(told.order.order_id))
-        return None if report is None else replace(report, order=order)
+        by_fills = self._books.filled(told.order.order_id)
+        report = self._register.ended(told, by_fills)
+        if report is None:
+            return None
+        # Only fills can tell of more than was asked.
+        return replace(report, order=order, filled_lots=by_fills[0] or min(report.filled_lots, order.lots))
 
     async def _fence(self, nonce: int) -> bool:
         """Whether a noop took the nonce, so that what it was given out for can't happen any more."""
@@ -350,6 +371,8 @@ class Sender:
             if now == leverage and (mode.value == "cross") == is_cross:
                 return
             await self._client.make_room()
+            if why := self._market.numbers.why_not(coin, self._signs.whose()):
+                raise NotSigned(why)
             signed = self._signs.leverage(coin, leverage, is_cross=is_cross)
             try:
                 parse_orders.done(await self._client.exchange(signed.body))
@@ -360,21 +383,9 @@ class Sender:
         raise Unavailable(f"the leverage of {coin} could not be set; trying again later")
 
 
-def _order(attempt: Attempt) -> Order:
-    """The order of an attempt, as far as the record tells it."""
-    return Order(
-        attempt.client_id,
-        attempt.coin,
-        attempt.side,
-        attempt.lots,
-        Decimal(attempt.price),
-        reduce_only=attempt.reduce_only,
-        purpose=attempt.purpose,
-    )
-
-
 def _batches(orders: Sequence[Order]) -> Iterator[Sequence[Order]]:
-    for _, run in groupby(orders, key=lambda order: order.time_in_force is TimeInForce.ALO):
+    # What closes and protects goes apart from what opens, so that no limit on opening refuses both.
+    for _, run in groupby(orders, key=lambda o: (o.reduce_only, o.time_in_force is TimeInForce.ALO)):
         together = list(run)
         for start in range(0, len(together), LARGEST_BATCH):
             yield together[start : start + LARGEST_BATCH]

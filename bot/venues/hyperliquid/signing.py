@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -33,6 +33,7 @@ __all__ = [
 log = structlog.get_logger("hedgerow")
 
 LARGEST_BATCH: Final = 32
+ANY_EXPIRY_MS: Final = (1, 86_400_000)  # no policy allows others; a simulated day may pass in seconds
 
 
 class NotSigned(Refused):
@@ -64,7 +65,8 @@ class Whose:
     """For which network and account it is signed, by whom, and the numbers of the coins that are.
 
     `master` is the address that approved `agent`. With a `vault` (a vault's or sub-account's address) its books are
-    traded, else the master's.
+    traded, else the master's. `expires_ms` are the shortest and longest life that an order may be given, and
+    `reference_age_ms` is how old facts may be that an order is signed by, None where that is not told.
     """
 
     network: str
@@ -74,6 +76,9 @@ class Whose:
     vault: str | None = None
     size_decimals: Mapping[str, int] = field(default_factory=dict)
     agent_until_ms: int | None = None  # by the policy
+    problem: str = ""  # why nothing is signed now, and what to do
+    expires_ms: tuple[int, int] = ANY_EXPIRY_MS
+    reference_age_ms: int | None = None
 
     @property
     def account(self) -> str:
@@ -130,6 +135,10 @@ class SignerSocket:
             status = self._client.status()
         self._assets = {str(coin): int(number) for coin, number in status["assets"].items()}
         vault, until = status["vault"], status["agent_valid_until_ms"]
+        shortest, longest = status.get(
+            "expires_ms", ANY_EXPIRY_MS
+        )  # a signer of an earlier version tells neither
+        age = status.get("reference_max_age_ms")
         return Whose(
             network=str(status["network"]),
             master=str(status["account"]).lower(),
@@ -138,6 +147,9 @@ class SignerSocket:
             vault=None if vault is None else str(vault).lower(),
             size_decimals={str(coin): int(number) for coin, number in status["size_decimals"].items()},
             agent_until_ms=None if until is None else int(until),
+            problem=_problem(status),
+            expires_ms=(int(shortest), int(longest)),
+            reference_age_ms=None if age is None else int(age),
         )
 
     def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:
@@ -177,12 +189,21 @@ class SignerSocket:
             if coin in self._assets:
                 self._price(coin, price, facts.venue_ms)
         with _our_errors():
-            self._client.positions(
-                facts.holdings,
-                open_orders=facts.open_orders,
-                through_nonce=facts.through_nonce,
-                at_ms=facts.venue_ms,
-            )
+            try:
+                self._positions(facts, facts.through_nonce)
+            except Denied as denial:
+                if denial.rule != "through_nonce" or denial.limit is None:
+                    raise
+                # Given out by another signer, before a new agent's: of this one's nonces, all are known.
+                self._positions(facts, int(denial.limit))
+
+    def _positions(self, facts: Facts, through_nonce: int) -> None:
+        self._client.positions(
+            facts.holdings,
+            open_orders=facts.open_orders,
+            through_nonce=through_nonce,
+            at_ms=facts.venue_ms,
+        )
 
     def _price(self, coin: str, price: str, venue_ms: int) -> None:
         """One coin's price; where it is refused, so will be its orders, and those alone."""
@@ -191,6 +212,15 @@ class SignerSocket:
                 self._client.prices({coin: price}, venue_ms)
         except NotSigned as refusal:
             log.warning("price refused by the signer", coin=coin, price=price, reason=str(refusal))
+
+
+def _problem(status: Mapping[str, Any]) -> str:
+    """Why a signer that answers would sign nothing, and what to do; empty where it would."""
+    if status["state"] == "locked":
+        return f"the signer is locked: {status['reason']}; {status['remedy']}"
+    if status["state"] == "storage":
+        return f"the signer's audit log cannot be written: {status['reason']}; free space, and it goes on by itself"
+    return ""
 
 
 @contextmanager

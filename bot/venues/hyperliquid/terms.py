@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bot.model.account import MarginMode
 from bot.venues.hyperliquid import feed as feeds
@@ -36,3 +36,8 @@ class Terms:
     pace: Pace = field(default_factory=Pace)
     sending: sending.Patience = field(default_factory=sending.Patience)
     feed: feeds.Patience = field(default_factory=feeds.Patience)
+
+    @property
+    def clock(self) -> Pace:
+        """`pace`, knowing whether the time there is real: a devnet's alone may run as it likes."""
+        return replace(self.pace, is_real=self.network != "devnet")

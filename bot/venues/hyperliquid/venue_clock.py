@@ -23,12 +23,14 @@ JUMP_MS: Final = 600_000
 class Pace:
     """Seconds of our own time that it is slept at most before the venue is asked again; less where its time is quick.
 
-    `speed` is how many of the venue's seconds are known to pass in one of ours, before anything was measured.
+    `speed` is how many of the venue's seconds are known to pass in one of ours, before anything was measured. With
+    `is_real` its time is everybody's: what seems to run otherwise is the network's doing, or a venue that stands.
     """
 
     speed: float = 1.0
     longest_sleep_s: float = LONGEST_SLEEP_S
     stopped_sleep_s: float = STOPPED_SLEEP_S
+    is_real: bool = False
 
 
 class VenueClock:
@@ -43,15 +45,19 @@ class VenueClock:
     ) -> None:
         self._pace = pace
         self._ask_ms, self._now_s, self._sleep = ask_ms, now_s, sleep
-        self.rate = 1.0  # the lower of the last two, so that a clock that jumps is not taken for a fast one
-        self._measured = 1.0
+        self._lower = self._measured = 1.0  # the lower of the last two rates, and the last
         self.venue_ms = 0
         self._heard_s = 0.0
 
     @property
     def speed(self) -> float:
         """The venue's seconds in one of ours, as far as is known, and no less than 1: what patience is reckoned by."""
-        return max(1.0, self._pace.speed, self.rate)
+        return 1.0 if self._pace.is_real else max(1.0, self._pace.speed, self.rate)
+
+    @property
+    def rate(self) -> float:
+        """At which it seems to run: the lower of two measured, so that a clock that jumps is not taken for a fast one."""
+        return 1.0 if self._pace.is_real else self._lower
 
     async def look(self) -> int:
         """Ask; milliseconds by the venue's clock. Time that goes back is taken as it is told, and no rate from it.
@@ -75,7 +81,7 @@ class VenueClock:
             measured = (venue_ms - self.venue_ms) / 1000 / passed_s
             if abs(measured - 1) < STEADY or (passed_s < 0.02 and measured < 2):
                 measured = 1.0
-            self.rate, self._measured = min(measured, self._measured), measured
+            self._lower, self._measured = min(measured, self._measured), measured
         self.venue_ms, self._heard_s = venue_ms, heard_s
         return venue_ms
 
@@ -89,8 +95,9 @@ class VenueClock:
             venue_ms = await self.look()
             if venue_ms >= time_ms:
                 return venue_ms
-            left_s = (time_ms - venue_ms) / 1000 / max(self.rate, 0.1)
+            stands = self._lower <= 0.5
+            left_s = (time_ms - venue_ms) / 1000 / max(self._lower if stands else self.rate, 0.1)
             longest_s = self._pace.longest_sleep_s
-            if self.rate <= 0.5:
+            if stands:
                 longest_s = min(longest_s, self._pace.stopped_sleep_s)
             await self._sleep(min(max(left_s, SHORTEST_SLEEP_S), longest_s))

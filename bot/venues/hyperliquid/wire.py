@@ -26,6 +26,7 @@ LARGEST_ID: Final = 2**63 - 1
 FIRST_MS: Final = 1_577_836_800_000  # 2020, before which there was no such venue
 LAST_MS: Final = 4_102_444_800_000  # 2100
 DEEPEST: Final = 2_000_000
+UNUSED: Final = "; nothing of this reply is used"
 
 
 def decode(text: str | bytes, what: str) -> Node:
@@ -72,7 +73,7 @@ class Node:
 
     def refuse(self, found: str) -> NoReturn:
         """Raise the DataError that says what is wrong with this value."""
-        raise DataError(f"{self.path} {found}; nothing of this reply is used")
+        raise DataError(f"{self.path} {found}{UNUSED}")
 
     def _shown(self) -> str:
         shown = repr(self.value)

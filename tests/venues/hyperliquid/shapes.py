@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -177,11 +177,13 @@ ANSWERS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Shape:
-    """A body and the way in which it is read."""
+    """A body and the way in which it is read; `kind` is the request's or the channel's (`ws …`) name, or `answer …`."""
 
     name: str
     body: bytes
     read: Callable[[bytes], Any]
+    kind: str = ""
+    request: Mapping[str, Any] = field(default_factory=dict)
 
 
 def asked(kind: str, body: Any) -> dict[str, Any]:
@@ -194,7 +196,7 @@ def asked(kind: str, body: Any) -> dict[str, Any]:
 
 def reply(name: str, request: Mapping[str, Any], body: Any) -> Shape:
     """A reply to a request."""
-    return Shape(name, packed(body), lambda text: read_reply(request, text))
+    return Shape(name, packed(body), lambda text: read_reply(request, text), str(request["type"]), request)
 
 
 def packed(body: Any) -> bytes:
@@ -213,9 +215,14 @@ def made() -> list[Shape]:
     }
     return [
         *(reply(kind, asked(kind, body), body) for kind, body in REPLIES.items()),
-        *(Shape(f"ws {channel}", packed({"channel": channel, "data": data}), read_frame) for channel, data in MESSAGES.items()),
-        *(Shape(f"answer {kind}", packed(body), readers[kind]) for kind, body in ANSWERS.items()),
+        *(frame(f"ws {channel}", {"channel": channel, "data": data}) for channel, data in MESSAGES.items()),
+        *(Shape(f"answer {kind}", packed(body), readers[kind], f"answer {kind}") for kind, body in ANSWERS.items()),
     ]  # fmt: skip
+
+
+def frame(name: str, value: Mapping[str, Any]) -> Shape:
+    """A frame of the feed."""
+    return Shape(name, packed(value), read_frame, f"ws {value['channel']}")
 
 
 def recorded(folder: Path) -> list[Shape]:
@@ -226,7 +233,7 @@ def recorded(folder: Path) -> list[Shape]:
         if isinstance(value, dict) and "request" in value and "response" in value:
             request, body = value["request"]["body"], value["response"]
         elif isinstance(value, dict) and "channel" in value:
-            shapes.append(Shape(path.stem, packed(shortened(value)), read_frame))
+            shapes.append(frame(path.stem, shortened(value)))
             continue
         else:
             kind = next((k for k in (path.stem, *path.stem.split("_")) if k in INFO), None)

@@ -1,7 +1,7 @@
 """The venue port over a wire that misbehaves: what is seen, what is sent, and what is true afterwards."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -28,9 +28,10 @@ from bot.model.order import (
     TriggerKind,
 )
 from bot.model.panel import HOUR_MS
-from bot.venues.hyperliquid import account_reader
+from bot.venues.hyperliquid import account_reader, signing
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.attempts import cloid_of
+from bot.venues.hyperliquid.replacing import NOT_WITHDRAWN
 from bot.venues.hyperliquid.sending import Patience
 from bot.venues.hyperliquid.terms import Terms
 from bot.venues.outbox import MemoryOutbox
@@ -54,9 +55,13 @@ Scene = Callable[[HyperliquidVenue, FakeVenue, SdkSigns], Awaitable[None]]
 
 
 def play(
-    scene: Scene, *, checkpoint: Mapping[str, Any] | None = None, terms: Mapping[str, Any] | None = None
+    scene: Scene,
+    *,
+    checkpoint: Mapping[str, Any] | None = None,
+    terms: Mapping[str, Any] | None = None,
+    signs: SdkSigns | None = None,
 ) -> None:
-    signs = SdkSigns(ASSETS)
+    signs = signs or SdkSigns(ASSETS)
     venue = FakeVenue(signs.address)
 
     async def run() -> None:
@@ -256,9 +261,99 @@ def test_cancels_go_first_and_one_that_comes_too_late_tells_what_happened_instea
         assert [(r.order.client_id, r.status) for r in told] == [
             ("r1", OrderStatus.FILLED),
             ("r2", OrderStatus.CANCELED),
-            ("d3", OrderStatus.FILLED),
+            ("d3", OrderStatus.REJECTED),
         ]
-        assert [a["type"] for a in venue.actions[-2:]] == ["cancel", "order"]
+        assert told[-1].reason == NOT_WITHDRAWN  # the decision did not know of what r1 has bought
+        assert venue.actions[-1]["type"] == "cancel"
+
+    play(scene)
+
+
+def resting(client_id: str, coin: str = "BTC") -> Order:
+    price = Decimal(49_000 if coin == "BTC" else 2_400)
+    return replace(
+        BUY, client_id=client_id, instrument=coin, time_in_force=TimeInForce.ALO, limit_price=price
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("", OrderStatus.FILLED, ""),
+        ("502 before", OrderStatus.REJECTED, NOT_WITHDRAWN),  # it still rests
+        ("502 after", OrderStatus.FILLED, ""),  # it doesn't: the look that follows says so
+        ("422", OrderStatus.REJECTED, NOT_WITHDRAWN),
+    ],
+)
+def test_what_replaces_an_order_goes_only_where_that_is_certainly_withdrawn(
+    fault: str, status: OrderStatus, reason: str
+) -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        (rests,) = await adapter.send(OrderPlan(orders=(resting("r1"),)))
+        await adapter.account()
+        cancel = Cancel(rests.order_id, "r1", "BTC", "moved")
+        venue.faults["/exchange"].append(fault)
+        told = await adapter.send(OrderPlan((cancel,), (replace(BUY, client_id="d3"),)))
+        assert (told[-1].order.client_id, told[-1].status, told[-1].reason) == ("d3", status, reason)
+        still = {o.order.client_id for o in (await adapter.account()).view.open_orders}
+        assert still == ({"r1"} if reason else set())
+
+    play(scene)
+
+
+def test_what_closes_goes_though_a_cancel_of_its_coin_is_lost() -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        (_, rests) = await adapter.send(OrderPlan(orders=(BUY, resting("r1"))))
+        await adapter.account()
+        venue.faults["/exchange"].append("502 before")
+        leave = Order("d4-BTC-exit", "BTC", Side.SELL, 2_000, reduce_only=True, purpose=Purpose.EXIT)
+        told = await adapter.send(OrderPlan((Cancel(rests.order_id, "r1", "BTC", "moved"),), (leave,)))
+        assert [(r.order.client_id, r.status) for r in told] == [("d4-BTC-exit", OrderStatus.FILLED)]
+
+    play(scene)
+
+
+class Thrifty(SdkSigns):
+    """Signs nothing that opens, and doesn't say which order it was."""
+
+    def order(self, orders: Sequence[signing.Order], expires_in_ms: int) -> signing.Signed:
+        if any(not order.reduce_only for order in orders):
+            raise signing.NotSigned("the signer refused by its rule turnover_usd")
+        return super().order(orders, expires_in_ms)
+
+
+def test_what_may_not_be_opened_keeps_nothing_from_being_closed() -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        venue.trade("BTC", True, Decimal("0.02"), 900, None)
+        await adapter.account()
+        leave = Order("d4-BTC-exit", "BTC", Side.SELL, 1_000, reduce_only=True, purpose=Purpose.EXIT)
+        enter = Order("d4-ETH-entry", "ETH", Side.BUY, 10_000)
+        told = await adapter.send(OrderPlan(orders=(leave, enter, STOP)))
+        assert {r.order.client_id: r.status for r in told} == {
+            "d4-BTC-exit": OrderStatus.FILLED,
+            "d4-ETH-entry": OrderStatus.REJECTED,
+            "d1-BTC-stop": OrderStatus.WAITING,
+        }
+
+    play(scene, signs=Thrifty(ASSETS))
+
+
+def test_a_list_of_open_orders_that_lacks_one_that_is_open_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(account_reader, "WAITS_S", (0.0, 0.01))
+
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        await adapter.send(OrderPlan(orders=(resting("r1"),)))
+        await adapter.account()
+        venue.answers["frontendOpenOrders"] = []
+        with pytest.raises(Unavailable, match="lacks one that it says is open"):
+            await adapter.account()
+        with pytest.raises(Unavailable, match="lacks one that it says is open"):
+            await adapter.send(OrderPlan(orders=(BUY,)))
+        del venue.answers["frontendOpenOrders"]
+        seen = await adapter.account()
+        assert [each.order.client_id for each in seen.view.open_orders] == ["r1"]
 
     play(scene)
 

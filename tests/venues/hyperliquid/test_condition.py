@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,6 +104,21 @@ def test_a_signer_that_is_gone_is_a_problem_and_one_that_is_back_is_none(scene: 
         back = await desk.after(15)
         assert back.signer_problem == ""
         assert back.agent_left_days == pytest.approx(DAYS, abs=0.01)
+
+    on(scene, act)
+
+
+def test_a_signer_that_answers_but_is_locked_is_a_problem_with_its_remedy(scene: Scene) -> None:
+    async def act(desk: Desk) -> None:
+        assert desk.answers is not None
+        desk.answers = replace(desk.answers, problem="the signer is locked: it was asked to lock; unlock it")
+        locked = await desk.after(0)
+        assert locked.signer_problem == (
+            "nothing can be signed: the signer is locked: it was asked to lock; unlock it"
+        )
+        assert locked.agent_left_days == pytest.approx(DAYS)
+        desk.answers = replace(desk.answers, problem="")
+        assert (await desk.after(15)).signer_problem == ""
 
     on(scene, act)
 

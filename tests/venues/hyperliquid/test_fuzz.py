@@ -1,6 +1,7 @@
 """Spoilt replies are read or refused, never anything else; and contexts read quickly are those read exactly."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ def held_together(shapes: list[Shape], frames: int) -> tuple[int, int]:
             continue
         quickly += 1
         assert quick[0] == known, body
-        assert tuple(quick[1]) == tuple(exact), body
+        assert quick[1].unread == exact.unread, body
+        for place in set(range(len(exact))) - exact.unread.keys():
+            assert quick[1][place] == exact[place], body
         assert np.array_equal(quick[1].values, exact.values, equal_nan=True), body
         assert np.array_equal(np.signbit(quick[1].values), np.signbit(exact.values)), body
     return quickly, exactly
@@ -122,7 +125,41 @@ def test_recorded_contexts_are_read_quickly_and_the_same(fixtures: Path) -> None
 )
 def test_one_bad_value_is_refused_by_its_field(key: str, value: Any, reason: str) -> None:
     with pytest.raises(DataError, match=reason):
-        contexts.read(packed([META, [CONTEXT | {key: value}, CONTEXT, SILENT]]))
+        contexts.read(packed([META, [CONTEXT | {key: value}, CONTEXT, SILENT]]))[1][0]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"oraclePx": "0.0"}, {"markPx": None}, {"midPx": "-1.0"}, {"premium": "11.0"}, {"funding": 7}]
+)
+def test_a_coin_that_can_not_be_read_is_unread_and_the_others_are_not(odd: dict[str, Any]) -> None:
+    body = packed([META, [CONTEXT, CONTEXT | odd, SILENT]])
+    known, exact = contexts.read_exactly(decode(body, contexts.REPLY))
+    for found in (exact, contexts.read(body)[1]):
+        assert list(found.unread) == [1]
+        assert next(iter(odd)) in found.unread[1]
+        assert np.isnan(found.values[:, 1]).all()
+        assert list(found.text("mark")) == [CONTEXT["markPx"], None, CONTEXT["markPx"]]
+        assert (found[0].mark, found[2].oracle) == (Decimal("66303.2"), Decimal("66330.3"))
+        with pytest.raises(DataError, match=r"\[1\]\[1\]"):
+            found[1]
+    assert known.unread == {}
+
+
+def test_prices_that_can_not_be_are_passed_over_quickly_too() -> None:
+    gone = SILENT | {"oraclePx": "0.0", "markPx": "0.0"}
+    quick = contexts.read_quickly(packed([META, [CONTEXT, CONTEXT, gone]]))
+    assert quick is not None
+    assert list(quick[1].unread) == [2]
+
+
+def test_a_listing_of_a_new_kind_is_unread_in_both_ways() -> None:
+    meta = META | {"universe": [*UNIVERSE[:2], {"name": "NEW", "szDecimals": {"base": 2}}]}
+    body = packed([meta, [CONTEXT, CONTEXT, SILENT]])
+    quick = contexts.read_quickly(body)
+    assert quick is not None
+    exact = contexts.read_exactly(decode(body, contexts.REPLY))
+    assert quick[0] == exact[0]
+    assert list(quick[0].unread) == ["NEW"]
 
 
 def test_a_key_given_twice_is_refused_also_where_it_is_not_read_or_spelt_otherwise() -> None:

@@ -29,11 +29,18 @@ from tests.venues.hyperliquid.shapes import (
     margin,
 )
 
+
+def bitcoin(node: Node) -> Any:
+    return parse_meta.universe(node).instrument("BTC")
+
+
 REFUSED: list[tuple[str, Callable[[Node], Any], Any, str]] = [
     ("a coin twice", parse_meta.universe, {"universe": [COIN, COIN]}, r"universe\[1\] lists 'BTC' a second time"),
     ("no coins", parse_meta.universe, {"universe": []}, "is empty"),
-    ("a table that isn't there", parse_meta.universe, {"universe": [COIN | {"marginTableId": 56}]}, "margin table 56"),
-    ("two leverages", parse_meta.universe, {"universe": [COIN | {"maxLeverage": 20}]}, "leverage 40, and maxLeverage 20"),
+    ("a table that isn't there", bitcoin, {"universe": [COIN | {"marginTableId": 56}]}, "margin table 56"),
+    ("a table of nonsense", bitcoin, {"universe": [COIN | {"marginTableId": 56}], "marginTables": [[56, {}]]}, "no 'marginTiers'"),
+    ("two leverages", bitcoin, {"universe": [COIN | {"maxLeverage": 20}]}, "leverage 40, and maxLeverage 20"),
+    ("no name", parse_meta.universe, {"universe": [COIN | {"name": None}]}, r"universe\[0\].name should be text"),
     ("fewer contexts", parse_market.contexts, [{"universe": [COIN]}, []], "0 contexts for 1 coins"),
     ("a high below its close", lambda n: parse_market.candles(n, "BTC", "1h"), [CANDLE | {"h": "1.5"}], "outside its low"),
     ("a bar twice", lambda n: parse_market.candles(n, "BTC", "1h"), [CANDLE, CANDLE], r"\[1\].t does not follow"),
@@ -80,6 +87,40 @@ def test_a_number_larger_than_any_machine_counts_is_refused_where_it_is_read() -
     assert node["b"].number() == 1
     with pytest.raises(DataError, match="should be text"):
         node["a"].number()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"maxLeverage": 0},
+        {"szDecimals": 9},
+        {"marginTableId": 77},
+        {"onlyIsolated": "maybe"},
+        {"name": "A B"},
+    ],
+)
+def test_a_coin_that_can_not_be_read_keeps_its_place_and_leaves_the_others_theirs(odd: Any) -> None:
+    new = COIN | {"name": "NEW"} | odd
+    known = parse_meta.universe(Node({"universe": [COIN, new, COIN | {"name": "ETH"}]}, "reply"))
+    assert known.names == ("BTC", new["name"], "ETH")
+    assert [each.name for each in known.instruments] == ["BTC", "ETH"]
+    assert (known.place("ETH"), known.instrument("ETH").size_decimals) == (2, 5)
+    with pytest.raises(DataError, match=r"universe\[1\]"):
+        known.instrument(new["name"])
+
+
+def test_what_other_venues_or_coins_predict_does_not_spoil_a_prediction() -> None:
+    own = {"fundingRate": "0.00002", "nextFundingTime": T, "fundingIntervalHours": 1}
+    told = [
+        ["BTC", [["BinPerp", {"fundingRate": 7}], ["HlPerp", own], ["NewPerp", "soon"]]],
+        ["NEW", [["HlPerp", own | {"fundingIntervalHours": 0}]]],
+        ["OLD", None],
+        ["ETH", [["HlPerp", None]]],
+    ]
+    found = parse_market.predictions(Node(told, "reply"))
+    assert found["BTC"] == parse_market.Prediction(Decimal("0.00002"), T, 1)
+    assert [coin for coin, each in found.items() if isinstance(each, str)] == ["NEW", "OLD"]
+    assert "ETH" not in found
 
 
 def test_margin_is_read_with_its_sign() -> None:

@@ -1,6 +1,7 @@
 """The adapter with the real signer behind its socket: what it is told it understands, what it forbids stays unsent."""
 
 import asyncio
+import os
 import socket
 import threading
 import time
@@ -17,13 +18,14 @@ from bot.model.decision import Cancel, OrderPlan
 from bot.model.order import Order, OrderStatus, Purpose, Side, TimeInForce, Trigger, TriggerKind
 from bot.signer import policy
 from bot.signer.audit import AuditLog
-from bot.signer.client import SignerClient
+from bot.signer.client import Denied, SignerClient
 from bot.signer.engine import Engine, Peer, VenueClock
 from bot.signer.nonces import Nonces
 from bot.signer.signing import SigningKey
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
-from bot.venues.hyperliquid.signing import SignerSocket
+from bot.venues.hyperliquid.signing import Facts, Holding, SignerSocket
 from bot.venues.hyperliquid.terms import Terms
+from bot.venues.hyperliquid.venue_clock import Pace
 from bot.venues.outbox import MemoryOutbox
 from tests.venues.hyperliquid.fake import FakeVenue, serving
 from tests.venues.hyperliquid.sdk_signer import KEY, SdkSigns
@@ -69,6 +71,7 @@ max_order_usd = 500
 max_position_usd = 8000
 max_leverage = 4
 """
+PACE = Pace()
 BUY = Order("d1-BTC-entry", "BTC", Side.BUY, 2_000)  # $1,000
 ETHER = Order("d1-ETH-entry", "ETH", Side.BUY, 4_000)  # $1,000, over its limit of $500
 
@@ -113,6 +116,7 @@ def play(
     *,
     account: str = ACCOUNT,
     text: str = POLICY,
+    pace: Pace = PACE,
 ) -> None:
     venue = FakeVenue(account)
     venue.agents.add(SdkSigns({}).address)
@@ -124,7 +128,7 @@ def play(
             async with serving(venue):
                 terms = Terms(
                     venue.url, "devnet", account, ("BTC", "ETH"), leverage=4, history_h=3, weight_per_minute=None,
-                    fills_s=0.5, sending=QUICK,
+                    fills_s=0.5, sending=QUICK, pace=pace,
                 )  # fmt: skip
                 adapter = await HyperliquidVenue.connect(terms, SignerSocket(client), MemoryOutbox())
                 try:
@@ -160,6 +164,23 @@ def test_a_vault_of_the_policy_is_whose_books_are_read_and_for_whom_every_action
         assert {each["user"] for each in venue.subscribed[-1] if "user" in each} == {vault}
 
     play(tmp_path, scene, account=vault, text=text)
+
+
+@pytest.mark.parametrize(("allowed", "given_ms"), [("[5000, 15000]", 15_000), ("[40000, 50000]", 40_000)])
+def test_an_order_is_given_a_life_that_the_policy_allows_however_fast_the_venue_runs(
+    tmp_path: Path, allowed: str, given_ms: int
+) -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue) -> None:
+        (report,) = await adapter.send(OrderPlan(orders=(BUY,)))
+        assert report.status is OrderStatus.FILLED
+        (sent,) = [each for each in venue.requests if each.get("action", {}).get("type") == "order"]
+        life_ms = (
+            sent["expiresAfter"] - sent["nonce"]
+        )  # a nonce is the time, or a little above those before it
+        assert given_ms - 10 < life_ms <= given_ms
+
+    text = POLICY.replace("[5000, 15000]", allowed)
+    play(tmp_path, scene, text=text, pace=Pace(1.4 if given_ms == 15_000 else 1.0))
 
 
 def test_orders_triggers_and_cancels_pass_through_the_signer_as_the_venue_wants_them(tmp_path: Path) -> None:
@@ -233,3 +254,49 @@ def test_a_signer_for_another_account_is_a_config_error(tmp_path: Path) -> None:
 
     with signer(tmp_path) as path:
         asyncio.run(run(path))
+
+
+def test_a_signer_tells_that_it_is_locked_why_and_what_to_do(tmp_path: Path) -> None:
+    with signer(tmp_path) as path, SignerClient(path) as client:
+        signs = SignerSocket(client)
+        assert signs.whose().problem == ""
+        with pytest.raises(Denied, match="forbidden"):
+            client.request("withdraw3")
+        problem = signs.whose().problem
+        assert problem.startswith("the signer is locked: it was asked for withdraw3; ")
+        assert "`hedgerow signer unlock`" in problem
+        with pytest.raises(Unavailable, match="hedgerow signer unlock"):
+            signs.cancel([("BTC", 1)])
+
+
+def test_a_signer_tells_that_its_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    logs: list[AuditLog] = []
+    begin = AuditLog.__init__
+
+    def watched(log: AuditLog, path: Path) -> None:
+        begin(log, path)
+        logs.append(log)
+
+    monkeypatch.setattr(AuditLog, "__init__", watched)
+    with signer(tmp_path) as path, SignerClient(path) as client:
+        monkeypatch.setattr(os, "fdatasync", full)
+        with pytest.raises(OSError, match="No space"):
+            logs[0].sync()
+        assert SignerSocket(client).whose().problem == (
+            "the signer's audit log cannot be written: No space left on device; free space, and it goes on by itself"
+        )
+        monkeypatch.undo()
+        logs[0].sync()
+        assert SignerSocket(client).whose().problem == ""
+
+
+def test_a_signer_that_was_put_in_anothers_place_takes_reports_of_the_others_nonces(tmp_path: Path) -> None:
+    with signer(tmp_path) as path, SignerClient(path) as client:
+        signs = SignerSocket(client)
+        signs.whose()
+        now_ms = time.time_ns() // 1_000_000
+        signs.tell(Facts(now_ms, now_ms, {"BTC": "50000"}, {"BTC": Holding("0.1")}, 0, now_ms + 5_000))
+        assert client.status()["state"] == "ready"

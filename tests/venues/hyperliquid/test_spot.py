@@ -80,6 +80,8 @@ def test_spot_contexts_are_joined_by_name_and_a_market_without_one_is_refused() 
     _, found = parse_market.spot_contexts(Node([meta, [second, SPOT_CONTEXT]], "reply"))
     assert (found["@142"].mark, found["@142"].mid) == (Decimal(66_300), Decimal(66_301))
     assert (found["@200"].mark, found["@200"].mid) == (None, None)
+    with pytest.raises(DataError, match=r"markPx is beyond what can be"):
+        parse_market.spot_contexts(Node([meta, [SPOT_CONTEXT | {"markPx": "1000000000.1"}]], "reply"))
     with pytest.raises(DataError, match="has no context for @200"):
         parse_market.spot_contexts(Node([meta, [SPOT_CONTEXT]], "reply"))
     with pytest.raises(DataError, match="stands twice"):

@@ -79,7 +79,7 @@ async def pass_by(desk: Telling, seconds: int) -> None:
     """Let time pass at the venue, and the adapter's clock see it as it does while it waits for the hour."""
     await advance(desk, seconds)
     await desk.venue._clock.look()
-    desk.venue._clock.rate = 1.0  # a clock that is moved by hand is not a fast one
+    desk.venue._clock._lower = 1.0  # a clock that is moved by hand is not a fast one
 
 
 def test_entries_that_rest_are_cancelled_by_the_venue_after_the_last_sign_of_life(devnet: Server) -> None:

@@ -1,0 +1,54 @@
+"""Coins have numbers in actions: their places in the venue's list, which may change while the daemon runs.
+
+The signer's policy has the numbers of the day on which it was written, and the adapter the lots of its start. An order with
+a stale number buys another coin. So both are held against the newest list before anything is signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bot.model.instrument import Instrument
+from bot.venues.hyperliquid.parse_meta import Universe
+from bot.venues.hyperliquid.signing import Whose
+
+
+class Numbers:
+    """Of some instruments as they were at the start; `known` is the venue's newest list."""
+
+    def __init__(self, instruments: Sequence[Instrument]) -> None:
+        self._decimals = {instrument.name: instrument.size_decimals for instrument in instruments}
+        self.known: Universe | None = None
+
+    def why_not(self, coin: str, whose: Whose) -> str:
+        """Why nothing of a coin may be signed by this signer now; empty where it may."""
+        known = self.known
+        if known is None or coin not in known.names:
+            return f"the venue lists no {coin}"
+        if coin in known.unread:
+            return known.unread[coin]
+        place, decimals = known.place(coin), known.instrument(coin).size_decimals
+        if coin not in whose.assets:
+            return f"{coin} is not in the signer's policy"
+        if whose.assets[coin] != place:
+            return (
+                f"{coin} is asset {place} at the venue now and {whose.assets[coin]} in the signer's policy; nothing of it "
+                "is signed: renew the policy's numbers, and restart to learn the new list"
+            )
+        pinned = self._decimals.get(coin, decimals), whose.size_decimals.get(coin, decimals)
+        if pinned != (decimals, decimals):
+            return (
+                f"sizes of {coin} have {decimals} decimals at the venue now, {pinned[0]} here and {pinned[1]} in the "
+                "signer's policy; nothing of it is signed: renew the policy's numbers, and restart to learn the new list"
+            )
+        return ""
+
+    def stale(self, coins: Iterable[str], whose: Whose) -> dict[str, str]:
+        """Those of the coins of which nothing may be signed, and why."""
+        return {coin: why for coin in coins if (why := self.why_not(coin, whose))}
+
+    def problem(self, whose: Whose) -> str:
+        """What is wrong with the coins that are still listed; empty where nothing is."""
+        listed = () if self.known is None else self.known.names
+        found = list(self.stale((coin for coin in self._decimals if coin in listed), whose).values())
+        return f"{found[0]} (and {len(found) - 1} other coins)" if len(found) > 1 else "".join(found)

@@ -1,0 +1,68 @@
+"""Crash runs: a short day, killed at one effect after the other, and the recovery from each with every invariant checked.
+
+A day is two hours with one decision in each: the first with faults, in which the daemon is killed, the second without,
+in which everything has to come right. Every fourth run is killed a second time, within or soon after its recovery.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from tests.simulation.faults import Plan
+from tests.simulation.run import Result, simulate
+
+_DAY: Final = Plan(0, faulty_h=1, quiet_h=1, away_s=(1.0, 20.0, 400.0))
+_LOSSES: Final = {"lost_reply": 0.1, "late": 0.1, "lost_request": 0.1}
+_STORY: Final = {"twice": 0.15, "executed_502": 0.15, "garbled": 0.15}
+
+DAYS: Final = (
+    replace(_DAY, actions=_LOSSES, stop_loss=0.03),
+    replace(_DAY, actions=_LOSSES, maker=True, lag=0.3),
+    replace(_DAY, actions=_LOSSES, stop_loss=0.03, power=True),
+    replace(_DAY, actions=_STORY, signer={"dies": 0.2}),
+    replace(_DAY, actions=_STORY, stop_loss=0.01, slippage_bps=1.0, lag=0.5, longest_lag_s=30.0),
+    replace(_DAY, actions=_LOSSES, signer={"gone_after": 0.1}, by_hand=True, power=True),
+    replace(_DAY, reads={"cut": 0.01, "silent": 0.01}, stop_loss=0.02, coins=("BTC", "ETH", "SOL")),
+)
+"""Each of another kind; the seed says which."""
+
+AGAIN_EVERY: Final = 4
+
+
+@dataclass
+class Tally:
+    """What came of many."""
+
+    runs: int = 0
+    crashes: int = 0
+    bad: list[Result] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        """Count a run; one that was not killed is none."""
+        crashes = result.crashes
+        if crashes:
+            self.runs += 1
+            self.crashes += crashes
+        if result.violations:
+            self.bad.append(result)
+
+
+def plans(seed: int) -> Iterator[Plan]:
+    """Those of the day that a seed stands for: one for each effect that the day has while there are faults."""
+    day = replace(DAYS[seed % len(DAYS)], seed=seed)
+    effects = simulate(day).faulty_effects
+    chance = random.Random(f"again {seed}")
+    for at in range(1, effects + 1):
+        again = {at + chance.randint(1, 60)} if at % AGAIN_EVERY == 0 else set()
+        yield replace(day, crash_at=frozenset({at, *again}))
+
+
+def crash_runs(seed: int) -> Iterator[Result]:
+    """Without end, from seed to seed."""
+    while True:
+        for plan in plans(seed):
+            yield simulate(plan)
+        seed += 1
