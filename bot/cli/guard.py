@@ -42,7 +42,7 @@ def guard() -> None:
     """
 
 
-@guard.command(WATCH, hidden=True)
+@guard.command(WATCH, hidden=True, epilog="Example:  hedgerow guard desk/hyperliquid-testnet.toml")
 @CONFIG
 @OVERRIDES
 def watch(config_file: Path, overrides: tuple[str, ...]) -> None:

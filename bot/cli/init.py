@@ -153,6 +153,7 @@ def init(
     at = "" if socket is None else f" --socket {socket}"
     click.echo(f"then, one terminal: hedgerow signer run {policy} --keystore {stored.path}{at}")
     click.echo(f"and another:        hedgerow run {config}")
+    click.echo(f"to have it guarded: hedgerow guard init {config}")
 
 
 def approve_it(

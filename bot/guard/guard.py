@@ -140,10 +140,11 @@ class Guard:
             notes.step(beat.wall_ms, "stands back", pid=beat.pid)
             notes.save()
             self._say("daemon", "the daemon lives again; the guard stands back", pid=beat.pid)
-            del self._said["daemon"]  # the next silence is told again
+            self._said["daemon"] = "stands by"  # the next silence is told again
             self._said.pop("account", None)
         elif not self._said:
-            self._say("daemon", "the guard stands by", pid=beat.pid, last=utc(beat.wall_ms))
+            self._said["daemon"] = "stands by"
+            log.info("the guard stands by", pid=beat.pid, last=utc(beat.wall_ms))
 
     def _check(self) -> None:
         """Whether it could act: a signer that is gone is noticed before it is needed."""
@@ -152,7 +153,7 @@ class Guard:
         self._checked_s = self._now_s()
         problem = ""
         try:
-            self._signs.whose()
+            problem = self._signs.whose().problem
         except (VenueError, DataError) as error:
             problem = str(error)[:200]
         if problem and problem != self._problem:

@@ -11,18 +11,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from bot.errors import StateError
 from bot.journal.pulse import Beat
+
+log = structlog.get_logger("hedgerow")
 
 VERSION: Final = 1
 STEPS_KEPT: Final = 500
 
 
 class Notes:
-    """A file that is written anew, whole or not at all, at each change. StateError where it can't be."""
+    """A file that is written anew, whole or not at all, at each change."""
 
     def __init__(self, path: Path, whose: str) -> None:
-        """Take up what an earlier guard of the same account, told by `whose`, has left at `path`."""
+        """Take up what an earlier guard of the same account, told by `whose`, has left at `path`. StateError where that can't be."""
         self.path, self._whose = path, whose
         self.beat: Beat | None = None  # the last sign of life before the silence, or heard at all
         self.is_alarmed = False
@@ -57,7 +61,10 @@ class Notes:
         self.steps = [*self.steps[1 - STEPS_KEPT :], {"at_ms": at_ms, "what": what, **more}]
 
     def save(self) -> None:
-        """Write all of it down, and be sure that it lies on the disk."""
+        """Write all of it down, and be sure that it lies on the disk; where it can't be, that is said.
+
+        A full disk may be what the daemon died of: it must not keep its positions from their stops.
+        """
         told = {
             "version": VERSION,
             "whose": self._whose,
@@ -75,9 +82,7 @@ class Notes:
                 os.fsync(file.fileno())
             fresh.replace(self.path)
         except OSError as error:
-            raise StateError(
-                f"the guard's notes {self.path} can't be written: {error.strerror}; make room"
-            ) from None
+            log.warning("the guard's notes can't be written", path=str(self.path), reason=error.strerror)
 
 
 def path_of(journal: Path) -> Path:

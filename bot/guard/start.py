@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -29,7 +29,7 @@ from bot.venues.hyperliquid.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 
-GUARD_SHARE = 4
+GUARD_SHARE: Final = 4
 """A guard takes at most this part of an address's requests in a minute, since the daemon may be on its way back."""
 
 

@@ -382,6 +382,18 @@ def test_notes_of_another_account_or_that_can_not_be_read_are_refused(tmp_path: 
             Notes(path, "devnet 0xa")
 
 
+def test_a_full_disk_keeps_no_position_from_its_stop(post: Post) -> None:
+    async def scene(post: Post) -> None:
+        await post.bought()
+        post.notes.path.with_name(f"{post.notes.path.name}.new").mkdir()  # in the way of every writing
+        with capture_logs() as said:
+            await post.rounds(SILENT_S)
+        assert "the guard's notes can't be written" in [each["event"] for each in said]
+        assert len(await post.open_now()) == 1
+
+    play(post, scene)
+
+
 def test_there_is_one_guard_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "x.guard"
     with alone(path), pytest.raises(StateError, match="another guard"), alone(path):

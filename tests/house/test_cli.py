@@ -100,8 +100,8 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 # Commands that do not answer with facts: daemons, whose logs tell what happens, one that prints JSON anyway, and those
 # that deal with keys, which are a dialogue.
-WITHOUT_FACTS = {"run", "devnet", "config schema"}
-A_DIALOGUE = ("init", "signer ", "wallet ")
+WITHOUT_FACTS = {"run", "guard watch", "devnet", "config schema"}
+A_DIALOGUE = ("init", "guard init", "signer ", "wallet ")
 
 
 def leaves(group: click.Group = cli, before: str = "") -> Iterator[tuple[str, click.Command]]:

@@ -99,11 +99,12 @@ HOSTILE: tuple[Any, ...] = (
 class Fuzz:
     """A stream of requests from one seed."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, text: str = "") -> None:
+        """Of the policy in `text`, which has the coins of the usual one; by default of that."""
         self.rng = random.Random(seed)
         rates = {"orders_per_min": 14, "reduces_per_min": 8, "cancels_per_min": 50, "actions_per_day": 700}
         rates["fences_per_min"] = 3
-        text = changed(lock_on_forbidden=False, denials_per_min=10_000_000, **rates)
+        text = text or changed(lock_on_forbidden=False, denials_per_min=10_000_000, **rates)
         self.desk = Desk(folder, text)
         self.oracle = Oracle(tomllib.loads(text, parse_float=Decimal))
         self.mid = {"BTC": Fraction(50_000), "ETH": Fraction(2_000)}

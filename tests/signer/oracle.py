@@ -10,6 +10,7 @@ from typing import Any
 DAY, MINUTE = 86_400_000, 60_000
 DIGITS = frozenset("0123456789")
 HEX = frozenset("0123456789abcdef")
+TELLS = ("prices", "positions", "clock", "status", "lock")
 NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:@/_-")
 
 
@@ -118,6 +119,7 @@ class Oracle:
             check = getattr(self, f"do_{do}", None) if str(do).isidentifier() else None
             need(check is not None)
             assert check is not None
+            need(do in TELLS or do in self.p["allow"])
             check(request)
             return dict(request)
         except No:

@@ -167,6 +167,8 @@ class HyperliquidVenue:
                 await self._reader.begin()
             else:
                 self._earlier |= self._restore(checkpoint)
+            if any(not each.reduce_only for each in self._attempts.at_venue()):
+                self._switch.suspect()
             resting = [each.evidence for each in self._attempts.at_venue()]
             self._earlier |= {each.order_id for each in resting if each is not None and each.order_id}
             self._sender.take_up()

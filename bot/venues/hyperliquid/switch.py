@@ -26,6 +26,7 @@ log = structlog.get_logger("hedgerow")
 MOST_AHEAD_MS: Final = 86_000_000
 """The signer sets it a day ahead at most. Where the venue's time runs so fast that this is too short, it is left alone."""
 
+LONGEST_LEAD_S: Final = 3_600  # that a config may say
 DAY_MS: Final = 86_400_000
 NONCE: Final = "nonce"
 
@@ -57,7 +58,14 @@ class Switch:
         self._doubtful: dict[
             int, int
         ] = {}  # settings that may still be carried out: nonce → when they would fire
+        self._is_suspected = False  # an earlier run may have set it
         self.fires_ms = 0  # the latest moment at which it may fire; 0 where it can't
+
+    def suspect(self) -> None:
+        """Entries rested when an earlier run was broken off: it may have been set, and not be cleared yet."""
+        if self._lead_s is not None:
+            self._is_suspected = True
+            self.fires_ms = self._clock.now_ms() + int(LONGEST_LEAD_S * 1000 * self._clock.speed)
 
     async def see(self, shown: Iterable[VenueOrder]) -> None:
         """Set it, put it off or clear it, by the orders that are open now."""
@@ -98,14 +106,15 @@ class Switch:
         ahead_ms = int(lead_s * 1000 * self._clock.speed)
         if now_ms < self._off_until_ms or ahead_ms > MOST_AHEAD_MS:
             return
-        if self.fires_ms - now_ms > ahead_ms / 2:
+        if self.fires_ms - now_ms > ahead_ms / 2 and not self._is_suspected:
             return
         # The venue takes no moment that has come, however late a setting reaches it.
         self._doubtful = {nonce: at_ms for nonce, at_ms in self._doubtful.items() if at_ms > now_ms}
         fires_ms = now_ms + ahead_ms
-        was = self.fires_ms
+        was = 0 if self._is_suspected else self.fires_ms
         try:
             self.fires_ms = max(was, fires_ms)  # from here on it may be so
+            self._is_suspected = False
             await self._set(fires_ms)
         except Refused as refusal:
             self.fires_ms = was
@@ -133,13 +142,16 @@ class Switch:
                 del self._doubtful[nonce]
             await self._set(None)
         except (VenueError, DataError) as error:
+            if self._is_suspected and isinstance(error, Refused):
+                self._is_suspected, self.fires_ms = False, 0  # who may not clear it could not set it
+                return
             log.warning(
                 "dead man's switch not cleared; trying again",
                 fires=utc(self.fires_ms),
                 reason=str(error)[:200],
             )
             return
-        self.fires_ms = 0
+        self._is_suspected, self.fires_ms = False, 0
 
     async def _set(self, time_ms: int | None) -> None:
         await self._client.make_room(urgent=time_ms is None)
