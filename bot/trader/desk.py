@@ -183,6 +183,14 @@ class Desk:
         self.targets = nothing
         return decision
 
+    def protect(self, account: AccountView, mark: FloatArray, time_ms: int, suffix: str) -> Decision:
+        """The decision to protect what is held as it is now."""
+        self.snapshot = None
+        plan = self.protection(account, mark, f"{time_ms // 1000:x}{suffix}")
+        return word(
+            self.memory, time_ms, suffix, plan, Finding("protection", "", "an order that rested has traded")
+        )
+
     def drawn_down(self, equity_usd: float) -> bool:
         """Whether the drawdown rule has closed everything for good."""
         return not equity_usd > self.memory.high_water_mark_usd * (1 - self.mandate.limits.max_drawdown)

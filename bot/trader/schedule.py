@@ -174,7 +174,7 @@ class Schedule:
         try:
             before = self._trader.pause_s
             await self._trader.watch()
-            if self._trader.pause_s is not None and before is None:
+            if self._trader.is_to_finish or (self._trader.pause_s is not None and before is None):
                 self._bell.set()
         except Exception as error:  # noqa: BLE001 - as below
             self.fail(error)

@@ -68,6 +68,7 @@ class Trader:
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
         self._cut_off = False  # a decision was not carried out to its end
+        self._has_traded = False  # something that rested has, between two cycles
         self._tries = 0
 
     async def start(self) -> None:
@@ -133,19 +134,19 @@ class Trader:
 
     async def due(self) -> None:
         """Return when there is a new moment to decide on, or a decision to finish; may be cancelled."""
-        if not self._is_to_finish:
+        if not self.is_to_finish:
             await self._venue.due()
 
     @property
-    def _is_to_finish(self) -> bool:
+    def is_to_finish(self) -> bool:
         """Whether the last decision has to be seen to its end first; closing everything is the ladder's own work."""
-        return self._cut_off and not self._operator.ladder.is_flattening
+        return (self._cut_off or self._has_traded) and not self._operator.ladder.is_flattening
 
     async def cycle(self) -> bool:
         """One look, one decision, and what it asks for; False when there is nothing more to look at."""
         session = self.session
-        if self._is_to_finish:
-            await self._again()
+        if self.is_to_finish:
+            await (self._again() if self._cut_off else self._protect())
             return True
         seen = await self._venue.observe()
         if seen is None:
@@ -173,6 +174,16 @@ class Trader:
         log.info("deciding again", because="the last decision was not carried out to its end")
         suffix = f"a{self._journal.epoch}n{self._tries}"
         await self.carry_out(session.desk.decide(market, account.view, suffix), account)
+
+    async def _protect(self) -> None:
+        """Give what an order has opened that rested its stop, without waiting for the hour."""
+        account = await self.looked()
+        self._has_traded = False
+        self._tries += 1
+        suffix = f"p{self._journal.epoch}n{self._tries}"
+        decision = self.session.desk.protect(account.view, account.mark, self.time_ms, suffix)
+        if decision.plan:
+            await self.carry_out(decision, account)
 
     async def carry_out(
         self,
@@ -229,7 +240,9 @@ class Trader:
 
     async def watch(self) -> None:
         """Look whether the means of trading are in order; to be called every so often, whatever else goes on."""
-        self._operator.ladder.learned(await self._venue.condition())
+        condition = await self._venue.condition()
+        self._has_traded = self._has_traded or condition.has_traded
+        self._operator.ladder.learned(condition)
 
     async def obey(self) -> None:
         """Carry out the commands that wait, and what the trading state asks for and is not done yet.

@@ -84,7 +84,8 @@ class Condition:
 
     `signer_problem` says why nothing can be signed. `agent_left_days`: until the signer's key may not sign any more;
     `agent_warning` is what is to be said of it today. `clock_offset_s`: the venue's clock less the computer's. `twin` says
-    why another daemon of this kind seems to trade the account.
+    why another daemon of this kind seems to trade the account. `has_traded`: the feed has told of fills that no look has
+    counted yet.
     """
 
     signer_problem: str = ""
@@ -92,6 +93,7 @@ class Condition:
     agent_warning: str = ""
     clock_offset_s: float | None = None
     twin: str = ""
+    has_traded: bool = False
 
 
 class Venue(Protocol):

@@ -13,6 +13,7 @@ from bot.errors import Unavailable
 from bot.model.decision import OrderPlan
 from bot.model.order import OrderReport, OrderStatus, Purpose
 from bot.trader.trader import Trader
+from bot.venues.venue import Condition
 from tests.trader.test_ladder import Watched, live, obey_until_done, put, shown
 
 
@@ -149,3 +150,33 @@ def test_closing_everything_is_not_decided_again_but_tried_again(tmp_path: Path)
 
     live(path, life)
     assert shown(path)["state"] == "halted"
+
+
+def test_what_an_order_opens_between_two_cycles_gets_its_stop_before_the_next(tmp_path: Path) -> None:
+    """An entry that rested has traded: the feed tells of it, long before the hour."""
+    path = tmp_path / "journal.sqlite"
+
+    async def life(it: Trader, venue: Watched) -> None:
+        send = venue.send
+
+        async def without_stops(plan: OrderPlan) -> Sequence[OrderReport]:
+            kept = tuple(order for order in plan.orders if order.purpose is not Purpose.STOP)
+            return await send(OrderPlan(plan.cancels, kept))
+
+        venue.send = without_stops  # type: ignore[method-assign]
+        while not entries(venue):
+            assert await it.cycle()
+        venue.send = send  # type: ignore[method-assign]
+        finishes = []
+        for heard in (False, True, False):
+            venue.state = Condition(has_traded=heard)
+            await it.watch()
+            finishes.append(it.is_to_finish)
+        assert finishes == [False, True, True]
+        moment, opened = it.time_ms, entries(venue)
+        await it.due()
+        assert await it.cycle()
+        assert (it.time_ms, stops(venue), entries(venue)) == (moment, opened, opened)
+        assert not it.is_to_finish
+
+    live(path, life)

@@ -27,6 +27,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class FakeTrader:
     """A market whose next moment comes when `moments` says so, and a list of what was called."""
 
+    is_to_finish = False
+
     def __init__(self, moments: int = 1_000) -> None:
         self.calls: list[str] = []
         self.cycles = 0

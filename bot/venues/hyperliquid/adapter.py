@@ -295,7 +295,8 @@ class HyperliquidVenue:
     async def condition(self) -> Condition:
         """Of the signer, its agent's approval and the clocks. Says by the way that this program lives."""
         await self._switch.watch()
-        return replace(await self._conditions.now(), twin=self._others.twin)
+        heard = bool(self._heard_fills)
+        return replace(await self._conditions.now(), twin=self._others.twin, has_traded=heard)
 
     def take_events(self) -> tuple[VenueEvent, ...]:
         """What is new, in the order in which it was learned."""

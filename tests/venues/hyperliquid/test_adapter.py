@@ -723,6 +723,24 @@ def a_strangers(venue: FakeVenue, cloid: str | None) -> int:
     return int(venue.place(wire)["resting"]["oid"])
 
 
+def test_fills_that_the_feed_tells_of_are_told_of_until_a_look_has_counted_them() -> None:
+    async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
+        (rests,) = await adapter.send(OrderPlan(orders=(resting("r1"),)))
+        await adapter.account()
+        assert not (await adapter.condition()).has_traded
+        venue.fire(rests.order_id)
+        await venue.tell("userFills", {"user": venue.account, "fills": venue.fills[-1:]})
+        for _ in range(200):
+            if (await adapter.condition()).has_traded:
+                break
+            await asyncio.sleep(0.01)
+        assert (await adapter.condition()).has_traded
+        await adapter.account()
+        assert not (await adapter.condition()).has_traded
+
+    play(scene)
+
+
 @pytest.mark.parametrize("cloid", [None, "0x" + "7" * 32])
 def test_a_strangers_order_is_told_of_once_counts_and_is_left_alone(cloid: str | None) -> None:
     async def scene(adapter: HyperliquidVenue, venue: FakeVenue, signs: SdkSigns) -> None:
