@@ -50,9 +50,9 @@ class Attribution:
         if int(gap.sum()) == traded:
             parts = gap.tolist()
         elif int(gap.sum()) * traded > 0:
-            parts = apportion(traded, gap.tolist())
+            parts = apportion(traded, _bearing(traded, gap))
         elif held.any() and int(held.sum()) != 0:
-            parts = apportion(traded, held.tolist())
+            parts = apportion(traded, _bearing(traded, -held))
         else:
             parts = [traded] + [0] * (len(held) - 1)
         paid = fill.notional_usd if traded > 0 else -fill.notional_usd
@@ -135,3 +135,16 @@ def _shares(amount: Decimal, weights: list[int]) -> list[Decimal]:
     if sum(1 for weight in weights if weight) <= 1:
         return [amount if weight else ZERO for weight in weights]
     return [part * MICRO_USD for part in apportion(int(amount / MICRO_USD), weights)]
+
+
+def _bearing(traded: int, gaps: LotsArray) -> list[int]:
+    """By what a trade is divided, going by what would bring each where it belongs.
+
+    As long as none gets more than its own gap, all of them count, also those of the other sign. Else only those that the
+    trade makes smaller: opposite ones would grow against each other, without bound.
+    """
+    whole = int(gaps.sum())
+    is_within = whole * traded > 0 and abs(traded) <= abs(whole)
+    if is_within or (gaps >= 0).all() or (gaps <= 0).all():
+        return [int(gap) for gap in gaps]
+    return [max(0, int(gap) * (1 if traded > 0 else -1)) for gap in gaps]

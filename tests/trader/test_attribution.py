@@ -109,6 +109,20 @@ def test_a_fill_against_or_beside_all_wishes_goes_by_what_each_holds(want: tuple
     assert held(books) == [270, 90]
 
 
+@pytest.mark.parametrize("want", [(-27_154, 30_646), (-27_154, 30_000), (-27_154, 30_756)])
+@pytest.mark.parametrize("lots", [40_909, -40_909, 2_000])
+def test_what_more_is_traded_than_opposite_strategies_differ_by_makes_neither_grow_beyond_it(
+    want: tuple[int, int], lots: int
+) -> None:
+    """Shares of a small difference between large opposite holdings would be many times what was traded."""
+    books = shares(-27_154, 30_646)
+    books.fill(fill(lots, "100"), 0, wanted(*want))
+    first, second = held(books)
+    assert first + second == 30_646 - 27_154 + lots
+    assert abs(first + 27_154) <= abs(lots)
+    assert abs(second - 30_646) <= abs(lots)
+
+
 def test_funding_of_holdings_that_net_to_nothing_goes_to_the_first_whole() -> None:
     for books in (shares(100, -100), shares(0, 0)):
         books.payment(payment(0, "0.000007"), 0)
