@@ -301,9 +301,12 @@ class Limits:
         _rate("actions_per_day", self.policy.actions_per_day, self.actions.total(now_ms), 1)
 
     def _bounds(self) -> dict[str, list[int]]:
-        """Coin → the lowest and highest position if everything that is unknown or rests fills its way."""
+        """Coin → the lowest and highest position if everything that is unknown or rests fills its way.
+
+        What only reduces may fill first, so what is held makes no room for more on the other side.
+        """
         bounds = {
-            coin: [held.size_e8 - held.sells_e8, held.size_e8 + held.buys_e8]
+            coin: [min(held.size_e8, 0) - held.sells_e8, max(held.size_e8, 0) + held.buys_e8]
             for coin, held in (self.holdings or {}).items()
         }
         for each in self.pending:

@@ -198,7 +198,12 @@ class Oracle:
 
     def span(self) -> dict[str, tuple[Fraction, Fraction]]:
         """Coin → lowest and highest position that may come of what is known."""
-        span = {coin: (size - sells, size + buys) for coin, (size, buys, sells) in (self.held or {}).items()}
+        none = Fraction(0)
+        # A position may be closed, by orders that only reduce, before the others fill.
+        span = {
+            c: (min(size, none) - sells, max(size, none) + buys)
+            for c, (size, buys, sells) in (self.held or {}).items()
+        }
         for _, coin, buys, sells, _ in self.open:
             low, high = span.get(coin, (Fraction(0), Fraction(0)))
             span[coin] = (low - sells, high + buys)

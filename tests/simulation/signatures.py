@@ -179,12 +179,8 @@ class Signatures:
             lowest = size - sum((o.remaining for o in resting if not o.is_buy), Decimal(0))
             lowest_e8, highest_e8 = low_high.get(coin, (0, 0))
             low, high = Decimal(lowest_e8) / 10**8, Decimal(highest_e8) / 10**8
-            # What only reduces is not in the reserve: where it closes a position first, an order the other way goes
-            # further by as much as the signer was told of the position.
-            known = engine.limits.holdings.get(coin)
-            told = Decimal(0 if known is None else known.size_e8) / 10**8
             self._notes.must(
-                max(highest, -lowest) <= max(high - min(told, Decimal(0)), max(told, Decimal(0)) - low),
+                max(highest, -lowest) <= max(high, -low),
                 "I10",
                 f"{coin} may come to {lowest} to {highest}, the signer reckons with {low} to {high}",
             )
