@@ -55,7 +55,7 @@ start = "{START}"
 max_order_usd = 60_000
 
 [execution]
-stop_loss = 0.2
+stop_loss = 0.15
 
 [watchdog]
 heal_looks = 1                 # so that nobody waits longer than needed

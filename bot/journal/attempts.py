@@ -21,6 +21,9 @@ _FIND: Final = "SELECT * FROM attempt JOIN action USING (nonce) WHERE cloid = ?"
 _OPEN: Final = (
     "SELECT * FROM attempt JOIN action USING (nonce) WHERE resolved_ms IS NULL ORDER BY nonce, attempt.rowid"
 )
+_SINCE: Final = (
+    "SELECT * FROM attempt JOIN action USING (nonce) WHERE nonce >= ? ORDER BY nonce, attempt.rowid"
+)
 _OF: Final = "SELECT * FROM attempt JOIN action USING (nonce) WHERE client_id = ? ORDER BY attempt.rowid"
 _USED: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID", "SQLITE_CONSTRAINT_UNIQUE")
 
@@ -81,6 +84,10 @@ class Attempts:
     def open_attempts(self) -> Sequence[Attempt]:
         """All that have not ended, by nonce: at start, what has to be found out first."""
         return [_attempt(row) for row in self._writer.each(_OPEN)]
+
+    def since(self, nonce: int) -> Sequence[Attempt]:
+        """All from a nonce on, which is a time, whatever became of them."""
+        return [_attempt(row) for row in self._writer.each(_SINCE, nonce)]
 
     def attempt(self, cloid: str) -> Attempt | None:
         """One, whatever became of it; None if it was never written down."""

@@ -151,6 +151,16 @@ class Ladder:
         """The venue did not do what was asked."""
         self.look(failures=self._facts.failures + 1)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the venue failed when it was last asked."""
+        return self._facts.failures > 0
+
+    def answered(self) -> None:
+        """The venue did what was asked."""
+        if self.is_failing:
+            self.look(failures=0)
+
     def seen(self, market: Market) -> None:
         """The venue answered, and the market is this."""
         self.look(failures=0, stale_share=stale_share(market, self._bounds.stale_h))

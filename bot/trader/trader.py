@@ -68,7 +68,9 @@ class Trader:
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
         self._cut_off = False  # a decision was not carried out to its end
-        self._has_traded = False  # something that rested has, between two cycles
+        self._is_to_look = (
+            False  # at the account, before the next cycle: something that rested may have traded
+        )
         self._tries = 0
 
     async def start(self) -> None:
@@ -140,7 +142,7 @@ class Trader:
     @property
     def is_to_finish(self) -> bool:
         """Whether the last decision has to be seen to its end first; closing everything is the ladder's own work."""
-        return (self._cut_off or self._has_traded) and not self._operator.ladder.is_flattening
+        return (self._cut_off or self._is_to_look) and not self._operator.ladder.is_flattening
 
     async def cycle(self) -> bool:
         """One look, one decision, and what it asks for; False when there is nothing more to look at."""
@@ -178,7 +180,7 @@ class Trader:
     async def _protect(self) -> None:
         """Give what an order has opened that rested its stop, without waiting for the hour."""
         account = await self.looked()
-        self._has_traded = False
+        self._is_to_look = False
         self._tries += 1
         suffix = f"p{self._journal.epoch}n{self._tries}"
         decision = self.session.desk.protect(account.view, account.mark, self.time_ms, suffix)
@@ -241,7 +243,8 @@ class Trader:
     async def watch(self) -> None:
         """Look whether the means of trading are in order; to be called every so often, whatever else goes on."""
         condition = await self._venue.condition()
-        self._has_traded = self._has_traded or condition.has_traded
+        # A venue that failed is asked again now and not in an hour: else it would not be known to be back.
+        self._is_to_look = self._is_to_look or condition.has_traded or self._operator.ladder.is_failing
         self._operator.ladder.learned(condition)
 
     async def obey(self) -> None:
@@ -255,6 +258,7 @@ class Trader:
         """The account by a fresh question."""
         self.account = account = await self._venue.account()
         self._hear(self._venue.take_events(), account)
+        self._operator.ladder.answered()
         return account
 
     async def _act(self, plan: OrderPlan, before: AccountState, decision_id: str) -> AccountState:

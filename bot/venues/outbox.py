@@ -43,6 +43,10 @@ class MemoryOutbox:
         unfinished = [each for each in self._attempts.values() if not each.state.is_final]
         return sorted(unfinished, key=lambda each: each.nonce)
 
+    def since(self, nonce: int) -> Sequence[Attempt]:
+        """As `Outbox`."""
+        return [each for each in self._attempts.values() if each.nonce >= nonce]
+
     def attempt(self, cloid: str) -> Attempt | None:
         """As `Outbox`."""
         return self._attempts.get(cloid)

@@ -177,6 +177,10 @@ class Outbox(Protocol):
         """All that have not ended, by nonce: at start, what has to be found out first."""
         ...
 
+    def since(self, nonce: int) -> Sequence[Attempt]:
+        """All from a nonce on, which is a time, whatever became of them."""
+        ...
+
     def attempt(self, cloid: str) -> Attempt | None:
         """One, whatever became of it; None if it was never written down."""
         ...

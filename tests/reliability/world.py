@@ -44,8 +44,8 @@ cooldown_h = 0
 [limits]
 max_open_interest_share = 1.0
 max_volume_share = 1.0
-max_daily_loss = 1.0
-max_drawdown = 1.0
+max_daily_loss = 0.99
+max_drawdown = 0.99
 max_data_age_h = 1000
 
 [execution]

@@ -35,7 +35,7 @@ start = "2024-03-01"
 max_order_usd = 60_000
 
 [execution]
-stop_loss = 0.2
+stop_loss = 0.15
 
 [[strategies]]
 plugin = "funding_carry"

@@ -7,7 +7,7 @@ before it is not believed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from bot.model.order import OrderReport
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
-from bot.venues.hyperliquid.orders import Register, lots_of
+from bot.venues.hyperliquid.orders import FORGOTTEN_MS, Register, lots_of
 from bot.venues.hyperliquid.parse_account import (
     LedgerRow,
     MarginState,
@@ -75,6 +75,9 @@ class AccountReader:
         self._instruments = tuple(instruments)
         self._register, self._books, self._setting = register, books, setting
         self._latest_ms = 0
+        self._owed: dict[
+            int, tuple[int, int]
+        ] = {}  # order id → lots that it has filled by the venue's word, and until when
         self._taken: list[VenueEvent] = []  # counted already, and not returned yet
         self.margin: MarginState | None = None
         self.listed: tuple[OrderReport, ...] = ()  # the open orders, as the venue last listed them
@@ -118,6 +121,7 @@ class AccountReader:
 
         `earlier` are orders of an earlier run that were open then. What is new of a look that fails is returned by the next.
         """
+        problem = ""
         for wait_s in WAITS_S:
             if wait_s:
                 await self._sleep(wait_s)
@@ -130,12 +134,14 @@ class AccountReader:
             told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS, urgent=True)
             self._taken += self._books.take_fills(told)
             newest_ms = max((each.time_ms for each in told), default=0)
-            if max(newest_ms, self._books.newest_ms) <= margin.time_ms:
+            if self._still_owed(margin.time_ms):
+                problem = "the venue has not told the fills of what it says has filled"
+            elif max(newest_ms, self._books.newest_ms) > margin.time_ms:
+                problem = "the venue tells fills that the positions it tells do not hold"
+            else:
                 break
         else:
-            raise Unavailable(
-                "the venue tells fills that the positions it tells do not hold; looking again later"
-            )
+            raise Unavailable(f"{problem}; looking again later")
         self.margin = margin
         self.shown, self.listed = shown, self._register.see(shown)
         events, self._taken = self._taken, []
@@ -147,23 +153,33 @@ class AccountReader:
         found: StatusOf | None = await self._client.info(request, urgent=True)
         return found
 
-    async def await_fills(
-        self, placed: Sequence[OrderReport], now_ms: Callable[[], int], patience_s: float
-    ) -> list[VenueEvent]:
+    def owe(self, filled: Iterable[tuple[int, int]], at_ms: int) -> None:
+        """The venue says of orders that so many lots of them have filled: an account that lacks these is an old one."""
+        for order_id, lots in filled:
+            if order_id and lots > self._books.filled(order_id)[0]:
+                self._owed[order_id] = lots, at_ms + FORGOTTEN_MS
+
+    def _still_owed(self, now_ms: int) -> bool:
+        self._owed = {
+            order_id: (lots, until_ms)
+            for order_id, (lots, until_ms) in self._owed.items()
+            if self._books.filled(order_id)[0] < lots and now_ms <= until_ms
+        }
+        return bool(self._owed)
+
+    async def await_fills(self, now_ms: Callable[[], int], patience_s: float) -> list[VenueEvent]:
         """The venue answers before its record of fills does: wait a while for what it said was filled."""
-        expected = {each.order_id: each.filled_lots for each in placed if each.order_id and each.filled_lots}
         waited_s, wait_s = 0.0, 0.05
-        while expected:
+        while self._still_owed(now_ms()):
             self._taken += self._books.take_fills(
                 await self.fills(self._books.from_ms(), now_ms() + AHEAD_MS, urgent=True)
             )
-            expected = {k: lots for k, lots in expected.items() if self._books.filled(k)[0] < lots}
-            if not expected or waited_s >= patience_s:
+            if not self._still_owed(now_ms()) or waited_s >= patience_s:
                 break
             await self._sleep(wait_s)
             waited_s, wait_s = waited_s + wait_s, wait_s * 2
-        if expected:
-            log.warning("fills not told yet", orders=len(expected))
+        if self._owed:
+            log.warning("fills not told yet", orders=len(self._owed))
         events, self._taken = self._taken, []
         return events
 

@@ -26,7 +26,7 @@ from bot.venues.hyperliquid.condition import Conditions
 from bot.venues.hyperliquid.identity import check_account, check_signer
 from bot.venues.hyperliquid.leverage import Leverage
 from bot.venues.hyperliquid.market_data import MarketData
-from bot.venues.hyperliquid.orders import Register
+from bot.venues.hyperliquid.orders import FORGOTTEN_MS, Register
 from bot.venues.hyperliquid.others import Others
 from bot.venues.hyperliquid.parse_account import VenueFill, VenueFunding
 from bot.venues.hyperliquid.parse_meta import Universe
@@ -171,6 +171,9 @@ class HyperliquidVenue:
                 self._switch.suspect()
             resting = [each.evidence for each in self._attempts.at_venue()]
             self._earlier |= {each.order_id for each in resting if each is not None and each.order_id}
+            self._reader.owe(
+                self._attempts.filled_since(self._clock.now_ms() - FORGOTTEN_MS), self._clock.now_ms()
+            )
             self._sender.take_up()
             self._tell(await self._sender.resolve())
             await self._look()
@@ -247,7 +250,7 @@ class HyperliquidVenue:
                 await self._switch.clear()
             placed = await self._sender.place(orders)
             self._tell(placed)
-            self._tell(await self._reader.await_fills(placed, self._clock.now_ms, self._terms.fills_s))
+            self._tell(await self._reader.await_fills(self._clock.now_ms, self._terms.fills_s))
         return [*reports, *refused, *placed]
 
     async def _prepared(self, orders: Sequence[Order]) -> tuple[list[Order], list[OrderReport]]:
@@ -351,6 +354,9 @@ class HyperliquidVenue:
         for report in reports:
             self._register.note(report)
         self._replacing.ended(reports)
+        # What has filled long ago has been told of, and may be forgotten.
+        recent = [each for each in reports if each.time_ms >= self._books.from_ms()]
+        self._reader.owe(((each.order_id, each.filled_lots) for each in recent), self._clock.now_ms())
         self._attempts.told(reports, Proof.STATUS)
         self._events.extend(events)
 
