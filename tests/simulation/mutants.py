@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -162,8 +162,10 @@ def _believes_old_positions() -> Patches:
     def all_at_once(rows: Sequence[Any], _: int) -> tuple[Sequence[Any], list[Any]]:
         return rows, []
 
-    # Either guard is enough: the feed's word waits for the account's, and a look is repeated until it has the fills.
-    return [of(Books, "newest_ms", 0), of(adapter, "until", all_at_once)]
+    # Each guard is enough: the feed's word waits for the account's, a look is repeated until it has the fills, and until
+    # it has what the venue answered with.
+    owes_nothing = of(AccountReader, "_still_owed", lambda self, now_ms: False)
+    return [of(Books, "newest_ms", 0), of(adapter, "until", all_at_once), owes_nothing]
 
 
 # What is kept
@@ -238,14 +240,14 @@ def _start_does_not_listen() -> Patches:
     return [of(Trader, "_hear", hear)]
 
 
-def _asks_once() -> Patches:
-    real = HyperliquidVenue._look
+def _asks_nothing_of_before() -> Patches:
+    real = HyperliquidVenue._restore
 
-    async def look(self: HyperliquidVenue) -> None:
-        await real(self)
-        self._earlier.clear()
+    def restore(self: HyperliquidVenue, checkpoint: Mapping[str, Any]) -> set[int]:
+        real(self, checkpoint)
+        return set()
 
-    return [of(HyperliquidVenue, "_look", look)]
+    return [of(HyperliquidVenue, "_restore", restore), of(attempts.Attempts, "at_venue", lambda self: [])]
 
 
 def _oracle_of_now() -> Patches:
@@ -302,9 +304,9 @@ MUTANTS = (
     Mutant("a signature is not in the audit log", "I11", _signs_unseen),
     Mutant("what became of an order is not kept", "I16", _moves_are_not_kept),
     Mutant("a fill of each cycle is not booked", "I3 I4", _last_cycle_is_not_heard),
-    Mutant("a start refuses what a cut-off cycle has traded", "I16", _start_does_not_listen, crashes=True),
+    Mutant("a start refuses what a cut-off cycle has traded", "I4 I16", _start_does_not_listen, crashes=True),
     Mutant(
-        "an order of an earlier run is asked for once", "I16", _asks_once,
+        "what an earlier run left at the venue is not asked for", "I16", _asks_nothing_of_before,
         Plan(0, faulty_h=4, quiet_h=2, maker=True, lag=0.9), crashes=True,
     ),
     Mutant("a payment's price is taken from after the settlement", "I5", _oracle_of_now),

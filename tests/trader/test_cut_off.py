@@ -180,3 +180,29 @@ def test_what_an_order_opens_between_two_cycles_gets_its_stop_before_the_next(tm
         assert not it.is_to_finish
 
     live(path, life)
+
+
+def test_a_venue_that_is_back_is_known_to_be_back_before_the_hour(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+
+    async def life(it: Trader, venue: Watched) -> None:
+        assert await it.cycle()
+        for _ in range(3):
+            it.failed()
+        assert shown(path)["state"] == "reducing"
+        venue.away = True
+        await it.watch()
+        await it.due()
+        with pytest.raises(Unavailable):
+            await it.cycle()
+        venue.away = False
+        await it.watch()
+        moment = it.time_ms
+        await it.due()
+        assert await it.cycle()
+        assert it.time_ms == moment
+        for _ in range(3):
+            await it.watch()
+        assert shown(path)["state"] == "active"
+
+    live(path, life)
