@@ -1,4 +1,4 @@
-"""Composition: from a config to the objects that run it. The only module that names concrete adapters."""
+"""Composition: from a config to the objects that run it. The only module that puts a venue into a daemon."""
 
 from __future__ import annotations
 
