@@ -3,7 +3,8 @@
     python -m tests.venues.fuzz --frames 1000000 --seed 1 [--recorded DIR]
 
 Each goes the way it would from a socket: replies through the client, frames through the feed, and what was read of fills,
-funding, bars and books into the adapter's books. Only its three kinds of failure may come of it. Then whole agents trade
+funding, bars and books into the adapter's books, of coins and their prices into its market data. Only its three kinds
+of failure may come of it. Then whole agents trade
 while replies that the edge refuses are mixed into what they are told: no order may leave that rests on one. Prints
 JSON; the exit code is 1 where something got through.
 """
@@ -14,9 +15,10 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +27,17 @@ from aiohttp import WSMsgType
 
 from bot.errors import OutcomeUnknown, Refused, Unavailable
 from bot.model.instrument import simple_instrument
+from bot.model.panel import FloatArray
 from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
+from bot.venues.hyperliquid.contexts import Contexts
 from bot.venues.hyperliquid.feed import Feed
 from bot.venues.hyperliquid.heard import Heard
+from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register
+from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.words import as_unavailable
 from bot.venues.outbox import MemoryOutbox
 from tests.venues.hyperliquid.fuzz_frames import resident_mib
@@ -43,6 +49,8 @@ from tests.venues.quarantine import trade_on_spoilt_replies
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 DECLARED: Final = (Refused, Unavailable, OutcomeUnknown)
 INSTRUMENTS: Final = (simple_instrument("BTC", 5, 40), simple_instrument("ETH", 4, 25))
+TRADED: Final = (*INSTRUMENTS, simple_instrument("kPEPE", 0, 10))
+"""Of the coins that the replies list, some are traded and some are not: an unread one matters among the former alone."""
 KINDS: Final = ("allMids", "bbo", "l2Book", "trades", "candle", "activeAssetCtx", "allDexsAssetCtxs", "orderUpdates",
                 "userFills", "userFundings", "userEvents")  # fmt: skip
 HOURLY: Final = {"interval": "1h"}
@@ -71,6 +79,18 @@ class Result:
         kept: list[str] = getattr(self, kind)
         if len(kept) < SHOWN:
             kept.append(what[:600])
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A reply about all coins, and what is traded on of it."""
+
+    known: Universe
+    contexts: Contexts
+    traded: tuple[str, ...]
+    now: FloatArray
+    marks: Mapping[str, Decimal]
+    oracles: Mapping[str, Decimal]
 
 
 class Deaf(Exception):
@@ -110,6 +130,7 @@ class Desk:
         self.attempts = Attempts("devnet", ME, MemoryOutbox())
         self.books = Books(ME, Register(INSTRUMENTS, self.attempts))
         self.heard = Heard()
+        self.market = MarketData(self.client, TRADED)
         self.newest_ms: dict[str, int] = {}
 
     async def _post(self, path: str, body: Any) -> tuple[int, bytes]:
@@ -140,7 +161,21 @@ class Desk:
                 return True, shape.read(body)
             said = finished(self.client.info(shape.request))
             self._count(shape.kind, said)
-        return True, said
+            return True, self._asked_of_coins(shape.kind, said)
+
+    def _asked_of_coins(self, kind: str, said: Any) -> Any:
+        """A coin that can't be read is refused where it is asked for, and it is asked for if it is traded."""
+        if kind == "meta":
+            for each in TRADED:
+                if each.name in said.names:
+                    said.instrument(each.name)
+        if kind != "metaAndAssetCtxs":
+            return said
+        known, contexts = said
+        market = self.market
+        market.take(known, contexts)
+        traded = tuple(each.name for each in TRADED)
+        return Taken(known, contexts, traded, market._now, dict(market.marks), dict(market.oracles))
 
     def _frame(self, body: bytes) -> tuple[bool, Any]:
         try:

@@ -46,6 +46,7 @@ PRICES: Final = frozenset(
     ("price", "limit_price", "entry_price", "mark", "oracle", "mid", "open", "high", "low", "close")
 )
 SIZED: Final = frozenset(("original", "remaining", "total", "hold", "volume", "open_interest", "value_usd"))
+COLUMNS: Final = ("mark", "oracle", "funding", "open_interest", "mid", "premium")
 COIN: Final = re.compile(r"[!-~]{1,64}")
 LARGEST: Final = Decimal(10) ** 15
 
@@ -127,9 +128,9 @@ def _number(value: Decimal, path: str) -> None:
 
 
 def _floats(rows: list[list[float]], path: str) -> None:
-    for row, one in zip(rows, ("mark", "oracle", "", "", "mid", ""), strict=True):
+    for row, one in zip(rows, COLUMNS, strict=True):
         for value in row:
-            if math.isinf(value) or (one and value <= 0):
+            if math.isinf(value) or (one in PRICES and value <= 0):
                 raise Wrong(f"{path} has {value}")
 
 
@@ -215,13 +216,35 @@ def _trades(said: Any, told: Json, _: Any) -> None:
 
 
 def _contexts(said: Any, told: Json, _: Any) -> None:
-    universe, found = said
-    _meta(universe, told[0], _)
-    if not len(found) == len(universe.instruments) == len(told[1]):
+    """Of the coins that are traded all must have been read; of the others, what was."""
+    known, found = said.known, said.contexts
+    _meta(known, told[0], _)
+    if not len(found) == len(known.names) == len(told[1]):
         raise Wrong("contexts and coins are not as many")
-    for each, row in zip(found, told[1], strict=True):
-        stands(each, row, CONTEXT)
-        _believable(each)
+    rows = dict(zip(known.names, told[1], strict=True))
+    for place, (coin, row) in enumerate(rows.items()):
+        if place in found.unread:
+            if coin in said.traded or not all(math.isnan(column[place]) for column in found.values):
+                raise Wrong(f"{coin} can't be read and has prices")
+            continue
+        stands(found[place], row, CONTEXT)
+        _believable(found[place])
+    if unread := set(said.traded) & known.unread.keys():
+        raise Wrong(f"{unread} can't be read and are traded")
+    _taken(said, {coin: row for coin, row in rows.items() if coin in said.traded})
+
+
+def _taken(said: Any, rows: Mapping[str, Json]) -> None:
+    """What is traded on, against the rows of the coins that are traded; nothing is known of one that is not listed."""
+    for name, key in (("marks", "markPx"), ("oracles", "oraclePx")):
+        if getattr(said, name) != {coin: Decimal(row[key]) for coin, row in rows.items()}:
+            raise Wrong(f"{name} of other coins, or other {name}")
+    keys = [path[0] for path in (CONTEXT[name] for name in COLUMNS)]
+    for coin, column in zip(said.traded, zip(*said.now.tolist(), strict=True), strict=True):
+        for key, value in zip(keys, column, strict=True):
+            text = rows[coin].get(key) if coin in rows else None
+            if math.isnan(value) is not (text is None) or (text is not None and float(text) != value):
+                raise Wrong(f"{key} of {coin} is {value} where it says {text!r}")
 
 
 def _heard_context(said: Any, told: Json, _: Any) -> None:
@@ -236,9 +259,13 @@ def _believable(context: Any) -> None:
 
 
 def _meta(said: Any, told: Json, _: Any) -> None:
-    all_stand(said.instruments, told["universe"], LISTED)
-    unique(each.name for each in said.instruments)
-    for each, row in zip(said.instruments, told["universe"], strict=True):
+    """Every name has its place, since the numbers of all coins hang on it; the rest is said of those that could be read."""
+    if list(said.names) != [row["name"] for row in told["universe"]] or not said.unread.keys() <= {*said.names}:
+        raise Wrong("other names, or in other places")
+    unique(iter(said.names))
+    rows = [row for row in told["universe"] if row["name"] not in said.unread]
+    all_stand(said.instruments, rows, LISTED)
+    for each, row in zip(said.instruments, rows, strict=True):
         if not COIN.fullmatch(each.name) or not 0 <= each.size_decimals <= 8:
             raise Wrong(f"a coin {each.name!r} in lots of {each.size_decimals}")
         if each.tiers[0].max_leverage != row["maxLeverage"] or each.tiers[0].lower_bound_usd != 0:

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from bot.errors import DataError
 from bot.venues.hyperliquid import parse_account, parse_market, wire
 from bot.venues.hyperliquid.feed import Feed
+from bot.venues.hyperliquid.market_data import MarketData
+from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.wire import Node
 from tests.venues.fuzz import fixtures, fuzz
 from tests.venues.hyperliquid.shapes import made, recorded
@@ -122,6 +125,22 @@ def what_cannot_be_read_is_another_error(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("bot.venues.hyperliquid.feed.decode", decode)
 
 
+def coins_without_prices_are_traded(patch: pytest.MonkeyPatch) -> None:
+    right = MarketData.take
+    patch.setattr(
+        MarketData,
+        "take",
+        lambda market, known, contexts: right(market, known, replace(contexts, unread={})),
+    )
+
+
+def coins_of_an_unknown_kind_are_traded(patch: pytest.MonkeyPatch) -> None:
+    def joined(market: MarketData, known: Universe) -> dict[str, int]:
+        return {coin: known.place(coin) for coin in market._columns if coin in known.names}
+
+    patch.setattr(MarketData, "_joined", joined)
+
+
 BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     price_of_nothing,
     any_text_is_a_number,
@@ -134,6 +153,8 @@ BUGS: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     bars_of_other_coins,
     refused_frames_are_heard,
     what_cannot_be_read_is_another_error,
+    coins_without_prices_are_traded,
+    coins_of_an_unknown_kind_are_traded,
 )
 
 

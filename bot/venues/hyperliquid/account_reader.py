@@ -217,8 +217,8 @@ class AccountReader:
             raise Unavailable(f"the venue tells no more than {most} {kind} rows of one millisecond")
         middle_ms = (start_ms + end_ms) // 2
         return [
-            *await self._period(kind, start_ms, middle_ms, most),
-            *await self._period(kind, middle_ms + 1, end_ms, most),
+            *await self._period(kind, start_ms, middle_ms, most, urgent=urgent),
+            *await self._period(kind, middle_ms + 1, end_ms, most, urgent=urgent),
         ]
 
     # What was read, in our terms
