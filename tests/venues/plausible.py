@@ -260,7 +260,9 @@ def _believable(context: Any) -> None:
 
 def _meta(said: Any, told: Json, _: Any) -> None:
     """Every name has its place, since the numbers of all coins hang on it; the rest is said of those that could be read."""
-    if list(said.names) != [row["name"] for row in told["universe"]] or not said.unread.keys() <= {*said.names}:
+    if list(said.names) != [row["name"] for row in told["universe"]] or not said.unread.keys() <= {
+        *said.names
+    }:
         raise Wrong("other names, or in other places")
     unique(iter(said.names))
     rows = [row for row in told["universe"] if row["name"] not in said.unread]

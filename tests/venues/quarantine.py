@@ -12,6 +12,7 @@ from unittest import mock
 import orjson
 
 from bot.errors import DataError
+from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.replies import read_reply
 from tests.simulation import run as simulation
 from tests.simulation.faults import Plan
@@ -53,12 +54,21 @@ class SpoilingNetwork(Network):
         for _ in range(TRIES):
             body = self.mutator.mutate(told)
             try:
-                read_reply(asked, body)
+                self._ask_of_coins(str(asked["type"]), read_reply(asked, body))
             except DataError:
                 self.tally[f"refused {asked['type']}"] += 1
                 self.waiting.add(str(asked["type"]))
                 return body
         return told
+
+    def _ask_of_coins(self, kind: str, said: Any) -> None:
+        """DataError where a coin that is traded can't be read: so it is refused in the adapter."""
+        if kind in {"meta", "metaAndAssetCtxs"}:
+            known: Universe = said if kind == "meta" else said[0]
+            for coin in self.dice.plan.coins:
+                if coin in known.names:
+                    known.instrument(coin)
+                    _ = kind == "meta" or said[1][known.place(coin)]
 
     async def act(self, life: Life, body: bytes, timeout_s: float) -> Answer:
         """An order that leaves while what it rests on is in quarantine is what is looked for."""

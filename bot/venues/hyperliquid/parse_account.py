@@ -10,7 +10,7 @@ from bot.model.account import MarginMode
 from bot.model.money import ZERO
 from bot.model.order import Side
 from bot.venues.hyperliquid.parse_market import LARGEST_RATE, side
-from bot.venues.hyperliquid.wire import Node
+from bot.venues.hyperliquid.wire import LARGEST_AMOUNT, Node
 
 PERP: Final = ""  # the main dex, as transfers name it
 UNTOUCHED: Final = ("liquidation", "spotTransfer", "spotGenesis", "deployGasAuction", "cStakingTransfer",
@@ -225,11 +225,19 @@ def ledger(node: Node, account: str) -> tuple[LedgerRow, ...]:
             each["time"].time_ms(),
             each["hash"].hash(),
             each["delta"]["type"].text(),
-            _effect(each["delta"], account),
+            _bounded_effect(each["delta"], account),
         )
         for each in node.items()
     ]
     return tuple(sorted(rows, key=lambda row: row.time_ms))
+
+
+def _bounded_effect(delta: Node, account: str) -> Decimal | None:
+    """An amount and its fee may each be within bounds where their sum is not."""
+    effect = _effect(delta, account)
+    if effect is not None and abs(effect) > LARGEST_AMOUNT:
+        delta.refuse(f"moves {effect} USD, which is beyond what can be")
+    return effect
 
 
 def _effect(delta: Node, account: str) -> Decimal | None:

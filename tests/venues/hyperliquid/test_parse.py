@@ -169,6 +169,12 @@ def test_a_transfer_of_an_unknown_kind_is_not_taken_for_nothing() -> None:
     assert row.perp_usd is None
 
 
+def test_a_movement_of_more_than_can_be_is_refused_though_each_of_its_parts_can_be() -> None:
+    delta = {"type": "withdraw", "usdc": "10.0", "nonce": 1, "fee": "1000000000000000.0"}
+    with pytest.raises(DataError, match="beyond what can be"):
+        parse_account.ledger(Node([{"time": T, "hash": "0x1", "delta": delta}], "reply"), ME)
+
+
 def answer(*statuses: Any, kind: str = "order") -> Node:
     return Node({"status": "ok", "response": {"type": kind, "data": {"statuses": list(statuses)}}}, "answer")
 
