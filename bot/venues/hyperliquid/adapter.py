@@ -167,13 +167,12 @@ class HyperliquidVenue:
                 await self._reader.begin()
             else:
                 self._earlier |= self._restore(checkpoint)
+                since_ms, coins = self._clock.now_ms() - FORGOTTEN_MS, {i.name for i in self.instruments}
+                self._reader.owe(self._attempts.filled_since(since_ms, coins), self._clock.now_ms())
             if any(not each.reduce_only for each in self._attempts.at_venue()):
                 self._switch.suspect()
             resting = [each.evidence for each in self._attempts.at_venue()]
             self._earlier |= {each.order_id for each in resting if each is not None and each.order_id}
-            self._reader.owe(
-                self._attempts.filled_since(self._clock.now_ms() - FORGOTTEN_MS), self._clock.now_ms()
-            )
             self._sender.take_up()
             self._tell(await self._sender.resolve())
             await self._look()

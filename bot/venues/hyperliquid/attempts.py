@@ -7,7 +7,7 @@ client id and the number of the attempt, so that it can be worked out again from
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -131,11 +131,13 @@ class Attempts:
         states = (AttemptState.SENT, AttemptState.UNKNOWN)
         return [each for each in self.outbox.open_attempts() if each.state in states]
 
-    def filled_since(self, time_ms: int) -> Iterator[tuple[int, int]]:
-        """Order ids of what was sent since a time, and how many lots of it the venue said had filled."""
+    def filled_since(self, time_ms: int, coins: Collection[str]) -> Iterator[tuple[int, int]]:
+        """Order ids of what was sent of `coins` since a time, and how many lots of it the venue said had filled."""
         for each in self.outbox.since(time_ms):
             # Nonces are by the signer's clock, which may be ahead.
-            if each.sent_ms >= time_ms and each.evidence is not None and each.evidence.order_id:
+            if each.sent_ms < time_ms or each.coin not in coins:
+                continue
+            if each.evidence is not None and each.evidence.order_id:
                 yield each.evidence.order_id, each.evidence.filled_lots
 
     def at_venue(self) -> list[Attempt]:
