@@ -90,9 +90,9 @@ def test_every_misplaced_order_is_found(attempts: list[Attempt], at_venue: dict[
 
 
 # What the exchange may say of an order beside each state of the journal; it lives a moment longer.
-ENDED = {"canceled", "marginCanceled", "reduceOnlyCanceled", "siblingFilledCanceled"}
-REFUSED = {"rejected", "iocCancelRejected", "perpMarginRejected"}
-HONEST = {
+ENDED: set[str | None] = {"canceled", "marginCanceled", "reduceOnlyCanceled", "siblingFilledCanceled"}
+REFUSED: set[str | None] = {"rejected", "iocCancelRejected", "perpMarginRejected"}
+HONEST: dict[State, set[str | None]] = {
     State.ACKED: {"open", "triggered", "filled"} | ENDED | REFUSED,  # a stop may be turned down when it fires
     State.PARTIAL: {"open", "triggered", "filled"} | ENDED,
     State.FILLED: {"filled"},
@@ -104,10 +104,10 @@ HONEST = {
     State.SENT: set(),
     State.UNKNOWN: set(),
 }
-WORDS = [None, "open", "triggered", "filled", "a new word", *sorted(ENDED | REFUSED)]
+WORDS = ["open", "triggered", "filled", "a new word", *sorted(map(str, ENDED | REFUSED))]
 
 
-@pytest.mark.parametrize("status", WORDS)
+@pytest.mark.parametrize("status", [None, *WORDS])
 @pytest.mark.parametrize("state", list(State))
 def test_every_pair_is_judged(state: State, status: str | None) -> None:
     problems = misplaced([Attempt("0x1", "d-BTC-exit", state)], {} if status is None else {"0x1": status})

@@ -83,3 +83,28 @@ def test_what_is_beyond_its_stop_when_all_is_closed_is_closed_once(devnet: Serve
         assert post.held() == {}
 
     play(Post(devnet, tmp_path, replace(ORDERS, stop_loss=1e-6)), scene)
+
+
+def test_a_coin_without_a_price_is_told_of_and_closed_when_it_has_one(devnet: Server, tmp_path: Path) -> None:
+    async def scene(post: Post) -> None:
+        await post.bought()
+        await post.bought("ETH", 1_000)
+        market = post.guard._market
+        refresh = market.refresh
+
+        async def without(**how: Any) -> None:
+            await refresh(**how)
+            market.marks = {k: v for k, v in market.marks.items() if k != "ETH"}  # type: ignore[assignment]
+
+        market.refresh = without  # type: ignore[method-assign]
+        with capture_logs() as said:
+            await post.rounds(CLOSE_S)
+        assert list(post.held()) == ["ETH"]
+        told = [each["reason"] for each in said if each["event"] == "guard could not act"]
+        assert len(told) == 1
+        assert "no price is known for ETH" in told[0]
+        market.refresh = refresh  # type: ignore[method-assign]
+        await post.rounds(100)
+        assert post.held() == {}
+
+    play(Post(devnet, tmp_path, replace(ORDERS, stop_loss=None)), scene)
