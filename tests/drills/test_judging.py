@@ -93,11 +93,11 @@ def test_every_misplaced_order_is_found(attempts: list[Attempt], at_venue: dict[
 ENDED: set[str | None] = {"canceled", "marginCanceled", "reduceOnlyCanceled", "siblingFilledCanceled"}
 REFUSED: set[str | None] = {"rejected", "iocCancelRejected", "perpMarginRejected"}
 HONEST: dict[State, set[str | None]] = {
-    State.ACKED: {"open", "triggered", "filled"} | ENDED | REFUSED,  # a stop may be turned down when it fires
-    State.PARTIAL: {"open", "triggered", "filled"} | ENDED,
+    State.ACKED: {"open", "triggered", "filled", *ENDED, *REFUSED},  # a stop may be turned down when it fires
+    State.PARTIAL: {"open", "triggered", "filled", *ENDED},
     State.FILLED: {"filled"},
     State.CANCELED: ENDED,  # after a part of it was filled too
-    State.REJECTED: REFUSED | {None},  # or it never left
+    State.REJECTED: {*REFUSED, None},  # or it never left
     State.FENCED: {None},
     State.EXPIRED: {None},
     State.INTENT: set(),
