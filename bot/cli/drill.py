@@ -68,12 +68,15 @@ def _practised(name: str, keep: bool, *, quiet: bool) -> dict[str, Any]:
 
     folder = new_folder()
     story = Story() if quiet else Story(tell)
-    before = signal.signal(signal.SIGTERM, end)  # whoever ends this ends what it started too
+    # Whoever ends this ends what it started too. Ctrl-C is asked for by name, since what a script starts in the background
+    # inherits that it is ignored.
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     started_s = time.monotonic()
     try:
         error = practise(name, folder, story)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
     facts = told(name, story, Verdict.of(story, error))

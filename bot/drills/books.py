@@ -15,11 +15,25 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from bot.model.attempt import AttemptState
+from bot.model.attempt import MOVES, AttemptState
+from bot.venues.hyperliquid.parse_orders import Ending, ending
 
 NOT_FOUND_OUT: Final = (AttemptState.INTENT, AttemptState.SENT, AttemptState.UNKNOWN)
-NEVER_THERE: Final = (AttemptState.FENCED, AttemptState.EXPIRED)
-MUST_BE_THERE: Final = (AttemptState.ACKED, AttemptState.PARTIAL, AttemptState.FILLED)
+# Each is known by nothing but the venue's word or its trades.
+MUST_BE_THERE: Final = (
+    AttemptState.ACKED,
+    AttemptState.PARTIAL,
+    AttemptState.FILLED,
+    AttemptState.CANCELED,
+)
+ENDINGS: Final = {
+    AttemptState.ACKED: Ending.OPEN,
+    AttemptState.PARTIAL: Ending.OPEN,
+    AttemptState.FILLED: Ending.FILLED,
+    AttemptState.CANCELED: Ending.CANCELED,  # filled in part or not at all: how far, the trades tell
+    AttemptState.REJECTED: Ending.REJECTED,
+}
+"""What the venue calls an order of each state that it knows of."""
 _FEW: Final = 3
 
 
@@ -112,13 +126,19 @@ def misplaced(attempts: Sequence[Attempt], at_venue: Mapping[str, str]) -> list[
             problems.append(
                 f"the venue does not know order {attempt.client_id}, {attempt.state} in the journal"
             )
-        elif attempt.state in NEVER_THERE and status is not None:
+        elif status is not None and ending(status) not in _honest(attempt.state):
             problems.append(
                 f"order {attempt.client_id} is {attempt.state} in the journal, {status} at the venue"
             )
-        elif attempt.state is AttemptState.REJECTED and status in {"open", "filled"}:
-            problems.append(f"order {attempt.client_id} is rejected in the journal, {status} at the venue")
     return problems
+
+
+def _honest(state: AttemptState) -> set[Ending]:
+    """What the venue may say of an order: the same, or what may follow, since it lives a moment longer than the journal.
+
+    What has ended stays what it is, and what never came about is not there.
+    """
+    return {ENDINGS[each] for each in (state, *MOVES[state]) if each in ENDINGS}
 
 
 def strangers(signed: Sequence[Signed], pids: Iterable[int]) -> list[str]:

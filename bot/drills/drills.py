@@ -295,12 +295,19 @@ def twin(practice: Practice, story: Story) -> None:
         story.saw(f"it is still trying: {third.last_word()}")
     story.saw(f"the signer refused it {denied} times, since it signs for one trader at a time")
     third.close()
-    signed = books.signed_in(practice.audit)
-    story.check("the signer turned it away", [] if denied else ["it was not refused once"])
-    story.check("the second ones got no signature", books.strangers(signed, [daemon.pid]))
-    story.check("the first got some", [] if signed else ["nothing was signed"])
+    signed_for_one(practice.audit, story, daemon.pid, third.pid)
     story.check("the first is not disturbed", ["it ended"] if daemon.handle.is_gone() else [])
     settle(practice, story, daemon)
+
+
+def signed_for_one(audit: Path, story: Story, first: int, other: int) -> None:
+    """Judge by the signer's log whether it signed for the `first` process alone, and refused the `other`."""
+    signed = books.signed_in(audit)
+    denied = books.denied_in(audit, "one_trader").get(other, 0)
+    story.check("the signer turned it away", [] if denied else ["it was not refused once"])
+    story.check("the second ones got no signature", books.strangers(signed, [first]))
+    own = any(each.pid == first for each in signed)
+    story.check("the first got some", [] if own else ["nothing was signed for it"])
 
 
 def _denied(practice: Practice, pid: int) -> int:

@@ -86,6 +86,9 @@ class Hands:
         priced = [order for order in orders if order.instrument in prices]
         for start in range(0, len(priced), LARGEST_BATCH):
             await self._batch(list(priced[start : start + LARGEST_BATCH]), prices, now_ms)
+        # After the others, which it must not keep from theirs.
+        if unpriced := sorted({order.instrument for order in orders} - prices.keys()):
+            raise Unavailable(f"no price is known for {', '.join(unpriced)}: nothing was placed there")
 
     async def _batch(self, orders: list[Order], prices: Mapping[str, Decimal], now_ms: int) -> None:
         denied: list[str] = []

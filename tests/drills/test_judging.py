@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,8 @@ from click.testing import CliRunner
 from bot.cli import cli
 from bot.drills import books
 from bot.drills.books import Attempt, Books, Signed, apart, misplaced, signed_twice, strangers
-from bot.drills.drills import DRILLS, twin_config
+from bot.drills.drills import DRILLS, compare, signed_for_one, twin_config
+from bot.drills.practice import Practice
 from bot.drills.story import NotHere, NotSeen, Story, Verdict, facts
 from bot.errors import ConfigError
 from bot.model.attempt import AttemptState as State
@@ -87,6 +89,32 @@ def test_every_misplaced_order_is_found(attempts: list[Attempt], at_venue: dict[
     assert any(said in problem for problem in problems), problems
 
 
+# What the exchange may say of an order beside each state of the journal; it lives a moment longer.
+ENDED: set[str | None] = {"canceled", "marginCanceled", "reduceOnlyCanceled", "siblingFilledCanceled"}
+REFUSED: set[str | None] = {"rejected", "iocCancelRejected", "perpMarginRejected"}
+HONEST: dict[State, set[str | None]] = {
+    State.ACKED: {"open", "triggered", "filled", *ENDED, *REFUSED},  # a stop may be turned down when it fires
+    State.PARTIAL: {"open", "triggered", "filled", *ENDED},
+    State.FILLED: {"filled"},
+    State.CANCELED: ENDED,  # after a part of it was filled too
+    State.REJECTED: {*REFUSED, None},  # or it never left
+    State.FENCED: {None},
+    State.EXPIRED: {None},
+    State.INTENT: set(),
+    State.SENT: set(),
+    State.UNKNOWN: set(),
+}
+WORDS = ["open", "triggered", "filled", "a new word", *sorted(map(str, ENDED | REFUSED))]
+
+
+@pytest.mark.parametrize("status", [None, *WORDS])
+@pytest.mark.parametrize("state", list(State))
+def test_every_pair_is_judged(state: State, status: str | None) -> None:
+    problems = misplaced([Attempt("0x1", "d-BTC-exit", state)], {} if status is None else {"0x1": status})
+    assert len(problems) == (status not in HONEST[state]), problems
+    assert all("d-BTC-exit" in problem for problem in problems)
+
+
 def test_signatures_for_a_stranger_or_twice_for_one_order_are_found(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     lines = [
@@ -115,6 +143,55 @@ def test_a_journal_reads_as_what_its_exchange_did(tmp_path: Path) -> None:
     assert sum((row[2] for row in found.payments), D(0)) == sum((each.usd for each in desk.payments), D(0))
     missing = replace(found, fills=found.fills[1:])
     assert len(apart(missing, found)) == 1
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a practice has left behind; the exchange's part is made up."""
+
+    journal: Path
+    audit: Path
+    theirs: Books
+
+    def exchange(self) -> tuple[Books, dict[str, str]]:
+        return self.theirs, {}
+
+
+def wrong(story: Story) -> set[str]:
+    return {step.text for step in story.steps if not step.is_right}
+
+
+def test_a_drill_in_which_nothing_was_traded_has_shown_nothing(tmp_path: Path) -> None:
+    journal, audit = tmp_path / "journal.sqlite", tmp_path / "audit.jsonl"
+    Desk(journal).hours(30)
+    audit.write_text("")
+    mine = books.of_journal(journal)
+    for theirs, said in ((mine, False), (replace(mine, fills=()), True)):
+        story = Story()
+        compare(cast("Practice", Left(journal, audit, theirs)), story)
+        assert ("trades were made at all" in wrong(story)) is said
+
+
+@pytest.mark.parametrize(
+    ("signed_for", "denied", "said"),
+    [
+        ([7], [8], set()),
+        ([7, 8], [8], {"the second ones got no signature"}),
+        ([7, 9], [8], {"the second ones got no signature"}),
+        ([8], [8], {"the second ones got no signature", "the first got some"}),
+        ([7], [9], {"the signer turned it away"}),
+        ([], [8], {"the first got some"}),
+    ],
+)
+def test_a_signer_that_signed_for_a_second_one_is_found(
+    tmp_path: Path, signed_for: list[int], denied: list[int], said: set[str]
+) -> None:
+    lines = [{"kind": "sign", "pid": pid, "orders": []} for pid in signed_for]
+    lines += [{"kind": "deny", "pid": pid, "rule": "one_trader"} for pid in denied]
+    (tmp_path / "audit.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    story = Story()
+    signed_for_one(tmp_path / "audit.jsonl", story, 7, 8)
+    assert wrong(story) == said
 
 
 def test_a_drill_passes_only_where_something_was_judged_and_all_of_it_holds() -> None:
