@@ -43,8 +43,9 @@ from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register
+from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.sending import Patience, Sender
-from bot.venues.hyperliquid.signing import Facts, Signed, SignerSocket, Signs
+from bot.venues.hyperliquid.signing import Facts, Signed, SignerSocket, Signs, Whose
 from bot.venues.hyperliquid.signing import Order as Asked
 from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.hyperliquid.wire import Node, decode
@@ -67,6 +68,9 @@ class Stopwatch:
 
     def now_ms(self) -> int:
         return self.now
+
+    def whose(self) -> Whose:
+        return self.signs.whose()
 
     def order(self, orders: list[Asked], expires_in_ms: int) -> Signed:
         began_s = time.perf_counter()
@@ -141,6 +145,7 @@ async def paced(
     ]
     market = MarketData(cast("Client", watch), instruments)
     market.marks = cast("Any", {name: mark for name, (*_, mark) in COINS.items()})
+    market.numbers.known = Universe(tuple(COINS), tuple(instruments))
     register = Register(instruments, Attempts("devnet", account, journal.attempts))
     sender = Sender(
         account,
