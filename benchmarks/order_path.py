@@ -69,8 +69,8 @@ class Stopwatch:
     def now_ms(self) -> int:
         return self.now
 
-    def whose(self) -> Whose:
-        return self.signs.whose()
+    def pinned(self) -> Whose:
+        return self.signs.pinned()
 
     def order(self, orders: list[Asked], expires_in_ms: int) -> Signed:
         began_s = time.perf_counter()

@@ -154,5 +154,5 @@ class Hands:
     def _expires_in_ms(self) -> int:
         # Nothing but a simulated venue's time runs at a speed of its own.
         speed = self._clock.speed if self._whose[0] == "devnet" else 1.0
-        shortest_ms, longest_ms = self._signs.whose().expires_ms
+        shortest_ms, longest_ms = self._signs.pinned().expires_ms
         return max(shortest_ms, min(int(EXPIRES_S * 1000 * speed), longest_ms))

@@ -116,6 +116,7 @@ class SignerClient:
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
         self._last_id = 0
+        self.lost = 0  # connections so far: another may be to another signer
 
     def __enter__(self) -> Self:
         return self
@@ -236,3 +237,4 @@ class SignerClient:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+            self.lost += 1

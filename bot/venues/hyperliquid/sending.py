@@ -104,7 +104,7 @@ class Sender:
             return ()
         try:
             await self._client.make_room(len(batch), urgent=True)
-            whose = self._signs.whose()
+            whose = self._signs.pinned()
             stale = self._market.numbers.stale((each.instrument for each in batch), whose)
             if stale:
                 log.warning("cancels not sent", reason="; ".join(stale.values()))
@@ -169,7 +169,7 @@ class Sender:
         while orders and signed is None:
             try:
                 await self._client.make_room(len(orders), urgent=all(order.reduce_only for order in orders))
-                whose = self._signs.whose()
+                whose = self._signs.pinned()
                 wire = self._wire(orders, whose)
                 signed = self._signs.order(wire, self._expires_in_ms(whose))
             except NotSigned as refusal:
@@ -371,7 +371,7 @@ class Sender:
             if now == leverage and (mode.value == "cross") == is_cross:
                 return
             await self._client.make_room()
-            if why := self._market.numbers.why_not(coin, self._signs.whose()):
+            if why := self._market.numbers.why_not(coin, self._signs.pinned()):
                 raise NotSigned(why)
             signed = self._signs.leverage(coin, leverage, is_cross=is_cross)
             try:

@@ -93,6 +93,10 @@ class Signs(Protocol):
         """What it signs for."""
         ...
 
+    def pinned(self) -> Whose:
+        """The same as far as one signer never changes it, without asking it each time; `problem` is of some time ago."""
+        ...
+
     def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:
         """1 to 32 new orders as one action."""
         ...
@@ -128,6 +132,7 @@ class SignerSocket:
     def __init__(self, client: SignerClient) -> None:
         self._client = client
         self._assets: Mapping[str, int] = {}
+        self._pinned: tuple[int, Whose] | None = None  # and the connection that it was told on
 
     def whose(self) -> Whose:
         """As `Signs`."""
@@ -151,6 +156,13 @@ class SignerSocket:
             expires_ms=(int(shortest), int(longest)),
             reference_age_ms=None if age is None else int(age),
         )
+
+    def pinned(self) -> Whose:
+        """As `Signs`. A policy is read when a signer starts, and a signer that starts anew has lost its connections."""
+        if self._pinned is None or self._pinned[0] != self._client.lost:
+            whose = self.whose()
+            self._pinned = self._client.lost, whose
+        return self._pinned[1]
 
     def order(self, orders: Sequence[Order], expires_in_ms: int) -> Signed:
         """As `Signs`."""

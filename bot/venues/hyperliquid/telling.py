@@ -57,7 +57,7 @@ class Teller:
         What is not `urgent` waits here for the budget to have room for both telling and sending, since facts that wait
         for it with the orders would be old again.
         """
-        bears_ms = self._signs.whose().reference_age_ms
+        bears_ms = self._signs.pinned().reference_age_ms
         if bears_ms is None or self._clock.now_ms() - self._told_ms <= bears_ms * FRESH:
             return
         if not urgent:

@@ -35,6 +35,9 @@ class SdkSigns:
     def address(self) -> str:
         return str(self.wallet.address).lower()
 
+    def pinned(self) -> Whose:
+        return self.whose()
+
     def whose(self) -> Whose:
         return Whose(self.network, self.address, self.address, self.assets, self.vault)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -300,3 +301,27 @@ def test_a_signer_that_was_put_in_anothers_place_takes_reports_of_the_others_non
         now_ms = time.time_ns() // 1_000_000
         signs.tell(Facts(now_ms, now_ms, {"BTC": "50000"}, {"BTC": Holding("0.1")}, 0, now_ms + 5_000))
         assert client.status()["state"] == "ready"
+
+
+def test_numbers_are_asked_of_each_signer_once_and_of_whoever_answers_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SignerClient(tmp_path / "s") as client:
+        asked: list[None] = []
+        status = client.status
+
+        def counted() -> Any:
+            asked.append(None)
+            return status()
+
+        monkeypatch.setattr(client, "status", counted)
+        signs = SignerSocket(client)
+        for number in (1, 2):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            with signer(folder) as path:
+                client.path = str(path)
+                assert signs.pinned().assets == signs.pinned().assets
+                assert len(asked) == number
+            with pytest.raises(Unavailable):  # it is gone: nothing is signed by the numbers that it told
+                signs.cancel([("BTC", 1)])
