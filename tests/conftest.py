@@ -1,6 +1,9 @@
-"""What every test may ask for: recorded market data where it is there, and how hard hypothesis tries."""
+"""What every test may ask for: recorded market data where it is there, a small disk, and how hard hypothesis tries."""
 
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +26,23 @@ def real_data() -> Path:
     if not (folder / "panel_1h.parquet").is_file():
         pytest.skip(f"no recorded market data in {folder}; set HEDGEROW_REAL_DATA to the folder that has it")
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A real file system with little room: 2 MB, or what `indirect` parametrization says."""
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    if os.geteuid() != 0 or mount is None or unmount is None:
+        pytest.skip("only root can make a small disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    size = getattr(request, "param", "2m")
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if made.returncode != 0:
+        pytest.skip(f"a small disk can't be made here: {made.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run([unmount, str(folder)], check=True)

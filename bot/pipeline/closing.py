@@ -7,7 +7,6 @@ by orders that can only reduce: one that fails is never sent again, and can't co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -26,11 +25,10 @@ from bot.model.decision import (
     client_id,
 )
 from bot.model.instrument import Instrument
-from bot.model.money import exact
-from bot.model.order import Order, OrderReport, Purpose, Side
+from bot.model.order import Order, Purpose, Side
 from bot.model.panel import FloatArray
-from bot.pipeline.exposure import PROTECTIVE
 from bot.pipeline.mandate import Execution
+from bot.pipeline.placing import NOT_WORKING, bound, withdrawal
 
 LEAST_SLIPPAGE_BPS: Final = 10.0
 WIDEST: Final = 4
@@ -46,9 +44,9 @@ def withdrawals(account: AccountView, state: TradingState, because: str) -> tupl
     if state is TradingState.ACTIVE:
         return ()
     return tuple(
-        _cancel(report, because)
+        withdrawal(report, because)
         for report in account.open_orders
-        if report.order.purpose not in (*PROTECTIVE, Purpose.EXTERNAL)
+        if report.order.purpose not in NOT_WORKING
         and (state is TradingState.HALTED or not report.order.reduce_only)
     )
 
@@ -70,9 +68,9 @@ def closing(
     """
     held = {instruments[column].name for column in np.flatnonzero(account.lots).tolist()}
     cancels = withdrawals(account, TradingState.HALTED, because) + tuple(
-        _cancel(report, "its position is gone" if report.order.reduce_only else because)
+        withdrawal(report, "its position is gone" if report.order.reduce_only else because)
         for report in account.open_orders
-        if report.order.purpose in (*PROTECTIVE, Purpose.EXTERNAL)
+        if report.order.purpose in NOT_WORKING
         and (report.order.instrument not in held or not report.order.reduce_only)
     )
     slippage_bps = max(execution.slippage_bps, LEAST_SLIPPAGE_BPS) * (1 + attempt % WIDEST)
@@ -86,24 +84,12 @@ def closing(
                 instrument.name,
                 side,
                 abs(lots),
-                _bound(instrument, side, float(mark[column]), slippage_bps),
+                bound(instrument, side, float(mark[column]), slippage_bps),
                 reduce_only=True,
                 purpose=Purpose.EXIT,
             )
         )
     return OrderPlan(cancels, tuple(orders))
-
-
-def _bound(instrument: Instrument, side: Side, mark: float, slippage_bps: float) -> Decimal | None:
-    """The worst price to take; None where no price is known or nothing bounds it."""
-    if not mark > 0 or not np.isfinite(slippage_bps):
-        return None
-    price = exact(mark) * (1 + side.sign * exact(slippage_bps) / 10_000)
-    return instrument.round_price(price, up=side is Side.SELL) if price > 0 else None
-
-
-def _cancel(report: OrderReport, because: str) -> Cancel:
-    return Cancel(report.order_id, report.order.client_id, report.order.instrument, because)
 
 
 def is_flat(account: AccountView) -> bool:

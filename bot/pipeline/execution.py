@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from math import isinf
 
 import numpy as np
 
@@ -29,11 +28,10 @@ from bot.model.order import Order, OrderReport, Purpose, Side, TimeInForce, Trig
 from bot.model.panel import FloatArray
 from bot.model.rows import same
 from bot.pipeline.mandate import Execution, Guard, Style
+from bot.pipeline.placing import NOT_WORKING, PROTECTIVE, bound, withdrawal
 from bot.pipeline.snapshot import Snapshot
 
 BPS = 1e-4
-PROTECTIVE = (Purpose.STOP, Purpose.TAKE_PROFIT)
-NOT_WORKING = (*PROTECTIVE, Purpose.EXTERNAL)
 
 
 def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPlan:
@@ -45,7 +43,7 @@ def plan(targets: Targets, snapshot: Snapshot, execution: Execution) -> OrderPla
     need = targets.lots - account.lots
     working = [report for report in account.open_orders if report.order.purpose not in NOT_WORKING]
     if snapshot.state is TradingState.HALTED:
-        cancels = tuple(_cancel(report, "trading is halted") for report in working)
+        cancels = tuple(withdrawal(report, "trading is halted") for report in working)
         orders: tuple[Order, ...] = ()
     else:
         need, cancels = _keep_working(need, working, snapshot, execution)
@@ -83,7 +81,7 @@ def _keep_working(
         if near and remaining * np.sign(wanted) > 0 and abs(remaining) <= abs(wanted):
             need[column] -= remaining
         else:
-            cancels.append(_cancel(report, "price moved away" if not near else "no longer wanted"))
+            cancels.append(withdrawal(report, "price moved away" if not near else "no longer wanted"))
     return need, tuple(cancels)
 
 
@@ -100,7 +98,7 @@ def _orders(need: LotsArray, snapshot: Snapshot, execution: Execution) -> tuple[
         side = Side.of(wanted)
         lot_usd = mark / instrument.lots_per_coin
         if closing and (closing == abs(holding) or closing * lot_usd >= instrument.min_order_usd):
-            limit = _bound(instrument, side, mark, execution)
+            limit = bound(instrument, side, mark, execution.slippage_bps)
             name = client_id(moment, instrument.name, "exit")
             exits.append(
                 Order(name, instrument.name, side, closing, limit, reduce_only=True, purpose=Purpose.EXIT)
@@ -112,17 +110,15 @@ def _orders(need: LotsArray, snapshot: Snapshot, execution: Execution) -> tuple[
                 entries.append(Order(name, instrument.name, side, opening, limit, TimeInForce.ALO))
             else:
                 entries.append(
-                    Order(name, instrument.name, side, opening, _bound(instrument, side, mark, execution))
+                    Order(
+                        name,
+                        instrument.name,
+                        side,
+                        opening,
+                        bound(instrument, side, mark, execution.slippage_bps),
+                    )
                 )
     return (*exits, *entries)
-
-
-def _bound(instrument: Instrument, side: Side, mark: float, execution: Execution) -> Decimal | None:
-    """The worst price to take, `slippage_bps` beyond mark, rounded to the near side; None without a bound."""
-    if isinf(execution.slippage_bps):
-        return None
-    price = exact(mark) * (1 + side.sign * exact(execution.slippage_bps) / 10_000)
-    return instrument.round_price(price, up=side is Side.SELL)
 
 
 def _touch(instrument: Instrument, side: Side, mark: float, execution: Execution) -> Decimal:
@@ -170,11 +166,11 @@ def protect(
                 if not stands and order is not None and _same_trigger(report.order, order, move, execution):
                     stands = True
                 else:
-                    cancels.append(_cancel(report, "size or entry price changed"))
+                    cancels.append(withdrawal(report, "size or entry price changed"))
             if order is not None and not stands:
                 orders.append(order)
     for reports in resting.values():
-        cancels.extend(_cancel(report, "its position is gone") for report in reports)
+        cancels.extend(withdrawal(report, "its position is gone") for report in reports)
     return OrderPlan(tuple(cancels), tuple(orders)) if cancels or orders else NO_ORDERS
 
 
@@ -256,7 +252,3 @@ def _same_trigger(resting: Order, wanted: Order, move: float, execution: Executi
         return False
     drift = abs(float(resting.trigger.price / wanted.trigger.price) - 1)
     return drift <= execution.stop_tolerance * move
-
-
-def _cancel(report: OrderReport, because: str) -> Cancel:
-    return Cancel(report.order_id, report.order.client_id, report.order.instrument, because)

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bot.model.decision import BoolArray, LotsArray, Opinion, Targets
-from bot.model.order import Purpose
 from bot.model.panel import FloatArray
 from bot.model.rows import largest, total
 from bot.pipeline.mandate import Mandate
+from bot.pipeline.placing import PROTECTIVE
 from bot.pipeline.snapshot import Snapshot
-
-PROTECTIVE = (Purpose.STOP, Purpose.TAKE_PROFIT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,10 @@ from bot.model.panel import HOUR_MS, FloatArray
 from bot.pipeline.by_hand import is_by_hand, order_by_hand
 from bot.pipeline.closing import closing, withdrawals, word
 from bot.pipeline.decide import decide, forget, open_day, remember
-from bot.pipeline.execution import PROTECTIVE, is_guarded, protect
+from bot.pipeline.execution import is_guarded, protect
 from bot.pipeline.mandate import Guard, Mandate
 from bot.pipeline.market import Market
+from bot.pipeline.placing import PROTECTIVE
 from bot.pipeline.snapshot import Snapshot
 from bot.sim.funding import FundingRound
 from bot.trader.attribution import Attribution

@@ -1,6 +1,5 @@
 """A journal that was deleted, damaged, cut short or filled its disk: it is noticed, told in one sentence, and survived."""
 
-import os
 import random
 import shutil
 import sqlite3
@@ -252,25 +251,6 @@ def holds_whole_cycles(path: Path, count: int) -> None:
         assert tuple(row) == (count, checkpoint.time_ms)
         # The decision may be ahead by the one whose cycle failed; it goes on from there.
         journal.record_cycle(quiet_cycle(checkpoint.time_ms + HOUR_MS))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system with little room."""
-    mount, unmount = shutil.which("mount"), shutil.which("umount")
-    if os.geteuid() != 0 or mount is None or unmount is None:
-        pytest.skip("only root can make a small disk")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if made.returncode != 0:
-        pytest.skip(f"a small disk can't be made here: {made.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run([unmount, str(folder)], check=True)
 
 
 def test_a_disk_that_fills_up_keeps_whole_cycles_and_goes_on_when_there_is_room(small_disk: Path) -> None:

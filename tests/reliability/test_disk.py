@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,24 +38,6 @@ def test_a_daemon_and_a_signer_whose_disk_fails_stop_in_a_sentence_and_go_on_wit
 # A real file system that is full
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    mount, unmount = shutil.which("mount"), shutil.which("umount")
-    if os.geteuid() != 0 or mount is None or unmount is None:
-        pytest.skip("only root can make a small disk")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if made.returncode != 0:
-        pytest.skip(f"a small disk can't be made here: {made.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run([unmount, str(folder)], check=True)
-
-
 def fill(ballast: Path) -> None:
     """Leave no room at all."""
     with ballast.open("wb", buffering=0) as file:
@@ -67,6 +49,7 @@ def fill(ballast: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("small_disk", ["8m"], indirect=True)
 def test_a_full_disk_stops_both_safely_and_when_there_is_room_they_go_on(
     tmp_path: Path, small_disk: Path
 ) -> None:

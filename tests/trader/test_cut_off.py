@@ -43,6 +43,20 @@ async def cut_off(it: Trader, venue: Watched) -> None:
     venue.send = send  # type: ignore[method-assign]
 
 
+async def opened_without_stops(it: Trader, venue: Watched) -> None:
+    """Cycle until something is opened, whose stops get lost on the way."""
+    send = venue.send
+
+    async def without_stops(plan: OrderPlan) -> Sequence[OrderReport]:
+        kept = tuple(order for order in plan.orders if order.purpose is not Purpose.STOP)
+        return await send(OrderPlan(plan.cancels, kept))
+
+    venue.send = without_stops  # type: ignore[method-assign]
+    while not entries(venue):
+        assert await it.cycle()
+    venue.send = send  # type: ignore[method-assign]
+
+
 def test_what_was_opened_gets_its_stop_as_soon_as_the_venue_is_back(tmp_path: Path) -> None:
     async def life(it: Trader, venue: Watched) -> None:
         await cut_off(it, venue)
@@ -75,15 +89,7 @@ def test_a_restart_protects_what_it_finds_without_its_stop(tmp_path: Path) -> No
     path = tmp_path / "journal.sqlite"
 
     async def first(it: Trader, venue: Watched) -> None:
-        send = venue.send
-
-        async def without_stops(plan: OrderPlan) -> Sequence[OrderReport]:
-            kept = tuple(order for order in plan.orders if order.purpose is not Purpose.STOP)
-            return await send(OrderPlan(plan.cancels, kept))
-
-        venue.send = without_stops  # type: ignore[method-assign]
-        while not entries(venue):
-            assert await it.cycle()
+        await opened_without_stops(it, venue)
 
     live(path, first)
 
@@ -157,16 +163,7 @@ def test_what_an_order_opens_between_two_cycles_gets_its_stop_before_the_next(tm
     path = tmp_path / "journal.sqlite"
 
     async def life(it: Trader, venue: Watched) -> None:
-        send = venue.send
-
-        async def without_stops(plan: OrderPlan) -> Sequence[OrderReport]:
-            kept = tuple(order for order in plan.orders if order.purpose is not Purpose.STOP)
-            return await send(OrderPlan(plan.cancels, kept))
-
-        venue.send = without_stops  # type: ignore[method-assign]
-        while not entries(venue):
-            assert await it.cycle()
-        venue.send = send  # type: ignore[method-assign]
+        await opened_without_stops(it, venue)
         finishes = []
         for heard in (False, True, False):
             venue.state = Condition(has_traded=heard)

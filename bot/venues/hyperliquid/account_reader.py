@@ -128,8 +128,6 @@ class AccountReader:
             shown = await self._client.info(
                 {"type": "frontendOpenOrders", "user": self._account}, urgent=True
             )
-            gone = {*self._register.open, *earlier} - {each.order_id for each in shown}
-            became = {order_id: await self._status(order_id) for order_id in sorted(gone)}
             margin = await self.margin_state()
             told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS, urgent=True)
             self._taken += self._books.take_fills(told)
@@ -142,6 +140,8 @@ class AccountReader:
                 break
         else:
             raise Unavailable(f"{problem}; looking again later")
+        gone = {*self._register.open, *earlier} - {each.order_id for each in shown}
+        became = {order_id: await self._status(order_id) for order_id in sorted(gone)}
         self.margin = margin
         self.shown, self.listed = shown, self._register.see(shown)
         events, self._taken = self._taken, []

@@ -230,14 +230,6 @@ def _money(account: str, margin: MarginState, spot: Sequence[Balance]) -> list[s
     ]
 
 
-async def agent_expiry(client: Client, whose: Whose, now_ms: int) -> str | None:
-    """What to say today of the agent's approval: nothing, that it ends soon, or that it has ended. To be asked daily.
-
-    `now_ms` is the venue's time. Raises what `client.info` does.
-    """
-    return (await agent_standing(client, whose, now_ms))[1]
-
-
 async def agent_standing(client: Client, whose: Whose, now_ms: int) -> tuple[int | None, str | None]:
     """Until when the agent may sign (None: nobody says), and what to say of it today.
 

@@ -18,7 +18,13 @@ from bot.errors import ConfigError, HedgerowError, Unavailable
 from bot.signer import keystore, signing, wallet
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
-from bot.venues.hyperliquid.identity import Identity, agent_expiry, check_account, check_network, check_signer
+from bot.venues.hyperliquid.identity import (
+    Identity,
+    agent_standing,
+    check_account,
+    check_network,
+    check_signer,
+)
 from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.signing import Whose
 from tests.venues.hyperliquid.fake import FakeVenue, serving
@@ -237,7 +243,7 @@ def test_a_watcher_asked_daily_warns_at_14_7_and_1_days_and_says_when_it_is_over
         try:
             for day in range(DAYS + 2):
                 now_ms = scene.until_ms - (DAYS - day) * DAY_MS
-                said = await agent_expiry(client, scene.whose(), now_ms)
+                _, said = await agent_standing(client, scene.whose(), now_ms)
                 if said is not None:
                     told[DAYS - day] = said
         finally:
@@ -257,7 +263,7 @@ def test_a_watcher_notices_an_agent_that_was_replaced(scene: Scene) -> None:
     async def watch() -> str | None:
         client = Client(scene.server.url, budget=WeightBudget(None))
         try:
-            return await agent_expiry(client, scene.whose(), scene.server.world.now_ms)
+            return (await agent_standing(client, scene.whose(), scene.server.world.now_ms))[1]
         finally:
             await client.close()
 
