@@ -19,7 +19,7 @@ import numpy as np
 from bot.errors import StateError
 from bot.journal import market
 from bot.journal.market import Row
-from bot.model.instrument import Instrument, Kind, MarginTier
+from bot.model.instrument import HYPERLIQUID, Instrument, Kind, MarginTier
 from bot.model.panel import FloatArray, Grid, Panel
 
 
@@ -154,26 +154,39 @@ def _told(instrument: Instrument) -> list[Any]:
     return [
         instrument.name,
         instrument.size_decimals,
-        [[str(tier.lower_bound_usd), tier.max_leverage] for tier in instrument.tiers],
+        [_tier(tier) for tier in instrument.tiers],
         instrument.only_isolated,
         instrument.is_delisted,
         str(instrument.min_order_usd),
         instrument.multiplier,
         instrument.kind.value,
         instrument.underlying,
+        instrument.venue,
+        None if instrument.tick is None else str(instrument.tick),
+        instrument.quote,
     ]
 
 
+def _tier(tier: MarginTier) -> list[Any]:
+    own = [] if tier.own_rate is None else [str(tier.own_rate)]
+    return [str(tier.lower_bound_usd), tier.max_leverage, *own]
+
+
 def _instrument(told: Sequence[Any]) -> Instrument:
-    name, decimals, tiers, only_isolated, is_delisted, least_usd, multiplier, kind, underlying = told
+    """Written before there were several venues, it ends with the underlying."""
+    name, decimals, tiers, only_isolated, is_delisted, least_usd, multiplier, kind, underlying = told[:9]
+    venue, tick, quote = told[9:] or (HYPERLIQUID, None, "USDC")
     return Instrument(
         name,
         decimals,
-        tuple(MarginTier(Decimal(bound), leverage) for bound, leverage in tiers),
+        tuple(MarginTier(Decimal(bound), leverage, *map(Decimal, own)) for bound, leverage, *own in tiers),
         only_isolated,
         is_delisted,
         Decimal(least_usd),
         multiplier,
         Kind(kind),
         underlying,
+        venue,
+        None if tick is None else Decimal(tick),
+        quote,
     )

@@ -31,10 +31,14 @@ FIELDS: Mapping[str, str] = {
     "reference": "USD, price of the same coin at another venue or in spot",
     "funding_rate": "fraction per hour, settled at the row's time; positive: longs pay shorts",
     "predicted_funding": "fraction per hour, the venue's estimate of the next settlement, published by the row's time",
+    "settled_funding": "fraction of notional that was paid at the row's time, 0 where no settlement fell on it; "
+    "where a panel has none, every row settles its funding_rate",
+    "funding_interval_h": "hours between settlements, as known at the row's time",
     "premium": "fraction, the averaged premium that the settled rate was computed from",
     "open_interest": "base coins, one-sided",
     "volume_usd": "USD traded during the bar",
     "spread_bps": "basis points between best bid and best ask",
+    "depth_usd": "USD resting within 50 basis points of mid, on the thinner side",
 }
 
 

@@ -91,13 +91,16 @@ def test_every_part_of_an_instrument_is_kept() -> None:
     odd = Instrument(
         "kPEPE",
         3,
-        (MarginTier(Decimal(0), 10), MarginTier(Decimal("5.5"), 3)),
+        (MarginTier(Decimal(0), 10), MarginTier(Decimal("5.5"), 3, Decimal("0.2"))),
         only_isolated=True,
         is_delisted=True,
         min_order_usd=Decimal("7.5"),
         multiplier=1000,
         kind=Kind.PERP,
         underlying="PEPE",
+        venue="binance",
+        tick=Decimal("0.1"),
+        quote="USDT",
     )
     plain = simple_instrument("BTC", 5, 40)
     assert all(

@@ -183,3 +183,36 @@ def test_names_say_what_they_are_about() -> None:
     assert (
         Instrument("kPEPE", 0, tiers).underlying == "kPEPE"
     )  # one is a thousand of the other, or it is itself
+
+
+def test_a_venue_with_one_step_for_all_prices_rounds_to_it() -> None:
+    contract = Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 125),), tick=Decimal("0.10"))
+    assert contract.round_price(Decimal("64123.4567")) == Decimal("64123.5")
+    assert contract.round_price(Decimal("64123.4567"), up=False) == Decimal("64123.4")
+    assert contract.is_on_grid(Decimal("64123.4"))
+    assert not contract.is_on_grid(Decimal("64123.45"))
+    assert contract.round_price(Decimal("0.01")) == Decimal("0.10")  # never to nothing
+
+
+def test_a_tier_may_have_the_venues_own_maintenance_rate() -> None:
+    # BTCUSDT, the first brackets: 125x at 0.4 %, from 300,000 on 100x at 0.5 %, whose cum is 300.
+    tiers = (
+        MarginTier(Decimal(0), 125, Decimal("0.004")),
+        MarginTier(Decimal(300_000), 100, Decimal("0.005")),
+    )
+    assert tiers_with_deductions(tiers)[1] == (Decimal(300_000), Decimal("0.005"), Decimal(300))
+    with pytest.raises(ValueError, match="rates must rise"):
+        Instrument("binance:BTC", 3, (tiers[0], MarginTier(Decimal(9), 100, Decimal("0.001"))))
+
+
+@pytest.mark.parametrize(
+    ("name", "underlying", "multiplier"),
+    [
+        ("binance:BTC", "BTC", 1),
+        ("binance:1000PEPE", "PEPE", 1000),
+        ("bybit:1000000MOG", "MOG", 10**6),
+        ("1INCH", "1INCH", 1),
+    ],
+)
+def test_another_venues_names_tell_their_multiplier(name: str, underlying: str, multiplier: int) -> None:
+    assert underlying_of(name) == (underlying, multiplier)
