@@ -119,7 +119,8 @@ class AccountView:
 
     `lots` signed, shape (instruments,); `entry_price` 0 where flat; `leverage` as set at the venue; `open_orders`
     everything resting or waiting. `isolated_usd` is what backs each position on isolated margin now (0 where there is
-    none yet), NaN for instruments on cross margin, and None where all are.
+    none yet), NaN for instruments on cross margin, and None where all are. `wallet_usd` is the equity of each wallet
+    (see `Instrument.wallet`) where there are several: what one has lost another does not pay for.
     """
 
     equity_usd: float
@@ -128,6 +129,7 @@ class AccountView:
     leverage: FloatArray
     open_orders: Sequence[OrderReport] = ()
     isolated_usd: FloatArray | None = None
+    wallet_usd: Mapping[str, float] | None = None
 
 
 @quickly_made

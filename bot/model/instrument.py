@@ -141,6 +141,11 @@ class Instrument:
         object.__setattr__(self, "lot", Decimal(1).scaleb(-self.size_decimals))
 
     @property
+    def wallet(self) -> str:
+        """Where the money is that this is traded with: a venue's margin account, or its spot balances."""
+        return self.venue if self.kind is Kind.PERP else f"{self.venue} {self.kind}"
+
+    @property
     def max_leverage(self) -> int:
         return self.tiers[0].max_leverage
 

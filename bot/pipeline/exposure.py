@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bot.model.decision import BoolArray, LotsArray, Opinion, Targets
+from bot.model.instrument import Kind
 from bot.model.panel import FloatArray
 from bot.model.rows import largest, total
 from bot.pipeline.mandate import Mandate
@@ -111,6 +112,19 @@ class Case:
         added = _usd(wanted - kept, self.price) / self.snapshot.account.leverage
         share = np.divide(kept, held, out=np.zeros_like(added), where=held > 0)
         return np.where(np.isnan(backing), 0.0, np.nan_to_num(backing) * share + added)
+
+    @property
+    def wallets(self) -> tuple[tuple[BoolArray, float, bool], ...]:
+        """Of each wallet: the columns that are traded with it, its equity, and whether it is one of spot balances."""
+        equities = self.snapshot.account.wallet_usd
+        instruments = self.snapshot.market.instruments
+        if equities is None:
+            return ((np.ones(len(instruments), dtype=np.bool_), self.equity, False),)
+        owners = {each.wallet: each.kind is Kind.SPOT for each in instruments}
+        return tuple(
+            (np.array([each.wallet == name for each in instruments]), equities.get(name, 0.0), is_spot)
+            for name, is_spot in owners.items()
+        )
 
     def fits(self, lots: LotsArray, load: float, room: float) -> bool:
         """Whether the book as first wanted is within a limit already, so that a rule need not look closer.

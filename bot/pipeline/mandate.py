@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 
+from bot.model.spread import Spread, pairs
 from bot.pipeline.strategy import Strategy
 
 
@@ -14,12 +15,14 @@ class Slot:
     """A strategy on the account with its own capital, a share of equity (may sum to more than 1).
 
     `by_hand` marks the slot of orders that the operator gives: what it holds is kept until another order changes it.
+    With `spreads` its opinions are of these, each told in the column of the primary leg, and both legs are held.
     """
 
     name: str
     strategy: Strategy
     capital: float
     by_hand: bool = False
+    spreads: tuple[Spread, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,19 @@ class Mandate:
     sizing: Sizing = field(default_factory=Sizing)
     limits: Limits = field(default_factory=Limits)
     execution: Execution = field(default_factory=Execution)
+
+    @property
+    def spreads(self) -> tuple[Spread, ...]:
+        """Of all strategies. A leg belongs to one spread alone, else one could grow by what another gives up."""
+        return tuple(each for slot in self.strategies for each in slot.spreads)
+
+    def check_legs(self) -> None:
+        """ValueError where an instrument is a leg of two spreads."""
+        pairs(self.spreads)
+        legs = [leg.name for each in self.spreads for leg in each.legs]
+        twice = next((name for name in legs if legs.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} is a leg of two spreads; a leg belongs to one")
 
     def cautions(self) -> tuple[str, ...]:
         """What is allowed but should be known before it runs, a sentence each."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -16,8 +17,11 @@ from bot.model.decision import BoolArray
 from bot.model.instrument import Instrument
 from bot.model.margin import TierTable
 from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
+from bot.model.spread import Spread
+from bot.pipeline.legs import Legs
 from bot.pipeline.mandate import Limits, Mandate, Sizing, Slot
 from bot.pipeline.strategy import SignalTable, reach_of, what_failed
+from bot.signals.spreads import spread_panel
 from bot.signals.volatility import realised_volatility
 from bot.signals.windows import moving_mean
 
@@ -91,6 +95,7 @@ class Prepared:
     lots_per_coin: FloatArray
     mark: FloatArray
     usd_per_lot: FloatArray  # at mark
+    spreads: tuple[Spread, ...] = ()
 
     @classmethod
     def of(cls, panel: Panel, instruments: Sequence[Instrument], mandate: Mandate) -> Prepared:
@@ -100,13 +105,19 @@ class Prepared:
         return cls(
             panel,
             tuple(instruments),
-            tuple(SignalTable.measured(slot.strategy, panel) for slot in mandate.strategies),
+            tuple(SignalTable.measured(slot.strategy, _seen_by(slot, panel)) for slot in mandate.strategies),
             Conditions.of(panel, mandate.limits, mandate.sizing),
             TierTable.of(instruments),
             lots_per_coin,
             panel.mark.values,
             panel.mark.values / lots_per_coin,
+            mandate.spreads,
         )
+
+    @cached_property
+    def legs(self) -> Legs:
+        """The columns of all spreads that are traded."""
+        return Legs.of(self.spreads, self.panel.instruments)
 
     def at(self, row: int) -> Market:
         """One row; negative rows count from the newest."""
@@ -176,6 +187,10 @@ class Market:
     def volatility(self) -> FloatArray | None:
         measured = self.prepared.conditions.volatility
         return None if measured is None else measured[self.row]
+
+
+def _seen_by(slot: Slot, panel: Panel) -> Panel:
+    return spread_panel(panel, slot.spreads) if slot.spreads else panel
 
 
 def rows_needed(mandate: Mandate, interval_ms: int = HOUR_MS) -> int:

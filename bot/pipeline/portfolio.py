@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from bot.model.decision import LotsArray, Opinion, Targets, apportion
+from bot.model.decision import BoolArray, LotsArray, Opinion, Targets, apportion
 from bot.model.rows import largest
-from bot.pipeline.mandate import Mandate
+from bot.pipeline.legs import Legs
+from bot.pipeline.mandate import Mandate, Slot
+from bot.pipeline.market import Market
 from bot.pipeline.snapshot import Snapshot
 
 
@@ -48,11 +50,24 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
         np.copyto(wanted, held, where=keep)
         if resting is not None:
             wanted[resting] = 0
-        parts.append(wanted)
+        parts.append(_with_hedges(wanted, held, slot, market, resting) if slot.spreads else wanted)
     if len(parts) == 1:
         return Targets(wanted := parts[0], wanted[np.newaxis])
     by_strategy = np.array(parts)
     return Targets(by_strategy.sum(axis=0), by_strategy)
+
+
+def _with_hedges(
+    wanted: LotsArray, held: LotsArray, slot: Slot, market: Market, resting: BoolArray | None
+) -> LotsArray:
+    """What is wanted of the primary legs, and of their hedges as much as it takes; both as held where one has no price."""
+    legs = Legs.of(slot.spreads, market.prepared.panel.instruments)
+    hedged = legs.hedged(wanted)
+    if resting is not None:
+        hedged = legs.held_where(resting[legs.primary] | resting[legs.hedge], hedged, np.zeros_like(hedged))
+    blind = ~(market.priced[legs.primary] & market.priced[legs.hedge])
+    kept = blind | legs.too_small(hedged, held, market.usd_per_lot)
+    return legs.held_where(kept, hedged, held)
 
 
 def shrunk(targets: Targets, lots: LotsArray) -> Targets:

@@ -1,8 +1,7 @@
 """Every rule between what is wanted and what is allowed, in the order in which they speak.
 
 A rule may shrink a position, never grow or turn it; that is asserted around each of them, once, so a wish to close
-can't be refused by any. Rules look at the whole book, held positions included, not only at what changes. What is
-already held may outgrow a limit by `SLACK` before it is cut back, otherwise prices that drift would trade all day.
+can't be refused by any. Rules look at the whole book, held positions included, not only at what changes.
 """
 
 from __future__ import annotations
@@ -14,14 +13,10 @@ import numpy as np
 from bot.model.decision import BoolArray, Finding, LotsArray, Opinion, Targets, TradingState
 from bot.model.funding import CAP_PER_H
 from bot.pipeline.exposure import Case, Exposure
+from bot.pipeline.fitting import SLACK, Findings, Verdict, fit, kept_part, no_larger, only_reduce, ratio
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.portfolio import shrunk
 from bot.pipeline.snapshot import Snapshot
-
-SLACK = 1.1
-
-Findings = tuple[Finding, ...]
-Verdict = tuple[LotsArray, Findings]
 
 
 def review(
@@ -55,6 +50,7 @@ def nothing_binds(case: Case) -> bool:
         and market.all_fresh
         and market.all_sane
         and snapshot.account.isolated_usd is None
+        and snapshot.account.wallet_usd is None
         and limits.min_edge_ratio <= 0
         and equity > 0
         and equity > memory.high_water_mark_usd * (1 - limits.max_drawdown)
@@ -75,66 +71,6 @@ def nothing_binds(case: Case) -> bool:
     )
 
 
-def no_larger(lots: LotsArray, than: LotsArray) -> bool:
-    """No position grew and none changed sides."""
-    return bool(((np.abs(lots) <= np.abs(than)) & (lots * np.sign(than) >= 0)).all())
-
-
-def kept_part(lots: LotsArray, held: LotsArray) -> LotsArray:
-    """The part of the targets that is held already: never an increase, a turn becomes flat."""
-    same = lots * np.sign(held) > 0
-    return np.where(same, np.sign(lots) * np.minimum(np.abs(lots), np.abs(held)), 0)
-
-
-def _only_reduce(lots: LotsArray, case: Case, where: BoolArray | bool, rule: str, because: str) -> Verdict:
-    kept = np.where(where, kept_part(lots, case.held), lots)
-    cut = kept != lots
-    if not cut.any():
-        return lots, ()
-    return kept, tuple(Finding(rule, name, f"no increase: {because}") for name in case.names(cut))
-
-
-def _fit(
-    lots: LotsArray,
-    case: Case,
-    rule: str,
-    load: Callable[[Exposure], float],
-    because: str,
-    fixed: LotsArray | int = 0,
-) -> Verdict:
-    """Scale the book until `load` of its exposure (1 = exactly at the limit) fits: increases first, then what is held.
-
-    `load` must not rise as positions shrink in proportion. Twenty halvings put the factor within a millionth. `fixed`
-    is a part of the book that is not touched; `lots` is the rest. What is held is measured without the orders in
-    flight, which are withdrawn when nothing may grow: they can stop increases, but not close a position that fits.
-    """
-    before = load(case.exposure(fixed + lots))
-    if before <= 1:
-        return lots, ()
-    kept = kept_part(lots, case.held)
-    if load(case.standing(fixed + kept)) > SLACK:
-        what = "positions cut"
-        fitted = _largest(lambda f: (kept * f).astype(np.int64), lambda x: load(case.standing(fixed + x)))
-    elif load(case.exposure(fixed + kept)) > 1:
-        fitted, what = kept, "no increase"
-    else:
-        what = "increases cut"
-        fitted = _largest(
-            lambda f: kept + ((lots - kept) * f).astype(np.int64), lambda x: load(case.exposure(fixed + x))
-        )
-    if np.array_equal(fitted, lots):
-        return lots, ()
-    return fitted, (Finding(rule, "", f"{what}: {because.format(before)}"),)
-
-
-def _largest(book: Callable[[float], LotsArray], load: Callable[[LotsArray], float]) -> LotsArray:
-    low, high = 0.0, 1.0
-    for _ in range(20):
-        middle = (low + high) / 2
-        low, high = (middle, high) if load(book(middle)) <= 1 else (low, middle)
-    return book(low)
-
-
 # The rules
 
 
@@ -143,7 +79,7 @@ def trading_state(lots: LotsArray, case: Case) -> Verdict:
     state = case.snapshot.state
     if state is TradingState.ACTIVE:
         return lots, ()
-    return _only_reduce(lots, case, True, "trading_state", f"trading is {state}")
+    return only_reduce(lots, case, True, "trading_state", f"trading is {state}")
 
 
 def data_freshness(lots: LotsArray, case: Case) -> Verdict:
@@ -177,7 +113,7 @@ def price_sanity(lots: LotsArray, case: Case) -> Verdict:
         return lots, ()
     sane = case.snapshot.market.sane
     limit = case.mandate.limits.max_mark_deviation
-    return _only_reduce(lots, case, ~sane, "price_sanity", f"mark is more than {limit:.0%} from the oracle")
+    return only_reduce(lots, case, ~sane, "price_sanity", f"mark is more than {limit:.0%} from the oracle")
 
 
 def drawdown(lots: LotsArray, case: Case) -> Verdict:
@@ -195,7 +131,7 @@ def daily_loss(lots: LotsArray, case: Case) -> Verdict:
     if case.equity > opened * (1 - limit):
         return lots, ()
     because = f"equity {case.equity:,.0f} is more than {limit:.0%} below the day's opening {opened:,.0f}"
-    return _only_reduce(lots, case, True, "daily_loss", because)
+    return only_reduce(lots, case, True, "daily_loss", because)
 
 
 def edge_over_costs(lots: LotsArray, case: Case) -> Verdict:
@@ -209,7 +145,7 @@ def edge_over_costs(lots: LotsArray, case: Case) -> Verdict:
         for part, opinion in zip(case.targets.by_strategy, case.opinions, strict=True)
     ]
     poor = ~(np.max(edges, axis=0) >= ratio * cost)
-    return _only_reduce(
+    return only_reduce(
         lots, case, poor, "edge_over_costs", f"edge below {ratio:g} × round-trip cost {cost:.2%}"
     )
 
@@ -253,23 +189,34 @@ def gross_leverage(lots: LotsArray, case: Case) -> Verdict:
     if case.fits(lots, case.wanted.gross, room):
         return lots, ()
     because = f"gross exposure {{:.0%}} of the limit of {case.mandate.limits.max_gross_leverage:g} × equity"
-    return _fit(lots, case, "gross_leverage", lambda book: _ratio(book.gross, room), because)
+    return fit(lots, case, "gross_leverage", lambda book: ratio(book.gross, room), because)
 
 
 def free_margin(lots: LotsArray, case: Case) -> Verdict:
-    """Initial margin leaves a share of equity free, for the day when it is needed."""
+    """Initial margin leaves a share of each wallet's equity free, for the day when it is needed; spot is paid in full."""
     room = (1 - case.mandate.limits.min_free_margin) * max(case.equity, 0.0)
-    if case.fits(lots, case.wanted.gross, room):
+    if case.snapshot.account.wallet_usd is None and case.fits(lots, case.wanted.gross, room):
         return lots, ()  # at a leverage of 1 even
-    leverage = case.snapshot.account.leverage
-    because = f"initial margin {{:.0%}} of what may be used ({1 - case.mandate.limits.min_free_margin:.0%} of equity)"
-    return _fit(
-        lots,
+    findings: Findings = ()
+    for columns, equity, is_spot in case.wallets:
+        lots, found = _margin_of(lots, case, columns, equity, is_spot=is_spot)
+        findings += found
+    return lots, findings
+
+
+def _margin_of(lots: LotsArray, case: Case, columns: BoolArray, equity: float, *, is_spot: bool) -> Verdict:
+    used = 1.0 if is_spot else 1 - case.mandate.limits.min_free_margin
+    room, leverage = used * max(equity, 0.0), case.snapshot.account.leverage
+    apart = np.where(columns, 0, lots)
+    fitted, findings = fit(
+        lots - apart,
         case,
         "free_margin",
-        lambda book: _ratio((np.abs(book.usd) / leverage).sum(), room),
-        because,
+        lambda book: ratio((np.where(columns, np.abs(book.usd), 0.0) / leverage).sum(), room),
+        f"initial margin {{:.0%}} of what may be used ({used:.0%} of equity)",
+        apart,
     )
+    return (apart + fitted, findings) if findings else (lots, ())
 
 
 def isolated_distance(lots: LotsArray, case: Case) -> Verdict:
@@ -284,29 +231,43 @@ def isolated_distance(lots: LotsArray, case: Case) -> Verdict:
     limit, tiers = case.mandate.limits.min_liquidation_distance, case.snapshot.market.prepared.tiers
     margin = case.own_margin(lots, backing)
     near = ~np.isnan(backing) & (tiers.isolated_distance(case.standing(lots).usd, margin) < limit)
-    return _only_reduce(lots, case, near, "isolated_distance", f"its own margin is gone within {limit:.0%}")
+    return only_reduce(lots, case, near, "isolated_distance", f"its own margin is gone within {limit:.0%}")
 
 
 def liquidation_distance(lots: LotsArray, case: Case) -> Verdict:
-    """No single price may liquidate the cross account by moving less than the limit; tier-exact."""
+    """No single price may liquidate a cross account by moving less than the limit; tier-exact, each wallet for itself."""
     limit, tiers = case.mandate.limits.min_liquidation_distance, case.snapshot.market.prepared.tiers
-    value, backing = case.equity, case.snapshot.account.isolated_usd
-    shared: BoolArray | bool = True
+    account = case.snapshot.account
+    if account.wallet_usd is not None:
+        findings: Findings = ()
+        for columns, equity, is_spot in case.wallets:
+            if not is_spot:
+                lots, found = _distance_of(lots, case, columns, equity)
+                findings += found
+        return lots, findings
+    value, backing = case.equity, account.isolated_usd
     if backing is not None:
-        value, shared = value - float(case.own_margin(lots, backing).sum()), np.isnan(backing)
-
-    def load(book: Exposure) -> float:
-        # The distance is the move that kills; the limit over it is 1 exactly at the limit.
-        return _ratio(limit, tiers.liquidation_distance(np.where(shared, book.usd, 0.0), value).min())
-
+        value -= float(case.own_margin(lots, backing).sum())
     gross, largest = case.wanted.gross, case.wanted.largest  # no smaller than what is left of them by now
     if largest * limit + tiers.highest_rate * (gross + largest * limit) <= value:
         return lots, ()  # safe even if every position were in its last tier
+    return _distance_of(lots, case, None if backing is None else np.isnan(backing), value)
+
+
+def _distance_of(lots: LotsArray, case: Case, shared: BoolArray | None, value: float) -> Verdict:
+    """The rule for the columns in `shared`, which `value` backs together; None for all."""
+    limit, tiers = case.mandate.limits.min_liquidation_distance, case.snapshot.market.prepared.tiers
+
+    def load(book: Exposure) -> float:
+        # The distance is the move that kills; the limit over it is 1 exactly at the limit.
+        usd = book.usd if shared is None else np.where(shared, book.usd, 0.0)
+        return ratio(limit, tiers.liquidation_distance(usd, value).min())
+
     because = f"liquidation at {{:.1f}} × nearer than {limit:.0%}"
-    if backing is None:
-        return _fit(lots, case, "liquidation_distance", load, because)
+    if shared is None:
+        return fit(lots, case, "liquidation_distance", load, because)
     apart = np.where(shared, 0, lots)
-    fitted, findings = _fit(lots - apart, case, "liquidation_distance", load, because, apart)
+    fitted, findings = fit(lots - apart, case, "liquidation_distance", load, because, apart)
     return (apart + fitted, findings) if findings else (lots, ())
 
 
@@ -318,10 +279,10 @@ def portfolio_stress(lots: LotsArray, case: Case) -> Verdict:
         return lots, ()
 
     def load(book: Exposure) -> float:
-        return _ratio(book.net * limits.stress_move + book.gross * CAP_PER_H, room)
+        return ratio(book.net * limits.stress_move + book.gross * CAP_PER_H, room)
 
     because = f"loss {{:.0%}} of the limit if all prices move {limits.stress_move:.0%} at once and funding is at its cap"
-    return _fit(lots, case, "portfolio_stress", load, because)
+    return fit(lots, case, "portfolio_stress", load, because)
 
 
 def net_leverage(lots: LotsArray, case: Case) -> Verdict:
@@ -347,18 +308,28 @@ def _lightened(lots: LotsArray, case: Case, room: float) -> Verdict:
         light = np.where(np.sign(lots) == heavy, 0, lots)  # the other side stays: it lowers the net
 
         def load(book: Exposure, heavy: int = heavy) -> float:
-            return _ratio(max(0.0, book.long if heavy > 0 else -book.short), room)
+            return ratio(max(0.0, book.long if heavy > 0 else -book.short), room)
 
-        fitted, found = _fit(lots - light, case, "net_leverage", load, because, light)
+        fitted, found = fit(lots - light, case, "net_leverage", load, because, light)
         if found:
             lots, findings = light + fitted, findings + found
     return lots, findings
 
 
-def _ratio(load: float, room: float) -> float:
-    if room > 0:
-        return float(load / room)
-    return float("inf") if load > 0 else 0.0
+def both_legs(lots: LotsArray, case: Case) -> Verdict:
+    """Of a spread no leg is held beyond what the other hedges; what any rule has cut of one is cut of both."""
+    legs = case.snapshot.market.prepared.legs
+    if not legs.spreads:
+        return lots, ()
+    even = legs.common(lots)
+    if np.array_equal(even, lots):
+        return lots, ()
+    cut = [
+        each.name
+        for each, primary, hedge in zip(legs.spreads, legs.primary, legs.hedge, strict=True)
+        if even[primary] != lots[primary] or even[hedge] != lots[hedge]
+    ]
+    return even, tuple(Finding("both_legs", name, "cut to what both legs may be held of") for name in cut)
 
 
 RULES: tuple[Callable[[LotsArray, Case], Verdict], ...] = (
@@ -375,4 +346,5 @@ RULES: tuple[Callable[[LotsArray, Case], Verdict], ...] = (
     liquidation_distance,
     portfolio_stress,
     net_leverage,
+    both_legs,
 )

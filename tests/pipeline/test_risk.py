@@ -10,7 +10,7 @@ import pytest
 
 from bot.model.decision import Finding, LotsArray, Targets, TradingState
 from bot.model.instrument import Instrument, MarginTier
-from bot.pipeline import risk
+from bot.pipeline import fitting, risk
 from bot.pipeline.exposure import Case
 from bot.pipeline.mandate import Execution, Mandate
 from bot.pipeline.risk import RULES, review
@@ -51,6 +51,7 @@ def test_the_rules_speak_in_this_order() -> None:
         "liquidation_distance",
         "portfolio_stress",
         "net_leverage",
+        "both_legs",
     ]
 
 
@@ -571,7 +572,7 @@ def test_no_rule_refuses_to_let_a_position_shrink(rule: Any, wanted: tuple[int, 
     asked = targets(wanted)
     case = Case.of(asked, (opinion(1, -1, edge=(0.0, 0.0)),), snapshot, told)
     left, _ = rule(asked.lots, case)
-    assert risk.no_larger(left, asked.lots)
+    assert fitting.no_larger(left, asked.lots)
     assert left[0] <= wanted[0]
 
 
@@ -584,10 +585,10 @@ def test_a_rule_that_grew_or_turned_a_position_would_not_pass(monkeypatch: pytes
     told = mandate()
     asked = moment(told, FLAT, state=TradingState.REDUCING)  # a moment at which the rules are asked
 
-    def doubling(lots: LotsArray, _: Case) -> risk.Verdict:
+    def doubling(lots: LotsArray, _: Case) -> fitting.Verdict:
         return lots * 2, ()
 
-    def turning(lots: LotsArray, _: Case) -> risk.Verdict:
+    def turning(lots: LotsArray, _: Case) -> fitting.Verdict:
         return -lots, ()
 
     for rule in (doubling, turning):

@@ -1,0 +1,80 @@
+"""Both legs of a spread as one: what is held of the one follows from what is held of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.model.decision import BoolArray, LotsArray
+from bot.model.panel import FloatArray
+from bot.model.spread import Spread
+
+Columns = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Legs:
+    """Where the legs of some spreads stand among the instruments; every array is in the order of the spreads."""
+
+    spreads: tuple[Spread, ...]
+    primary: Columns
+    hedge: Columns
+    primary_lots: LotsArray  # in a step
+    hedge_lots: LotsArray
+    can_be_long: BoolArray
+
+    @classmethod
+    def of(cls, spreads: Sequence[Spread], instruments: Sequence[str]) -> Self:
+        """ValueError where a leg is not among the instruments."""
+        return cls(
+            tuple(spreads),
+            np.array([instruments.index(each.primary.name) for each in spreads], dtype=np.intp),
+            np.array([instruments.index(each.hedge.name) for each in spreads], dtype=np.intp),
+            np.array([each.primary_lots for each in spreads], dtype=np.int64),
+            np.array([each.hedge_lots for each in spreads], dtype=np.int64),
+            np.array([each.can_be_long for each in spreads], dtype=np.bool_),
+        )
+
+    def hedged(self, wanted: LotsArray) -> LotsArray:
+        """Lots in which each hedge stands against its primary leg as `wanted`, in whole steps; others as they are."""
+        primary = wanted[self.primary]
+        steps = np.sign(primary) * (np.abs(primary) // self.primary_lots)
+        return self._with(wanted, np.where((steps > 0) & ~self.can_be_long, 0, steps))
+
+    def common(self, lots: LotsArray) -> LotsArray:
+        """The part of both legs that is hedged by the other: no leg grows, and none changes sides."""
+        primary, hedge = lots[self.primary], lots[self.hedge]
+        steps = np.minimum(np.abs(primary) // self.primary_lots, np.abs(hedge) // self.hedge_lots)
+        return self._with(lots, np.where(primary * np.sign(hedge) < 0, np.sign(primary) * steps, 0))
+
+    def held_where(self, which: BoolArray, wanted: LotsArray, held: LotsArray) -> LotsArray:
+        """`wanted`, but of both legs what is `held` for the spreads in `which`."""
+        lots = wanted.copy()
+        for columns in (self.primary, self.hedge):
+            lots[columns] = np.where(which, held[columns], wanted[columns])
+        return lots
+
+    def too_small(self, wanted: LotsArray, held: LotsArray, usd_per_lot: FloatArray) -> BoolArray:
+        """Where a leg's order would be below its venue's least while what is held is hedged: better none than one leg's."""
+        small = np.zeros(len(self.spreads), dtype=np.bool_)
+        for columns, legs in (
+            (self.primary, [each.primary for each in self.spreads]),
+            (self.hedge, [each.hedge for each in self.spreads]),
+        ):
+            change = np.abs(wanted[columns] - held[columns])
+            least_usd = np.array([float(leg.min_order_usd) for leg in legs])
+            small |= (change > 0) & (change * usd_per_lot[columns] < least_usd) & (wanted[columns] != 0)
+        even = self.common(held)
+        is_even = (even[self.primary] == held[self.primary]) & (even[self.hedge] == held[self.hedge])
+        kept: BoolArray = small & is_even
+        return kept
+
+    def _with(self, lots: LotsArray, steps: LotsArray) -> LotsArray:
+        result = lots.copy()
+        result[self.primary] = steps * self.primary_lots
+        result[self.hedge] = -steps * self.hedge_lots
+        return result
