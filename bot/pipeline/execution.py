@@ -149,6 +149,8 @@ def protect(
     orders: list[Order] = []
     for column in np.flatnonzero(account.lots).tolist():
         instrument, lots = instruments[column], int(account.lots[column])
+        if instrument.name in execution.unstopped:
+            continue
         own = (guards or {}).get(instrument.name)
         for purpose, kind, move in (
             (Purpose.STOP, TriggerKind.STOP, (own or execution).stop_loss),

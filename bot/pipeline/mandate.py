@@ -75,7 +75,11 @@ class Execution:
     """How targets become orders. Prices are bounded by `slippage_bps` from mark; exits always take.
 
     `stop_loss` and `take_profit` are relative moves from the entry price at which a reduce-only trigger rests at the
-    venue; a resting one is replaced when its price is off by more than `stop_tolerance` of that move.
+    venue; a resting one is replaced when its price is off by more than `stop_tolerance` of that move. None rests for an
+    instrument in `unstopped`: on a leg of a spread it would leave the other leg alone.
+
+    Of a spread one leg is traded ahead of the other by at most `max_unhedged_usd` (or the venues' smallest order, where
+    that is more); after `hedge_attempts`, each at a worse price, it is taken back.
     """
 
     style: Style = Style.TAKER
@@ -85,6 +89,9 @@ class Execution:
     stop_tolerance: float = 0.1
     taker_fee: float = 0.00045  # fractions of notional, for the edge rule and the strategies' own cost gates
     half_spread: float = 0.0001
+    max_unhedged_usd: float = 5_000.0
+    hedge_attempts: int = 3
+    unstopped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""One run, or many, told in full: `python -m tests.simulation --seed N [--runs N]`."""
+"""One run, or many, told in full: `python -m tests.simulation --seed N [--runs N | --crash-at N [N]]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
+from tests.simulation.crash_runs import day_of
 from tests.simulation.faults import plan_of
 from tests.simulation.run import simulate
 
@@ -14,10 +15,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument(
+        "--crash-at", type=int, nargs="+", help="the short day of a crash run, killed at these effects"
+    )
     asked = parser.parse_args()
     bad = 0
     for seed in range(asked.seed, asked.seed + asked.runs):
-        result = simulate(plan_of(seed))
+        result = simulate(day_of(seed, asked.crash_at) if asked.crash_at else plan_of(seed))
         told = f"seed {seed}: {result.lives} lives, {result.effects} effects, {result.steps} steps, {result.digest[:16]}"
         sys.stdout.write(f"{told}\n")
         if result.violations:

@@ -7,7 +7,7 @@ with one decision more, in which everything has to come right. Every fourth run 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -50,9 +50,14 @@ class Tally:
             self.bad.append(result)
 
 
+def day_of(seed: int, crash_at: Iterable[int] = ()) -> Plan:
+    """The short day that a seed stands for, killed at these effects."""
+    return replace(DAYS[seed % len(DAYS)], seed=seed, crash_at=frozenset(crash_at))
+
+
 def plans(seed: int) -> Iterator[Plan]:
     """Those of the day that a seed stands for: one for each effect that the day has while there are faults."""
-    day = replace(DAYS[seed % len(DAYS)], seed=seed)
+    day = day_of(seed)
     effects = simulate(day).faulty_effects
     chance = random.Random(f"again {seed}")
     for at in range(1, effects + 1):

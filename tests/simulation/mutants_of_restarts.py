@@ -78,7 +78,7 @@ def _does_not_see_its_earlier_stops() -> Patches:
         own = self.attempts.outbox.epoch % 65536
         return real(self, [each for each in shown if each.trigger is None or epoch_of(each.cloid) == own])
 
-    return [of(Register, "see", see)]
+    return [of(Register, "see", see), *_forgets_what_rested()]
 
 
 def _halt_is_forgotten() -> Patches:
@@ -215,6 +215,10 @@ def _what_rests_is_forgotten() -> Patches:
     return [of(Limits, "take_positions", take_positions)]
 
 
+def _forgets_what_rested() -> Patches:
+    return [of(Register, "take_up", lambda register, attempts: None)]
+
+
 _ALL = dict.fromkeys(ACTION_FAULTS, 0.06)
 _LOST = {"lost_request": 0.1, "lost_reply": 0.15, "late": 0.3}
 _HALTS = Plan(0, faulty_h=6, quiet_h=2, halts=True)
@@ -231,6 +235,10 @@ MUTANTS = (
     Mutant(
         "a stop is placed again after a restart", "I1", _does_not_see_its_earlier_stops,
         Plan(0, quiet_h=2, stop_loss=0.03), crashes=True,
+    ),
+    Mutant(
+        "what rests is placed again after a restart", "I13", _forgets_what_rested,
+        Plan(0, faulty_h=8, quiet_h=1, maker=True, lag=1.0, longest_lag_s=30.0, away_s=(1.0,)), crashes=True,
     ),
     Mutant("a halt is forgotten at a restart", "I14", _halt_is_forgotten, _HALTS, crashes=True),
     Mutant("a second life has the number of the first", "I18", _epoch_is_not_raised, crashes=True),

@@ -77,7 +77,10 @@ class Result:
         lines += [f"  {each}" for each in self.violations[:5]]
         lines += [f"    {each}" for each in self.last]
         module = "tests.simulation.soak --days 5" if self.plan.weather else "tests.simulation"
-        lines.append(f"again: python -m {module} --seed {self.plan.seed}")
+        killed = "".join(f" {at}" for at in sorted(self.plan.crash_at))
+        if killed:
+            killed = f" --crash-at{killed}"
+        lines.append(f"again: python -m {module} --seed {self.plan.seed}{killed}")
         return "\n".join(lines)
 
 

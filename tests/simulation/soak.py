@@ -172,7 +172,6 @@ def kill(asked: argparse.Namespace) -> tuple[dict[str, Any], bool]:
         tally.add(result)
         if result.violations:
             _say(result.story())
-            _say(f"  crash_at={sorted(result.plan.crash_at)}")
         seed = result.plan.seed
         if tally.runs % TELL_EVERY == 0 and tally.runs != before:
             _say(

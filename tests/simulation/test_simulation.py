@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.crash_runs import day_of
 from tests.simulation.disk import Disk
 from tests.simulation.faults import ACTION_FAULTS, Plan, plan_of
 from tests.simulation.run import Result, simulate
@@ -83,6 +84,12 @@ def test_killed_at_every_third_effect_of_a_day_nothing_is_lost_or_doubled(part: 
     for at in range(1 + 3 * part, effects + 1, 12):
         result = simulate(replace(A_DAY, crash_at=frozenset({at})))
         fine(result)
+
+
+@pytest.mark.parametrize(("seed", "crash_at"), [(64, 98), (64, 101)])
+def test_days_that_went_wrong_once(seed: int, crash_at: int) -> None:
+    """An order was told to rest, the daemon died, and the venue's list of open orders was still behind at the next start."""
+    fine(simulate(day_of(seed, [crash_at])))
 
 
 def test_killed_twice_also_within_a_recovery_nothing_is_lost_or_doubled() -> None:

@@ -171,6 +171,7 @@ class HyperliquidVenue:
                 self._reader.owe(self._attempts.filled_since(since_ms, coins), self._clock.now_ms())
             if any(not each.reduce_only for each in self._attempts.at_venue()):
                 self._switch.suspect()
+            self._register.take_up(self._attempts.at_venue())
             resting = [each.evidence for each in self._attempts.at_venue()]
             self._earlier |= {each.order_id for each in resting if each is not None and each.order_id}
             self._sender.take_up()

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from bot.errors import DataError
+from bot.model.attempt import Attempt
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO
 from bot.model.order import (
@@ -16,6 +17,7 @@ from bot.model.order import (
     Purpose,
     Side,
     TimeInForce,
+    Trigger,
     TriggerKind,
 )
 from bot.venues.hyperliquid import signing
@@ -72,6 +74,25 @@ def to_sign(order: Order, instrument: Instrument, mark: Decimal, cloid: str) -> 
 
 def _tif(force: TimeInForce) -> Any:
     return TIF[force]
+
+
+def _resting(attempt: Attempt, instrument: Instrument) -> Order:
+    """An order that rests as its attempt tells it; a trigger is where its worst price was reckoned from."""
+    price, trigger = Decimal(attempt.price), None
+    if attempt.purpose in (Purpose.STOP, Purpose.TAKE_PROFIT):
+        kind = TriggerKind.STOP if attempt.purpose is Purpose.STOP else TriggerKind.TAKE_PROFIT
+        trigger = Trigger(kind, instrument.round_price(price / (1 + attempt.side.sign * TRIGGER_SLIPPAGE)))
+    return Order(
+        attempt.client_id,
+        attempt.coin,
+        attempt.side,
+        attempt.lots,
+        None if trigger else price,
+        TimeInForce.IOC if trigger else TimeInForce.GTC,
+        reduce_only=attempt.reduce_only,
+        trigger=trigger,
+        purpose=attempt.purpose,
+    )
 
 
 class Register:
@@ -156,6 +177,19 @@ class Register:
             self.open[report.order_id] = report
         else:
             self.open.pop(report.order_id, None)
+
+    def take_up(self, attempts: Sequence[Attempt]) -> None:
+        """What an earlier run was told of that it rests is open, though the venue's list may not have it yet."""
+        for each in attempts:
+            instrument, evidence = self.instrument(each.coin), each.evidence
+            if instrument is None or evidence is None or not evidence.order_id:
+                continue
+            order = _resting(each, instrument)
+            status = OrderStatus.RESTING if order.trigger is None else OrderStatus.WAITING
+            average = ZERO if order.limit_price is None or not each.filled_lots else order.limit_price
+            self.note(
+                OrderReport(evidence.at_ms, evidence.order_id, order, status, each.filled_lots, average)
+            )
 
     def see(self, shown: Sequence[VenueOrder]) -> tuple[OrderReport, ...]:
         """Take in the open orders, and return those of our instruments."""

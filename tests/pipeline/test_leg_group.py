@@ -1,0 +1,202 @@
+"""Both legs of a spread against markets that fill all, some or nothing of each order, in every pattern."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bot.model.instrument import Instrument, MarginTier, simple_instrument, spot_instrument
+from bot.model.spread import Spread
+from bot.pipeline.leg_group import FIRST_ATTEMPTS, End, Group, Move, Scene, next_move
+from bot.pipeline.mandate import Execution
+
+BTC = simple_instrument("BTC", 5, 40)
+ON_SPOT = Spread(BTC, spot_instrument("UBTC/USDC", 5, "UBTC"))
+ACROSS = Spread(BTC, Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 20),), venue="binance"))
+USD_PER_LOT = {ON_SPOT.name: (1.0, 1.0), ACROSS.name: (1.0, 100.0)}  # at 100,000 a coin
+EXECUTION = Execution(max_unhedged_usd=1000.0, hedge_attempts=3, slippage_bps=10.0)
+
+Market = Callable[[Move], Fraction]
+"""How much of an order it fills."""
+
+
+@dataclass
+class Played:
+    held: tuple[int, int]
+    moves: list[tuple[Move, tuple[int, int]]]  # and what was held before each
+    end: End
+    group: Group
+
+    def worst_unhedged_usd(self, spread: Spread, start: tuple[int, int]) -> float:
+        price = USD_PER_LOT[spread.name][0] * BTC.lots_per_coin
+        seen = [before for _, before in self.moves] + [self.held, start]
+        return max(float(abs(spread.unhedged(*held))) * price for held in seen)
+
+
+def play(
+    spread: Spread, steps: int, held: tuple[int, int], market: Market, *, may_open: bool = True
+) -> Played:
+    group = Group(spread, steps)
+    moves: list[tuple[Move, tuple[int, int]]] = []
+    for _ in range(2000):
+        scene = Scene(held, USD_PER_LOT[spread.name], EXECUTION, may_open)
+        group, told = next_move(group, scene)
+        if isinstance(told, End):
+            return Played(held, moves, told, group)
+        moves.append((told, held))
+        got = ceil(abs(told.lots) * market(told)) * (1 if told.lots > 0 else -1)
+        held = (held[0] + got, held[1]) if told.leg == 0 else (held[0], held[1] + got)
+    raise AssertionError(f"no end: {moves[-5:]}")
+
+
+def everything(_: Move) -> Fraction:
+    return Fraction(1)
+
+
+def nothing(_: Move) -> Fraction:
+    return Fraction(0)
+
+
+def test_the_thinner_leg_goes_first_and_each_piece_is_hedged_before_the_next() -> None:
+    played = play(ON_SPOT, -2500, (0, 0), everything)
+    assert [(move.leg, move.lots, move.hedges) for move, _ in played.moves] == [
+        (1, 1000, False),
+        (0, -1000, True),
+        (1, 1000, False),
+        (0, -1000, True),
+        (1, 500, False),
+        (0, -500, True),
+    ]
+    assert played.held == (-2500, 2500)
+    assert played.end == End(0)
+
+
+def test_what_closes_only_reduces() -> None:
+    played = play(ON_SPOT, 0, (-1500, 1500), everything)
+    assert played.held == (0, 0)
+    assert all(move.reduce_only for move, _ in played.moves)
+
+
+def test_a_spread_that_turns_goes_out_before_it_goes_in() -> None:
+    played = play(ACROSS, 5, (-500, 5), everything)
+    assert played.held == (500, -5)
+    reduces = [move.reduce_only for move, _ in played.moves]
+    assert reduces == sorted(reduces, reverse=True)
+
+
+def test_a_hedge_that_is_refused_is_tried_at_worse_prices_and_then_the_first_leg_comes_back() -> None:
+    played = play(ON_SPOT, -800, (0, 0), lambda move: Fraction(move.leg == 1))
+    assert [(move.leg, move.lots, move.slippage_bps) for move, _ in played.moves] == [
+        (1, 800, 10.0),
+        (0, -800, 10.0),
+        (0, -800, 20.0),
+        (0, -800, 30.0),
+        (1, -800, 10.0),
+    ]
+    assert played.held == (0, 0)
+    assert played.end == End(0, "no hedge in 3 attempts")
+
+
+def test_a_first_leg_that_finds_nothing_is_left_alone() -> None:
+    played = play(ON_SPOT, -800, (0, 0), nothing)
+    assert len(played.moves) == FIRST_ATTEMPTS
+    assert played.end.unhedged_steps == 0
+
+
+def test_where_nothing_may_open_the_leg_that_is_too_much_goes() -> None:
+    played = play(ON_SPOT, -800, (0, 300), everything, may_open=False)
+    assert [(move.leg, move.lots, move.reduce_only) for move, _ in played.moves] == [(1, -300, True)]
+    assert played.held == (0, 0)
+
+
+def test_one_leg_that_vanished_takes_the_other_with_it() -> None:
+    # Liquidated, or closed by the venue: what is left is no hedge of anything. Nothing is wanted beyond what both have.
+    played = play(ACROSS, 0, (0, 7), everything)
+    assert [(move.leg, move.lots, move.reduce_only) for move, _ in played.moves] == [(1, -7, True)]
+
+
+def test_what_can_be_closed_nowhere_is_said() -> None:
+    played = play(ON_SPOT, 0, (0, 700), nothing)
+    assert played.end == End(700, "what is too much of one leg could not be closed")
+    assert len(played.moves) == EXECUTION.hedge_attempts + 1
+
+
+def test_a_remainder_too_small_for_an_order_takes_both_legs_down() -> None:
+    # Five dollars of the hedge are missing, and no venue takes an order of five dollars.
+    played = play(ON_SPOT, -100, (-100, 95), everything)
+    assert ON_SPOT.unhedged(*played.held) == 0
+    assert 80 <= -played.held[0] < 100
+    assert all(abs(move.lots) >= 10 for move, _ in played.moves)
+
+
+@pytest.mark.parametrize("spread", [ON_SPOT, ACROSS])
+@pytest.mark.parametrize("percent", range(0, 105, 5))
+def test_a_hedge_that_fills_in_part_each_time_leaves_nothing_unhedged(spread: Spread, percent: int) -> None:
+    played = play(
+        spread,
+        -40 * 100 // spread.primary_lots,
+        (0, 0),
+        lambda m: Fraction(percent, 100) if m.hedges and not m.reduce_only else Fraction(1),
+    )
+    assert abs(spread.unhedged(*played.held)) < spread.step
+    assert played.end.unhedged_steps == 0
+
+
+shares = st.lists(st.integers(0, 20).map(lambda part: Fraction(part, 20)), min_size=1, max_size=30)
+
+
+def _cycle(parts: list[Fraction]) -> Iterator[Fraction]:
+    """These, and then all of everything: what fails does not fail for ever."""
+    yield from parts
+    while True:
+        yield Fraction(1)
+
+
+@settings(max_examples=400, deadline=None)
+@example(ON_SPOT, -3000, [Fraction(1, 20)] * 30, True)
+@given(st.sampled_from([ON_SPOT, ACROSS]), st.integers(-4000, 4000), shares, st.booleans())
+def test_whatever_fills_the_legs_stay_within_the_bound_and_end_even(
+    spread: Spread, lots: int, parts: list[Fraction], may_open: bool
+) -> None:
+    steps = spread.steps(lots)
+    filling = _cycle(parts)
+    played = play(spread, steps, (0, 0), lambda _: next(filling), may_open=may_open)
+    step_usd = spread.primary_lots * USD_PER_LOT[spread.name][0]
+    assert played.worst_unhedged_usd(spread, (0, 0)) <= EXECUTION.max_unhedged_usd + 12 + step_usd
+    last = [before for _, before in played.moves[-EXECUTION.hedge_attempts - 1 :]]
+    if set(last) == {played.held}:  # so many orders in a row got nothing at all
+        assert played.end.unhedged_steps == int(abs(spread.unhedged(*played.held)) / spread.step)
+    else:
+        assert played.end.unhedged_steps == 0
+        assert abs(spread.unhedged(*played.held)) < spread.step
+    for move, before in played.moves:
+        after = before[move.leg] + move.lots
+        least = float(spread.legs[move.leg].min_order_usd)
+        assert abs(move.lots) * USD_PER_LOT[spread.name][move.leg] >= least or after == 0
+        if move.reduce_only:
+            assert abs(after) < abs(before[move.leg])
+            assert after * before[move.leg] >= 0
+        else:
+            assert may_open
+        assert abs(after) <= max(
+            abs(before[move.leg]), abs(steps) * (spread.primary_lots, spread.hedge_lots)[move.leg]
+        )
+    if all(part == 1 for part in parts) and may_open and abs(steps) * step_usd > 25:
+        assert played.held == spread.lots(steps)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(-300, 300), st.integers(-300, 300), st.integers(-300, 300), shares)
+def test_from_any_pair_of_positions_it_ends_even_or_says_what_it_could_not_close(
+    primary: int, hedge: int, steps: int, parts: list[Fraction]
+) -> None:
+    filling = _cycle(parts)
+    played = play(ACROSS, steps, (primary * 10, hedge), lambda _: next(filling))
+    gap = abs(Fraction(played.held[0], 100) + played.held[1])
+    assert int(gap) == played.end.unhedged_steps
+    assert played.end.unhedged_steps == 0 or played.end.why
