@@ -30,6 +30,7 @@ from bot.pipeline.by_hand import is_by_hand, order_by_hand
 from bot.pipeline.closing import closing, withdrawals, word
 from bot.pipeline.decide import decide, forget, open_day, remember
 from bot.pipeline.execution import is_guarded, protect
+from bot.pipeline.legs import Legs
 from bot.pipeline.mandate import Guard, Mandate
 from bot.pipeline.market import Market
 from bot.pipeline.placing import PROTECTIVE
@@ -59,6 +60,7 @@ class Desk:
             None  # of the last decision; None where strategies and rules had no say
         )
         self.by_hand: ByHand | None = None  # what the operator asked of it
+        self.in_turn = False  # the last decision is to be carried out of spreads leg by leg
         self._failures: dict[str, int] = {}  # in a row
         self._columns = {instrument.name: column for column, instrument in enumerate(instruments)}
 
@@ -118,6 +120,7 @@ class Desk:
         snapshot = Snapshot(market, account, self.memory, self.state, self.guards, suffix, self.quarantined)
         # Between two rows the prices are none that the journal keeps, so that decision can't be made again from it.
         self.snapshot, self.by_hand = None if suffix else snapshot, None
+        self.in_turn = True
         decision = decide(snapshot, self.mandate)
         if decision.findings or self._failures:
             self._count_failures(decision)
@@ -143,6 +146,7 @@ class Desk:
         self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
         self._drop_guards(account)
         suffix = f"m{number}"
+        self.in_turn = False
         self.snapshot = Snapshot(
             market, account, self.memory, self.state, self.guards, suffix, self.quarantined
         )
@@ -167,15 +171,18 @@ class Desk:
 
     def withdraw(self, account: AccountView, time_ms: int, suffix: str, why: str) -> Decision:
         """The decision to cancel the working orders that the state forbids."""
-        self.snapshot = None
+        self.snapshot, self.in_turn = None, False
         plan = OrderPlan(withdrawals(account, self.state, f"trading is {self.state}"))
         return word(self.memory, time_ms, suffix, plan, Finding("trading_state", "", f"{self.state}: {why}"))
 
     def close_all(
         self, account: AccountView, mark: FloatArray, time_ms: int, suffix: str, attempt: int, why: str
     ) -> Decision:
-        """The decision to close everything, whatever the strategies want; `attempt` counts from 0."""
-        self.snapshot = None
+        """The decision to close everything, whatever the strategies want; `attempt` counts from 0.
+
+        Of spreads both legs go at once: it has to work where nothing else does.
+        """
+        self.snapshot, self.in_turn = None, False
         finding, nothing = Finding("flatten", "", f"all closed: {why}"), np.zeros_like(self.memory.held_lots)
         moment_id = f"{time_ms // 1000:x}{suffix}"
         plan = closing(account, mark, self.instruments, moment_id, self.mandate.execution, attempt, why)
@@ -186,11 +193,28 @@ class Desk:
 
     def protect(self, account: AccountView, mark: FloatArray, time_ms: int, suffix: str) -> Decision:
         """The decision to protect what is held as it is now."""
-        self.snapshot = None
+        self.snapshot, self.in_turn = None, False
         plan = self.protection(account, mark, f"{time_ms // 1000:x}{suffix}")
         return word(
             self.memory, time_ms, suffix, plan, Finding("protection", "", "an order that rested has traded")
         )
+
+    def even_out(self, account: AccountView, time_ms: int, suffix: str) -> Decision:
+        """The decision to close what is held of one leg of a spread and no longer hedged by the other.
+
+        Liquidated, closed by the venue to cover another's loss, or traded by somebody else: what is left is no spread.
+        """
+        self.snapshot, self.in_turn = None, True
+        names, wanted = [each.name for each in self.instruments], self.memory.held_lots.copy()
+        for row, slot in enumerate(self.mandate.strategies):
+            if slot.spreads:
+                legs = Legs.of(slot.spreads, names)
+                wanted[row] = legs.common(
+                    legs.held_where(np.ones(len(legs.spreads), np.bool_), wanted[row], account.lots)
+                )
+        self.targets = wanted
+        finding = Finding("both_legs", "", "a leg of a spread is held alone: closed to what both legs hold")
+        return word(self.memory, time_ms, suffix, NO_ORDERS, finding, wanted=wanted)
 
     def drawn_down(self, equity_usd: float) -> bool:
         """Whether the drawdown rule has closed everything for good."""
@@ -198,7 +222,7 @@ class Desk:
 
     def accept_drawdown(self, equity_usd: float, time_ms: int, suffix: str) -> Decision:
         """The decision to count losses from today's equity on: the high-water mark is put down to it."""
-        self.snapshot = None
+        self.snapshot, self.in_turn = None, False
         high = self.memory.high_water_mark_usd
         self.memory = replace(self.memory, high_water_mark_usd=equity_usd)
         detail = f"accepted by the operator: high-water mark from {high:,.2f} down to {equity_usd:,.2f}"

@@ -13,6 +13,7 @@ from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
 from bot.trader.diary import Story
 from bot.trader.observer import Observer
+from bot.trader.pairs import Pairs
 from bot.venues.venue import AccountState, VenueEvent
 
 
@@ -29,6 +30,7 @@ class Hands(Protocol):
     """A trader that has started. `account` is as last looked at, `time_ms` the moment of the last observation."""
 
     account: AccountState | None
+    pairs: Pairs
     instruments: tuple[Instrument, ...]
     mandate: Mandate
     time_ms: int

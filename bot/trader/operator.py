@@ -149,6 +149,11 @@ class Operator:
         """An order by hand, through the same rules, signer and books as any other."""
         session, instruments = self._hands.session, self._hands.instruments
         wish = trade_wish(command.content, instruments)
+        if self._hands.pairs.has_leg(instruments[wish.column].name):
+            raise ConfigError(
+                f"{instruments[wish.column].name} is a leg of a spread: trading it by hand would leave the other leg "
+                "alone; `hedgerow halt --reduce-only` stops new spreads, `hedgerow flatten` closes both legs"
+            )
         if self.ladder.state is TradingState.HALTED:
             raise ConfigError(
                 f"trading is halted ({self.ladder.standing.why}); `hedgerow resume` ends that, and `hedgerow halt "

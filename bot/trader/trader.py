@@ -30,6 +30,7 @@ from bot.trader.hands import Session
 from bot.trader.ladder import Ladder
 from bot.trader.observer import Observer
 from bot.trader.operator import Operator
+from bot.trader.pairs import Pairs
 from bot.trader.told import money, report
 from bot.trader.watchdog import Bounds
 from bot.venues.venue import AccountState, Venue, VenueEvent
@@ -65,6 +66,7 @@ class Trader:
         self._session: Session | None = None
         self.time_ms = 0
         self.account: AccountState | None = None  # as last looked at
+        self.pairs = Pairs(mandate, venue.instruments)
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
         self._cut_off = False  # a decision was not carried out to its end
@@ -120,7 +122,11 @@ class Trader:
         self.time_ms, self.account = panel.grid.end_ms, account
         self._operator.ladder.begin(self._follow)
         unprotected = desk.protection(account.view, account.mark, "start")
-        self._cut_off = bool(unprotected.orders) or self._journal.was_cut_off(self.time_ms)
+        self._cut_off = (
+            bool(unprotected.orders)
+            or self._journal.was_cut_off(self.time_ms)
+            or self.pairs.is_uneven(account.view.lots)
+        )
         log.info(
             "run begins" if checkpoint is None else "run goes on",
             run=run,
@@ -178,10 +184,17 @@ class Trader:
         await self.carry_out(session.desk.decide(market, account.view, suffix), account)
 
     async def _protect(self) -> None:
-        """Give what an order has opened that rested its stop, without waiting for the hour."""
+        """Give what an order has opened that rested its stop, without waiting for the hour.
+
+        What is left of a spread of which the venue has taken a leg is closed.
+        """
         account = await self.looked()
         self._is_to_look = False
         self._tries += 1
+        if self.pairs.is_uneven(account.view.lots):
+            suffix = f"e{self._journal.epoch}n{self._tries}"
+            await self.carry_out(self.session.desk.even_out(account.view, self.time_ms, suffix), account)
+            return
         suffix = f"p{self._journal.epoch}n{self._tries}"
         decision = self.session.desk.protect(account.view, account.mark, self.time_ms, suffix)
         if decision.plan:
@@ -199,11 +212,13 @@ class Trader:
         """
         with structlog.contextvars.bound_contextvars(decision=decision.snapshot_id):
             desk = self.session.desk
+            if desk.in_turn:
+                decision = self.pairs.apart(decision)
             inputs = None if desk.snapshot is None else inputs_of(desk.snapshot, desk.by_hand)
             self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market)
             self._cut_off = True
             self._say(decision)
-            account = await self._act(decision.plan, before, decision.snapshot_id)
+            account = await self._act(decision, before)
             facts = self._facts(self.time_ms, account, decision)
             if market is None:  # between two cycles: a moment of its own in the books
                 facts = replace(facts, time_ms=max(self.time_ms, account.time_ms), is_cycle=False)
@@ -218,7 +233,9 @@ class Trader:
         told, self._untold = self._untold, []
         self.account, self._cut_off = account, False
         bare = desk.protection(account.view, account.mark, decision.snapshot_id).orders
-        self._operator.ladder.look(unprotected=tuple(sorted({order.instrument for order in bare})))
+        self._operator.ladder.look(
+            unprotected=tuple(sorted({order.instrument for order in bare})), unhedged=dict(self.pairs.left)
+        )
         return told
 
     def has_command(self) -> bool:
@@ -261,12 +278,19 @@ class Trader:
         self._operator.ladder.answered()
         return account
 
-    async def _act(self, plan: OrderPlan, before: AccountState, decision_id: str) -> AccountState:
+    async def _act(self, decision: Decision, before: AccountState) -> AccountState:
         """Carry the plan out, then protect what it opened; the account after it."""
-        desk = self.session.desk
-        await self._venue.send(plan)
-        account = await self._venue.account()
-        self._hear(self._venue.take_events(), account)
+        desk, decision_id = self.session.desk, decision.snapshot_id
+        account = await self._sent(decision.plan)
+        if desk.in_turn and self.pairs:
+            account = await self.pairs.bring(
+                decision.allowed.lots,
+                account,
+                decision_id,
+                self.session.observer.panel,
+                lambda order: self._sent(OrderPlan((), (order,))),
+                lambda: desk.state is TradingState.ACTIVE,
+            )
         if np.array_equal(account.view.lots, before.view.lots):
             return account
         for attempt in range(1, PROTECTION_ATTEMPTS + 1):
@@ -275,9 +299,14 @@ class Trader:
                 break
             if attempt > 1:
                 log.error("protection was refused", orders=len(protection.orders), attempt=attempt)
-            await self._venue.send(protection)
-            account = await self._venue.account()
-            self._hear(self._venue.take_events(), account)
+            account = await self._sent(protection)
+        return account
+
+    async def _sent(self, plan: OrderPlan) -> AccountState:
+        """Have a plan carried out; the account after it."""
+        await self._venue.send(plan)
+        account = await self._venue.account()
+        self._hear(self._venue.take_events(), account)
         return account
 
     def _hear(self, events: Sequence[VenueEvent], account: AccountState) -> None:

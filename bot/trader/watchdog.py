@@ -40,7 +40,7 @@ class Facts:
     `failures`: looks at the venue that failed in a row. `stale_share`: of the coins whose price and funding were known
     before, those without for `Bounds.stale_h`. `signer_problem`: why nothing can be signed. `clock_offset_s`: the venue's
     clock less the computer's. `twin`: why another daemon seems to trade the account. `unprotected`: coins whose stop or take-profit could not be
-    placed. `unexplained_*`: what the books differ from the venue by, since the operator accepted it.
+    placed. `unhedged`: USD of one leg by spread that could be neither hedged nor closed. `unexplained_*`: what the books differ from the venue by, since the operator accepted it.
     """
 
     failures: int = 0
@@ -50,6 +50,7 @@ class Facts:
     clock_offset_s: float | None = None
     twin: str = ""
     unprotected: tuple[str, ...] = ()
+    unhedged: Mapping[str, float] = field(default_factory=dict)
     unexplained_usd: float = 0.0
     unexplained_lots: Mapping[str, int] = field(default_factory=dict)
     free_disk_mb: float | None = None
@@ -122,6 +123,9 @@ def _readings(facts: Facts, bounds: Bounds) -> Iterator[tuple[str, Reading]]:
     coins = ", ".join(facts.unprotected)
     bare = f"no stop or take-profit stands for {coins}: the venue or the signer refuses it; see the log"
     yield "protection", Reading(inf if facts.unprotected else 0.0, REDUCING, bare)
+    legs = ", ".join(f"{usd:,.0f} USD of {name}" for name, usd in facts.unhedged.items())
+    alone = f"{legs} is unhedged and could not be closed; look at both venues"
+    yield "legs", Reading(inf if facts.unhedged else 0.0, REDUCING, alone)
     yield "agent", _agent(facts.agent_left_days, bounds)
     offset_s = facts.clock_offset_s or 0.0
     yield (

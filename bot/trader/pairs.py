@@ -1,0 +1,163 @@
+"""Carries out what a decision wants of spreads: both legs in turn, piece by piece, looking at the account after each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import structlog
+
+from bot.errors import Unavailable
+from bot.model.decision import Decision, LotsArray, OrderPlan, client_id
+from bot.model.instrument import Instrument, Kind
+from bot.model.order import Order, Purpose, Side
+from bot.model.panel import Panel
+from bot.model.spread import Spread
+from bot.pipeline.leg_group import End, Group, Move, Scene, next_move
+from bot.pipeline.legs import Legs
+from bot.pipeline.mandate import Mandate
+from bot.pipeline.placing import bound
+from bot.venues.venue import AccountState
+
+log = structlog.get_logger("hedgerow")
+
+FIRST_PAUSE_S: Final = 0.5
+"""After a leg's venue could not be reached; as many times that as attempts were made."""
+
+Send = Callable[[Order], Awaitable[AccountState]]
+"""Has an order carried out, and looks at the account after it."""
+
+
+class Pairs:
+    """The spreads of a mandate. `left` says of each that could not be evened what is too much of one leg, USD."""
+
+    def __init__(
+        self,
+        mandate: Mandate,
+        instruments: Sequence[Instrument],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._execution, self._sleep = mandate.execution, sleep
+        self._instruments = tuple(instruments)
+        names = tuple(instrument.name for instrument in instruments)
+        self.legs = Legs.of(mandate.spreads, names)
+        self._names = {leg.name for spread in mandate.spreads for leg in spread.legs}
+        self.left: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.legs.spreads)
+
+    def has_leg(self, name: str) -> bool:
+        """Whether an instrument is a leg of a spread."""
+        return name in self._names
+
+    def apart(self, decision: Decision) -> Decision:
+        """The decision without orders for legs: those are made one after the other, from what each has brought."""
+        orders = tuple(each for each in decision.plan.orders if each.instrument not in self._names)
+        return replace(decision, plan=OrderPlan(decision.plan.cancels, orders))
+
+    def is_uneven(self, lots: LotsArray) -> bool:
+        """Whether a leg is held that the other does not hedge, by a step or more."""
+        return any(
+            abs(spread.unhedged(*self._held(k, lots))) >= spread.step
+            for k, spread in enumerate(self.legs.spreads)
+        )
+
+    async def bring(
+        self,
+        wanted: LotsArray,
+        account: AccountState,
+        decision_id: str,
+        panel: Panel,
+        send: Send,
+        may_open: Callable[[], bool],
+    ) -> AccountState:
+        """Bring every spread to what is `wanted` of it as far as it can be; the account after it.
+
+        What a venue refuses or can't be asked is tried again or taken back; OutcomeUnknown ends it, since nothing may
+        be built on an order of which nobody knows what became.
+        """
+        for k, spread in enumerate(self.legs.spreads):
+            steps = spread.steps(int(wanted[self.legs.primary[k]]))
+            account = await self._bring(k, Group(spread, steps, thinner(spread, panel)), account, decision_id, send, may_open)  # fmt: skip
+        return account
+
+    async def _bring(
+        self,
+        k: int,
+        group: Group,
+        account: AccountState,
+        decision_id: str,
+        send: Send,
+        may_open: Callable[[], bool],
+    ) -> AccountState:
+        moves, problem = 0, ""
+        while True:
+            scene = Scene(
+                self._held(k, account.view.lots), self._usd_per_lot(k, account), self._execution, may_open()
+            )
+            group, told = next_move(group, scene)
+            if isinstance(told, End):
+                self._ended(group.spread, told, scene, moves, problem)
+                return account
+            moves += 1
+            order = self._order(group.spread, told, scene, decision_id, moves)
+            try:
+                account = await send(order)
+            except Unavailable as error:
+                # Nothing has happened there, so what was last seen still stands; the other leg may be elsewhere.
+                problem = str(error)
+                log.warning("a leg's venue can't be reached", coin=order.instrument, reason=problem[:200])
+                await self._sleep(FIRST_PAUSE_S * max(1, group.attempts + group.tries))
+
+    def _ended(self, spread: Spread, end: End, scene: Scene, moves: int, problem: str) -> None:
+        if end.unhedged_steps:
+            usd = end.unhedged_steps * spread.primary_lots * scene.usd_per_lot[0]
+            self.left[spread.name] = usd
+            log.error(
+                "legs uneven", spread=spread.name, usd=f"{usd:,.2f}", because=end.why, reason=problem[:200]
+            )
+            return
+        self.left.pop(spread.name, None)
+        if moves:
+            log.info(
+                "spread", name=spread.name, primary=scene.held[0], hedge=scene.held[1], orders=moves, because=end.why
+            )  # fmt: skip
+
+    def _held(self, k: int, lots: LotsArray) -> tuple[int, int]:
+        return int(lots[self.legs.primary[k]]), int(lots[self.legs.hedge[k]])
+
+    def _usd_per_lot(self, k: int, account: AccountState) -> tuple[float, float]:
+        primary, hedge = int(self.legs.primary[k]), int(self.legs.hedge[k])
+        mark = account.mark
+        return (
+            float(mark[primary]) / self._instruments[primary].lots_per_coin,
+            float(mark[hedge]) / self._instruments[hedge].lots_per_coin,
+        )
+
+    def _order(self, spread: Spread, move: Move, scene: Scene, decision_id: str, number: int) -> Order:
+        leg, side = spread.legs[move.leg], Side.of(move.lots)
+        mark = scene.usd_per_lot[move.leg] * leg.lots_per_coin
+        return Order(
+            client_id(decision_id, leg.name, f"leg{number}"),
+            leg.name,
+            side,
+            abs(move.lots),
+            bound(leg, side, mark, move.slippage_bps),
+            reduce_only=move.reduce_only,
+            purpose=Purpose.EXIT if move.reduce_only else Purpose.ENTRY,
+        )
+
+
+def thinner(spread: Spread, panel: Panel) -> int:
+    """The leg that is harder to trade, 0 the primary, 1 the hedge: by depth, else by volume; where neither is known, spot."""
+    columns = [panel.instruments.index(leg.name) for leg in spread.legs]
+    for name in ("depth_usd", "volume_usd"):
+        if name in panel.fields:
+            known = panel.fields[name][-1, columns]
+            if np.isfinite(known).all():
+                return int(known[1] < known[0])
+    return int(spread.hedge.kind is Kind.SPOT)
