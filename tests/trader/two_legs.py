@@ -1,0 +1,226 @@
+"""A market of one coin on two venues, an account that outlives its traders, and what can go wrong with the second leg.
+
+The venue is the simulated one; it lives on when a trader dies, and tells again what the journal does not hold yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bot.errors import OutcomeUnknown, Unavailable, VenueError
+from bot.journal.journal import Journal
+from bot.model.account import MarginMode
+from bot.model.decision import OrderPlan
+from bot.model.instrument import Instrument, MarginTier, simple_instrument
+from bot.model.order import Order, OrderReport, OrderStatus
+from bot.model.panel import Grid, Panel
+from bot.model.spread import Spread
+from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot
+from bot.sim.bars import Frictions
+from bot.sim.exchange import Rules
+from bot.trader.pairs import Pairs
+from bot.trader.trader import Trader
+from bot.venues.simulated import SimulatedVenue, Terms
+from bot.venues.sources import ReplaySource
+from bot.venues.venue import AccountState, Condition, VenueEvent
+from tests.pipeline.saying import Says
+
+HERE = simple_instrument("BTC", 5, 40)
+THERE = Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 40),), venue="binance")
+SPREAD = Spread(HERE, THERE)
+CAP_USD = 4_000.0
+PRICE = 100_000.0
+HOURS = 60
+INF = float("inf")
+LOOSE = Limits(
+    max_position_share=INF, max_gross_leverage=INF, max_net_leverage=INF, max_open_interest_share=INF,
+    max_volume_share=INF, min_free_margin=-INF, min_liquidation_distance=0.0, stress_loss=INF,
+    max_daily_loss=1.0, max_drawdown=1.0,
+)  # fmt: skip
+
+
+class Crash(BaseException):
+    """The process dies."""
+
+
+def market(prices: Sequence[float] = (PRICE,) * HOURS) -> ReplaySource:
+    """Both venues at the same price, hour by hour; every bar opens where the one before closed."""
+    close = np.array([[price, price] for price in prices], dtype=np.float64)
+    opened = np.vstack([close[:1], close[:-1]])
+    fields = {
+        "open": opened,
+        "high": np.maximum(opened, close),
+        "low": np.minimum(opened, close),
+        "close": close,
+        "mark": close,
+        "funding_rate": np.full(close.shape, 1e-5),
+        "volume_usd": np.full(close.shape, 1e9) * [1.0, 2.0],
+    }
+    panel = Panel(Grid(473_352, len(prices)), (HERE.name, THERE.name), fields)
+    return ReplaySource(panel, (HERE, THERE), 10, 10, {"recorded": "two legs"})
+
+
+@dataclass
+class Faults:
+    """What happens to the orders that are sent: by the number of the order, counted from 1 over all lives."""
+
+    of: Mapping[int, str] = field(default_factory=dict)
+    crash_after: int = 0
+    leg: str = ""  # else only those of this leg count
+
+    def of_number(self, number: int) -> str:
+        return self.of.get(number, "")
+
+
+class TwoLegs(SimulatedVenue):
+    """The venue. `seen` is what was unhedged after each order, in coins; `told` all events, of which the first `heard` were read."""
+
+    def __init__(self, source: ReplaySource, faults: Faults, leverage: int = 5) -> None:
+        terms = Terms(
+            Decimal(100_000), Rules(), Frictions(0.0, 0.0), leverage=leverage, margin_mode=MarginMode.ISOLATED
+        )
+        super().__init__(source, terms)
+        self.faults, self.numbered = faults, 0
+        self.seen: list[Fraction] = []
+        self.told: list[VenueEvent] = []
+        self.heard = 0
+        self._panel: Panel | None = None
+        self.looks_unhedged = 0
+
+    async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
+        if self._panel is None:
+            self._panel = await super().open(None)
+        self.heard = 0 if checkpoint is None else int(checkpoint["heard"])
+        return self._panel
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        return {"heard": self.heard}
+
+    def take_events(self) -> tuple[VenueEvent, ...]:
+        self.told += super().take_events()
+        new, self.heard = tuple(self.told[self.heard :]), len(self.told)
+        return new
+
+    async def observe(self) -> Any:
+        seen = await super().observe()
+        if seen is not None and self._panel is not None:
+            self._panel = self._panel.append(seen.time_ms, seen.row, 10)
+        return seen
+
+    @property
+    def unhedged(self) -> Fraction:
+        lots = self._ready().lots
+        return SPREAD.unhedged(int(lots[0]), int(lots[1]))
+
+    async def condition(self) -> Condition:
+        self.told += super().take_events()
+        return Condition(has_traded=self.heard < len(self.told))
+
+    async def account(self) -> AccountState:
+        account = await super().account()
+        self.looks_unhedged = self.looks_unhedged + 1 if abs(self.unhedged) >= SPREAD.step else 0
+        return account
+
+    async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
+        reports: list[OrderReport] = []
+        if plan.cancels:
+            reports += await super().send(OrderPlan(plan.cancels))
+        for order in plan.orders:
+            if self.faults.leg in ("", order.instrument):
+                self.numbered += 1
+                reports += await self._one(order, self.faults.of_number(self.numbered))
+                self.seen.append(self.unhedged)
+                if self.numbered == self.faults.crash_after:
+                    raise Crash
+            else:
+                reports += await super().send(OrderPlan((), (order,)))
+                self.seen.append(self.unhedged)
+        return reports
+
+    async def _one(self, order: Order, fault: str) -> Sequence[OrderReport]:
+        kind, _, much = fault.partition(" ")
+        if kind == "rejected":
+            report = OrderReport(self._bar_ms, 0, order, OrderStatus.REJECTED, reason="insufficient margin")
+            self.told.append(report)
+            return [report]
+        if kind == "partial":
+            part = max(1, order.lots * int(much) // 100)
+            return await super().send(OrderPlan((), (replace(order, lots=part),))) if int(much) else ()
+        if kind in {"unavailable", "rate_limited", "venue_down"}:
+            raise Unavailable(f"the venue does not answer ({kind})")
+        if kind == "lost_request":
+            raise OutcomeUnknown("no answer within 10 s")
+        if kind == "lost_reply":
+            await super().send(OrderPlan((), (order,)))
+            raise OutcomeUnknown("no answer within 10 s")
+        return await super().send(OrderPlan((), (order,)))
+
+    @property
+    def _bar_ms(self) -> int:
+        return 0 if self._bar is None else self._bar.start_ms
+
+    def take_away(self, name: str) -> None:
+        """The venue closes a position: delisted, or to cover what another could not pay."""
+        assert self._bar is not None
+        self._ready().settle_at_last_price(name, self._bar.start_ms)
+
+
+def mandate(score: float, cap_usd: float = CAP_USD) -> Mandate:
+    """The spread short, or not at all: a fifth of the account."""
+    return Mandate(
+        (Slot("carry", Says(score), 1.0, spreads=(SPREAD,)),),
+        Sizing(position_size=0.2, no_trade_band=0.1, cooldown_h=1),
+        LOOSE,
+        Execution(
+            max_unhedged_usd=cap_usd, hedge_attempts=3, slippage_bps=20.0, unstopped=frozenset({HERE.name, THERE.name})
+        ),
+    )  # fmt: skip
+
+
+async def no_pause(_: float) -> None:
+    """Time is not what is tested."""
+
+
+async def live(
+    journal: Journal,
+    venue: TwoLegs,
+    told: Mandate,
+    steps: int,
+    between: Callable[[Trader], None] | None = None,
+) -> Trader:
+    """A trader's life of so many steps: a cycle, or what is to be finished, as the schedule drives it."""
+    config = {"version": 1, "name": "two legs", "mode": "paper"}
+    trader = Trader("two legs", venue, told, journal, config)
+    trader.pairs = Pairs(told, venue.instruments, no_pause)
+    await trader.start()
+    for _ in range(steps):
+        try:
+            await trader.watch()
+            if not await trader.cycle():
+                break
+        except VenueError:
+            trader.failed()
+        if between is not None:
+            between(trader)
+    return trader
+
+
+def lives(path: Path, venue: TwoLegs, told: Mandate, steps: int) -> tuple[Trader, int]:
+    """Traders on one journal, a new one for each that dies, until one has lived its steps; and how many died."""
+    import asyncio
+
+    died = 0
+    while True:
+        with Journal.open(path) as journal:
+            try:
+                return asyncio.run(live(journal, venue, told, steps)), died
+            except Crash:
+                died += 1
+                venue.faults.crash_after = 0
