@@ -111,6 +111,8 @@ def encode(
         "rows": inputs.rows,
         "market": inputs.market_digest,
     }
+    if account.wallet_usd is not None:
+        content["wallet_usd"] = dict(account.wallet_usd)
     if inputs.guards:
         content["guards"] = dict(inputs.guards)
     if inputs.quarantined:
@@ -137,6 +139,7 @@ def decode(content: bytes) -> KeptInputs:
                 _array(told["leverage"]),
                 tuple(map(_report, told["open_orders"])),
                 None if isolated is None else _array(isolated),
+                told.get("wallet_usd"),
             ),
             told["memory"],
             TradingState(told["state"]),

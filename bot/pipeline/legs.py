@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.model.decision import BoolArray, LotsArray
+from bot.model.decision import BoolArray, Decision, LotsArray, OrderPlan
 from bot.model.panel import FloatArray
 from bot.model.spread import Spread
 
 Columns = NDArray[np.intp]
+
+
+def without_leg_orders(decision: Decision, names: Collection[str]) -> Decision:
+    """The decision without orders for the legs in `names`: these are made in turn, from what each has brought."""
+    orders = tuple(each for each in decision.plan.orders if each.instrument not in names)
+    return replace(decision, plan=OrderPlan(decision.plan.cancels, orders))
 
 
 @dataclass(frozen=True)

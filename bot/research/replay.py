@@ -24,6 +24,7 @@ from bot.model.instrument import Instrument
 from bot.model.panel import Panel
 from bot.pipeline.by_hand import order_by_hand
 from bot.pipeline.decide import decide
+from bot.pipeline.legs import without_leg_orders
 from bot.pipeline.mandate import Guard, Mandate
 from bot.pipeline.market import Prepared, rows_needed
 from bot.pipeline.snapshot import Snapshot
@@ -95,7 +96,8 @@ def again(
     wish = given.by_hand
     if wish is None:
         snapshot = Snapshot(market, given.account, memory, given.state, guards, quarantined=given.quarantined)
-        return opening.instruments, mandate, decide(snapshot, mandate)
+        legs = {leg.name for spread in mandate.spreads for leg in spread.legs}
+        return opening.instruments, mandate, without_leg_orders(decide(snapshot, mandate), legs)
     made = order_by_hand(
         market,
         given.account,

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import structlog
 
 from bot.errors import Unavailable
-from bot.model.decision import Decision, LotsArray, OrderPlan, client_id
+from bot.model.decision import Decision, LotsArray, client_id
 from bot.model.instrument import Instrument, Kind
 from bot.model.order import Order, Purpose, Side
 from bot.model.panel import Panel
 from bot.model.spread import Spread
 from bot.pipeline.leg_group import End, Group, Move, Scene, next_move
-from bot.pipeline.legs import Legs
+from bot.pipeline.legs import Legs, without_leg_orders
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.placing import bound
 from bot.venues.venue import AccountState
@@ -55,9 +54,8 @@ class Pairs:
         return name in self._names
 
     def apart(self, decision: Decision) -> Decision:
-        """The decision without orders for legs: those are made one after the other, from what each has brought."""
-        orders = tuple(each for each in decision.plan.orders if each.instrument not in self._names)
-        return replace(decision, plan=OrderPlan(decision.plan.cancels, orders))
+        """The decision without orders for legs, which `bring` makes."""
+        return without_leg_orders(decision, self._names)
 
     def is_uneven(self, lots: LotsArray) -> bool:
         """Whether a leg is held that the other does not hedge, by a step or more."""

@@ -289,7 +289,7 @@ class Trader:
                 decision_id,
                 self.session.observer.panel,
                 lambda order: self._sent(OrderPlan((), (order,))),
-                lambda: desk.state is TradingState.ACTIVE,
+                lambda: desk.state is TradingState.ACTIVE and not (self.account and self.account.stale),
             )
         if np.array_equal(account.view.lots, before.view.lots):
             return account
@@ -305,7 +305,7 @@ class Trader:
     async def _sent(self, plan: OrderPlan) -> AccountState:
         """Have a plan carried out; the account after it."""
         await self._venue.send(plan)
-        account = await self._venue.account()
+        self.account = account = await self._venue.account()
         self._hear(self._venue.take_events(), account)
         return account
 

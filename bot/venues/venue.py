@@ -43,7 +43,8 @@ class AccountState:
 
     Totals count from the account's opening, fees paid > 0: `equity = deposits + price profit + funding − fees`, where
     the price profit is net of what a liquidator kept. `others` are coins that are held too and are none of the venue's
-    `instruments`, so that this program can't close them.
+    `instruments`, so that this program can't close them. `stale` names the venues of several that are counted as they were
+    last seen.
     """
 
     view: AccountView
@@ -56,6 +57,7 @@ class AccountState:
     positions: tuple[HeldPosition, ...]
     time_ms: int = 0  # of the venue's word; 0 where it is of the last observation
     others: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
     @property
     def price_usd(self) -> Decimal:
