@@ -5,141 +5,31 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot import plugins
 from bot.clock import HOUR_MS, utc
-from bot.data.store import History, Query, load
+from bot.compose import history_of, mandate_of
+from bot.data.store import History
 from bot.data.tables import nearest
 from bot.errors import ConfigError
 from bot.model.account import MarginMode
-from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot, Style
+from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import rows_needed
 from bot.research.markets import START_MS
-from bot.settings import AccountSettings, DataSettings, FeeSettings, Settings, VenueSettings, shown
-from bot.sim.bars import Frictions
-from bot.sim.exchange import FeeSchedule, Rules
-from bot.sim.fees import HYPERLIQUID_PERPS
+from bot.settings import AccountSettings, Settings, VenueSettings, shown
 
 if TYPE_CHECKING:
     from bot.guard.guard import Orders
     from bot.guard.start import Post
     from bot.journal.journal import Journal
     from bot.paper.world import Surroundings, World
-    from bot.research.backtest import Backtest
     from bot.trader.schedule import RunClock
     from bot.trader.trader import Trader
     from bot.venues.hyperliquid.terms import Terms
     from bot.venues.venue import Venue
 
-BPS = 1e-4
 AGENT_DAYS = 51 * 365  # a paper run's market may run through years in a night
-
-
-def mandate_of(settings: Settings, folder: Path | None = None) -> Mandate:
-    """What the config tells the trader to do; plugins given as relative paths are also looked for in `folder`."""
-    sizing, limits, execution = settings.sizing, settings.limits, settings.execution
-    slots = tuple(
-        Slot(each.name, plugins.build(each.plugin, each.parameters, folder), each.capital)
-        for each in settings.strategies
-    )
-    return Mandate(
-        slots,
-        Sizing(**sizing.model_dump()),
-        Limits(**{**limits.model_dump(), "max_position_usd": _or_infinite(limits.max_position_usd)}),
-        Execution(
-            **{**execution.model_dump(), "style": Style(execution.style)},
-            taker_fee=float(fees_of(settings).rate(maker=False, volume_14d_usd=Decimal(0))),
-            half_spread=settings.exchange.half_spread_bps * BPS,
-        ),
-    )
-
-
-def protection_cautions(settings: Settings, mandate: Mandate) -> tuple[str, ...]:
-    """What of the protective stops should be known of a config."""
-    account = settings.account
-    return mandate.protection_cautions(
-        account.leverage, isolated=account.margin_mode == "isolated", is_daemon=settings.mode != "backtest"
-    )
-
-
-def fees_of(settings: Settings) -> FeeSchedule:
-    """What the simulated exchange charges."""
-    fees = settings.exchange.fees
-    if not isinstance(fees, FeeSettings):
-        return HYPERLIQUID_PERPS
-    return FeeSchedule.flat(_fraction(fees.taker_bps), _fraction(fees.maker_bps))
-
-
-def rules_of(settings: Settings) -> Rules:
-    """The simulated exchange's terms."""
-    exchange = settings.exchange
-    return Rules(
-        fees=fees_of(settings),
-        funding_cap_per_hour=Decimal(str(exchange.funding_cap_per_h)),
-        backstop_ratio=Decimal(str(exchange.backstop_ratio)),
-    )
-
-
-def frictions_of(settings: Settings) -> Frictions:
-    """What trading costs besides fees, and how much of a bar's volume it may be."""
-    exchange = settings.exchange
-    return Frictions(exchange.half_spread_bps, exchange.impact_bps, exchange.bar_volume_share)
-
-
-def backtest_of(settings: Settings, folder: Path | None = None) -> Backtest:
-    """The backtest that a config describes, its history loaded. ConfigError, DataError for what can't be."""
-    from bot.research.backtest import Backtest
-
-    if settings.data is None:
-        raise ConfigError("a backtest needs a [data] section in the config; add one")
-    mandate = mandate_of(settings, folder)
-    history, first_row = history_of(settings.data, rows_needed(mandate))
-    return Backtest(
-        name=settings.name,
-        panel=history.panel,
-        instruments=history.instruments,
-        mandate=mandate,
-        equity_usd=settings.account.equity_usd,
-        rules=rules_of(settings),
-        frictions=frictions_of(settings),
-        leverage=settings.account.leverage,
-        margin_mode=MarginMode(settings.account.margin_mode),
-        settle_gaps=settings.data.missing == "settle",
-        max_gap_h=settings.data.max_gap_h,
-        first_row=first_row,
-        config=shown(settings),
-        assumptions=history.notes,
-    )
-
-
-def history_of(data: DataSettings, warmup_rows: int) -> tuple[History, int]:
-    """Recorded history and its first row to trade on: what lies before `start` warms the signals up, where there is any."""
-    if data.folder is None:
-        raise ConfigError("the config names no data folder; name one with --data DIR or as data.folder")
-    start_ms = data.start_ms
-    history = load(
-        Query(
-            folder=data.folder,
-            table=data.table,
-            prices=data.prices,
-            funding=data.funding,
-            reference=data.reference,
-            coins=data.coins,
-            start_ms=None if start_ms is None else start_ms - warmup_rows * HOUR_MS,
-            end_ms=data.end_ms,
-        )
-    )
-    if start_ms is None:
-        return history, 0
-    first_row = max(0, -(-start_ms // HOUR_MS) - history.panel.grid.first)
-    if first_row >= history.panel.rows:
-        raise ConfigError(
-            f"data.start {utc(start_ms)} is after the data ends ({utc(history.panel.grid.end_ms)}); choose an earlier one"
-        )
-    return history, first_row
 
 
 @dataclass(frozen=True)
@@ -369,11 +259,3 @@ async def connected(terms: Terms, signer: Path | None, journal: Journal) -> Asyn
             await venue.end()  # not where it was broken off: then the venue's switch is to fire
         finally:
             await venue.close()
-
-
-def _or_infinite(value: Decimal | None) -> float:
-    return float("inf") if value is None else float(value)
-
-
-def _fraction(bps: float) -> Decimal:
-    return Decimal(str(bps)) / 10_000

@@ -18,6 +18,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from bot.clock import parse_utc
 from bot.config_file import Override, resolve
+from bot.config_legs import SpreadSettings, VariantSettings
+from bot.config_trading import ExecutionSettings, LimitSettings, SizingSettings
 from bot.config_types import (
     Address,
     Coins,
@@ -26,7 +28,6 @@ from bot.config_types import (
     Moment,
     Money,
     Name,
-    Part,
     PriceSource,
     Section,
     Share,
@@ -157,6 +158,10 @@ class AccountSettings(Section):
         5, ge=1, le=50, description="leverage set per position; each coin's maximum caps it"
     )
     margin_mode: Literal["cross", "isolated"] = Field("cross", description="margin mode of new positions")
+    wallets: dict[str, float] = Field(
+        default_factory=dict,
+        description="share of the opening balance by wallet, such as hyperliquid, 'hyperliquid spot' or binance; sums to 1",
+    )
 
 
 class FeeSettings(Section):
@@ -195,82 +200,6 @@ class ExchangeSettings(Section):
     )
 
 
-class SizingSettings(Section):
-    """[sizing]: how opinions become quantities."""
-
-    volatility_target: Maybe[Annotated[float, Field(gt=0, le=10)]] = Field(
-        None,
-        description="annualised volatility one position aims at, as a fraction of the strategy's capital; none = off",
-    )
-    volatility_lookback_h: int = Field(168, ge=2, description="hours over which volatility is measured")
-    position_size: float = Field(
-        0.25, gt=0, le=10, description="share of the strategy's capital in one position at score 1"
-    )
-    no_trade_band: float = Field(
-        0.25,
-        ge=0,
-        allow_inf_nan=True,
-        description="a position is changed only when wanted and held differ by more than this share; inf = never resize",
-    )
-    cooldown_h: int = Field(
-        24, ge=0, description="hours a coin is left alone after a stop, a liquidation or a settlement"
-    )
-
-
-class LimitSettings(Section):
-    """[limits]: the risk rules' bounds; each can only shrink a target."""
-
-    max_position_usd: Maybe[Money] = Field(
-        None, description="largest notional of one position, USD; none = no limit"
-    )
-    max_position_share: float = Field(
-        1.0, gt=0, le=50, description="largest notional of one position, share of equity"
-    )
-    max_gross_leverage: float = Field(3.0, gt=0, le=50, description="sum of notionals over equity")
-    max_net_leverage: float = Field(
-        2.0, gt=0, le=50, description="longs minus shorts over equity, either sign"
-    )
-    max_open_interest_share: Share = Field(0.02, description="largest share of a coin's open interest")
-    max_volume_share: Share = Field(0.05, description="largest share of a coin's volume of the last 24 h")
-    max_data_age_h: int = Field(3, ge=1, description="hours after which market data is stale")
-    max_mark_deviation: Share = Field(0.10, description="largest gap of mark to oracle price, a fraction")
-    min_free_margin: float = Field(0.2, ge=0, lt=1, description="margin kept free, share of equity")
-    min_liquidation_distance: float = Field(
-        0.10, ge=0, lt=1, description="smallest price move that would liquidate, a fraction of the price"
-    )
-    stress_move: float = Field(
-        0.15, ge=0, lt=1, description="price move of all coins together in the stress, a fraction"
-    )
-    stress_loss: Share = Field(0.5, description="largest loss in the stress, share of equity")
-    max_daily_loss: Part = Field(0.05, description="loss in a UTC day that stops new risk, share of equity")
-    max_drawdown: Part = Field(
-        0.25, description="fall from the high-water mark that closes everything for good, share of it"
-    )
-    min_edge_ratio: float = Field(
-        0.0, ge=0, le=100, description="expected gain over the fees it costs, below which nothing is opened"
-    )
-
-
-class ExecutionSettings(Section):
-    """[execution]: how orders are sent and protected."""
-
-    style: Literal["taker", "maker"] = Field(
-        "taker", description="taker: immediate or cancel; maker: post only"
-    )
-    slippage_bps: float = Field(
-        50.0, ge=0, le=1000, description="furthest a taker order may go from mark, bps"
-    )
-    stop_loss: Maybe[Part] = Field(
-        None, description="adverse price move at which a resting stop closes, a fraction; none = off"
-    )
-    take_profit: Maybe[Part] = Field(
-        None, description="favourable price move at which a resting order closes, a fraction; none = off"
-    )
-    stop_tolerance: float = Field(
-        0.1, ge=0, le=1, description="share by which a resting stop may be off before it is moved"
-    )
-
-
 class StrategySettings(Section):
     """[[strategies]]: one plugin, its share of the money and its parameters."""
 
@@ -279,6 +208,9 @@ class StrategySettings(Section):
         description="name of an installed strategy, or path of a Python file, FILE.py or FILE.py:Class",
     )
     name: Name = Field(description="what journal and reports call it; by default the plugin's own name")
+    on: Literal["coins", "spreads"] = Field(
+        "coins", description="what its opinions are about: single instruments, or every pair of [[spreads]]"
+    )
     capital: float = Field(1.0, ge=0, le=10, description="share of equity that the strategy works with")
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="the plugin's own fields; it checks them itself"
@@ -331,8 +263,37 @@ class Settings(Section):
     strategies: Annotated[tuple[StrategySettings, ...], Field(strict=False, min_length=1)] = Field(
         description="one table for each strategy"
     )
+    spreads: Annotated[tuple[SpreadSettings, ...], Field(strict=False)] = Field(
+        (), description="pairs of legs held against each other"
+    )
+    variants: Annotated[tuple[VariantSettings, ...], Field(strict=False)] = Field(
+        (), description="runs with other parameters to compare a backtest with"
+    )
     journal: JournalSettings = JournalSettings()
     logs: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _has_both_legs(self) -> Self:
+        trading = [strategy.name for strategy in self.strategies if strategy.on == "spreads"]
+        if trading and not self.spreads:
+            raise ValueError(
+                f"strategy '{trading[0]}' is on spreads, and there is no [[spreads]] table; add one"
+            )
+        if self.spreads and len(trading) != 1:
+            raise ValueError(
+                f'[[spreads]] need one strategy with on = "spreads", found {len(trading)}; a leg belongs to one'
+            )
+        names = {strategy.name for strategy in self.strategies}
+        for variant in self.variants:
+            if variant.strategy not in names:
+                raise ValueError(
+                    f"variant '{variant.name}' is of strategy '{variant.strategy}', which there is not"
+                )
+        if self.account.wallets and abs(sum(self.account.wallets.values()) - 1) > 1e-9:
+            raise ValueError(
+                f"account.wallets must add up to 1, found {sum(self.account.wallets.values()):g}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -23,7 +23,17 @@ from bot.model.decision import Opinion
 from bot.model.panel import Field, FloatArray, Panel
 from bot.pipeline.strategy import Hours, Strategy, View
 from bot.signals.flow import change, open_interest_change, open_interest_usd_split, volume_surge
-from bot.signals.funding import basis, carry_apr, funding_apr, percentile, premium, smoothed, zscore
+from bot.signals.funding import (
+    basis,
+    carry_apr,
+    funding_apr,
+    half_life_h,
+    percentile,
+    persistence,
+    premium,
+    smoothed,
+    zscore,
+)
 from bot.signals.regime import Regime, regime, regime_labels, stress
 from bot.signals.volatility import drift, log_return, realised_volatility
 from bot.signals.windows import moving_mean, moving_std, moving_sum, moving_z
@@ -45,6 +55,7 @@ __all__ = [
     "drift",
     "exp",
     "funding_apr",
+    "half_life_h",
     "isfinite",
     "log",
     "log_return",
@@ -58,6 +69,7 @@ __all__ = [
     "open_interest_change",
     "open_interest_usd_split",
     "percentile",
+    "persistence",
     "premium",
     "realised_volatility",
     "regime",

@@ -44,14 +44,14 @@ def backtest(
     Amounts are effects on equity in USD: fees that were paid are negative, funding received is positive, and
     price + funding + fees is the change of equity. Ratios are annualised by 365 days, from daily equity.
     """
-    from bot import app, settings
+    from bot import compose, settings
     from bot.reports import write as reports
     from bot.research.backtest import run
 
     loaded = settings.load(config_file, [*overrides, *data_overrides(folder, start, end, coins)])
     if out is not None:
         reports.prepare(out)
-    test = app.backtest_of(loaded, config_file.parent)
+    test = compose.backtest_of(loaded, config_file.parent)
     with _progress(loaded.name) as progress:
         record = run(test, progress)
     facts = reports.summary(record)

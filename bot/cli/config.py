@@ -78,12 +78,12 @@ def check(config_file: Path, overrides: tuple[str, ...], folder: Path | None, as
     Strategies are loaded with their parameters, the market is opened, and recorded data is read where a folder is
     named: what is refused here is what `run` or `backtest` would refuse. Nothing is written or traded.
     """
-    from bot import app, settings
+    from bot import compose, settings
 
     loaded = settings.load(config_file, [*overrides, *data_overrides(folder)])
     mandate, history_h = _tried(loaded, config_file.parent)
     names = [slot.name for slot in mandate.strategies if not slot.by_hand]
-    cautions = [*mandate.cautions(), *app.protection_cautions(loaded, mandate)]
+    cautions = [*mandate.cautions(), *compose.protection_cautions(loaded, mandate)]
     if as_json:
         facts = {
             "config": str(config_file),
@@ -105,20 +105,20 @@ def check(config_file: Path, overrides: tuple[str, ...], folder: Path | None, as
 
 def _tried(loaded: "Settings", folder: Path) -> "tuple[Mandate, int]":
     """What the config makes, as far as it goes without running, and the hours of history its strategies need."""
-    from bot import app
+    from bot import app, compose
     from bot.pipeline.market import rows_needed
 
     if loaded.mode != "backtest":
         mandate = app.daemon_of(loaded, folder).mandate
     elif loaded.data is not None and loaded.data.folder is not None:
-        test = app.backtest_of(loaded, folder)
+        test = compose.backtest_of(loaded, folder)
         if not test.settle_gaps:
             from bot.research.assumptions import refuse_gaps
 
             refuse_gaps(test.panel)
         mandate = test.mandate
     else:
-        mandate = app.mandate_of(loaded, folder)
+        mandate = compose.mandate_of(loaded, folder)
     return mandate, rows_needed(mandate)
 
 

@@ -43,7 +43,7 @@ def run(
 
     import structlog
 
-    from bot import app, logs, settings
+    from bot import app, compose, logs, settings
     from bot.errors import ConfigError
     from bot.journal.journal import Journal
     from bot.journal.pulse import Pulse
@@ -60,7 +60,7 @@ def run(
     daemon = replace(
         app.daemon_of(loaded, config_file.parent), adopts=adopts
     )  # what is wrong shows before a journal is made
-    for caution in app.protection_cautions(loaded, daemon.mandate):
+    for caution in compose.protection_cautions(loaded, daemon.mandate):
         structlog.get_logger("hedgerow").warning("caution", found=caution)
     _confirm(loaded)
     with Journal.open(loaded.journal.path) as journal:

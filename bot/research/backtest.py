@@ -32,6 +32,7 @@ from bot.sim.bar_market import BarMarket
 from bot.sim.bars import Bar, Bars, Frictions
 from bot.sim.exchange import Rules
 from bot.sim.funding import FundingRound, made_out
+from bot.sim.joint_market import JointMarket
 from bot.trader.desk import Desk
 from bot.trader.observer import late_opinions
 
@@ -60,6 +61,8 @@ class Backtest:
     first_row: int = 0  # decisions begin here; earlier rows only warm the signals up
     config: Mapping[str, object] = field(default_factory=dict)
     assumptions: Sequence[str] = ()
+    wallets: Mapping[str, Decimal] = field(default_factory=dict)  # opening balances; none: all is one account
+    wallet_rules: Mapping[str, Rules] = field(default_factory=dict)
 
 
 def run(test: Backtest, progress: Progress | None = None) -> RunRecord:
@@ -98,6 +101,23 @@ def _seldom_collected() -> Iterator[None]:
         gc.set_threshold(*thresholds)
 
 
+def _opened(test: Backtest, time_ms: int) -> BarMarket | JointMarket:
+    if test.wallets:
+        return JointMarket.opened(
+            ACCOUNT, test.instruments, test.wallet_rules, test.frictions, test.wallets, test.leverage, time_ms
+        )
+    return BarMarket.opened(
+        ACCOUNT,
+        test.instruments,
+        test.rules,
+        test.frictions,
+        test.equity_usd,
+        test.leverage,
+        test.margin_mode,
+        time_ms,
+    )
+
+
 class _Runner:
     """The loop's state: exchange, desk, and the curves as they grow."""
 
@@ -108,16 +128,7 @@ class _Runner:
         self.silent = self.bars.silent_rows > test.max_gap_h * 3_600_000 / test.panel.grid.interval_ms
         self.any_silent: list[bool] = np.any(self.silent, axis=1).tolist()
         start_ms = test.panel.grid.time_ms(test.first_row) - test.panel.grid.interval_ms
-        self.market = BarMarket.opened(
-            ACCOUNT,
-            test.instruments,
-            test.rules,
-            test.frictions,
-            test.equity_usd,
-            test.leverage,
-            test.margin_mode,
-            start_ms,
-        )
+        self.market = _opened(test, start_ms)
         equity = float(test.equity_usd)
         memory = Memory.blank(len(test.mandate.strategies), len(test.instruments), equity)
         self.desk = Desk(test.mandate, test.instruments, memory)
@@ -138,6 +149,7 @@ class _Runner:
         self.sizes = np.zeros((rows, width))
         # What backs each isolated position, NaN on cross margin; None where there is no isolated instrument.
         self.isolated = None if self.market.isolated_usd is None else np.zeros((rows, width))
+        self.wallets = np.zeros((rows, len(test.wallets)))
 
     def bar(self, row: int) -> None:
         """One bar, then one decision."""
@@ -205,6 +217,8 @@ class _Runner:
         self.funding[at] = account.funding_usd
         self.fees[at] = account.fees_usd
         self.sizes[at] = self.market.holdings.size
+        if view.wallet_usd is not None:
+            self.wallets[at] = list(view.wallet_usd.values())
 
     def _notes(self) -> list[Note]:
         """Why each order went out."""
@@ -279,6 +293,15 @@ class _Runner:
     def _nearest(self, value: FloatArray, equity: FloatArray, chunk: slice) -> FloatArray:
         """The smallest single price move per row that liquidates something."""
         tiers = self.prepared.tiers
+        if isinstance(self.market, JointMarket):
+            each = [
+                tiers.liquidation_distance(
+                    np.where(np.isin(np.arange(value.shape[1]), wallet.columns), value, 0.0),
+                    self.wallets[chunk, k],
+                ).min(axis=1)
+                for k, wallet in enumerate(self.market.wallets)
+            ]
+            return np.min(each, axis=0)  # type: ignore[no-any-return]
         if self.isolated is None:
             nearest: FloatArray = tiers.liquidation_distance(value, equity).min(axis=1)
             return nearest

@@ -13,6 +13,8 @@ SIGNALS: Mapping[str, Callable[[Panel], Field]] = {
     "carry_apr": funding.carry_apr,
     "funding_z": lambda panel: funding.zscore(panel.funding_rate, 24 * 14),
     "funding_percentile": lambda panel: funding.percentile(panel.funding_rate, 24 * 14),
+    "funding_persistence": lambda panel: funding.persistence(panel.funding_rate, 24, 24 * 14),
+    "funding_half_life_h": lambda panel: funding.half_life_h(panel.funding_rate, 24, 24 * 14),
     "premium": funding.premium,
     "premium_z": lambda panel: funding.zscore(panel.premium, 24 * 14),
     "basis": funding.basis,

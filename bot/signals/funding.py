@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from bot.model.funding import HOURS_PER_YEAR
 from bot.model.panel import Field, Panel
-from bot.signals.windows import HALF_LIVES, moving_average_exponential, moving_mean, moving_rank, moving_z
+from bot.signals.windows import (
+    HALF_LIVES,
+    moving_average_exponential,
+    moving_mean,
+    moving_rank,
+    moving_std,
+    moving_z,
+)
 
 
 def funding_apr(panel: Panel, hours: float = 1) -> Field:
@@ -39,6 +48,35 @@ def basis(panel: Panel) -> Field:
         reference = panel.oracle
     result: Field = panel.mark / reference - 1.0
     return result
+
+
+def persistence(field: Field, lag_h: float = 24, hours: float = 24 * 30) -> Field:
+    """Autocorrelation of the last `hours` at a distance of `lag_h`, −1 … 1; unknown where nothing varied.
+
+    Of a rate that fades to its mean by the same share each hour it is `0.5 ** (lag_h / half_life)`.
+    """
+    rows = field.grid.span(hours)
+    past, least = field.lag(field.grid.span(lag_h)), _most(rows)
+    both = field + 0.0 * past  # known where both are
+    before = past + 0.0 * field
+    mean, mean_before = moving_mean(both, rows, min_count=least), moving_mean(before, rows, min_count=least)
+    covariance = moving_mean(both * before, rows, min_count=least) - mean * mean_before
+    spread = moving_std(both, rows, min_count=least) * moving_std(before, rows, min_count=least)
+    result: Field = (covariance / spread).apply(
+        lambda values: np.where(np.isfinite(values), np.clip(values, -1.0, 1.0), np.nan)
+    )
+    return result
+
+
+def half_life_h(field: Field, lag_h: float = 24, hours: float = 24 * 30) -> Field:
+    """Hours in which a rate's distance from its mean halves, as measured over the last `hours`; 1 … 10,000.
+
+    It follows from `persistence`: `lag · ln 2 / −ln ρ`; what does not persist at all has the shortest.
+    """
+    measured = persistence(field, lag_h, hours)
+    return measured.apply(
+        lambda rho: np.clip(lag_h * np.log(2) / -np.log(np.clip(rho, 1e-9, 1 - 1e-9)), 1.0, 1e4)
+    )
 
 
 def zscore(field: Field, hours: float) -> Field:

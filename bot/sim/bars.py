@@ -52,7 +52,7 @@ class Bar:
     low: FloatArray
     mark: FloatArray
     oracle: FloatArray
-    funding_rate: FloatArray  # per hour, settled at end_ms
+    funding_rate: FloatArray  # settled at end_ms, a fraction of what is held
     volume_usd: FloatArray | None
     all_paid: bool = False  # every coin's rate is known, and within the venue's cap
     all_open: bool = False  # every coin's open is known
@@ -78,7 +78,7 @@ class Bars:
         self.high = _or_else(panel.high.values, carried)
         own_oracle = "oracle" in panel.fields and panel.fields["oracle"] is not panel.fields["mark"]
         self.oracle = _or_else(panel.oracle.values, carried) if own_oracle else carried
-        self.funding_rate = panel.funding_rate.values
+        self.funding_rate = panel.fields.get("settled_funding", panel.funding_rate.values)
         self.volume_usd = panel.fields.get("volume_usd")
         self.all_open: list[bool] = np.isfinite(self.open).all(axis=1).tolist()
         self.all_paid: list[bool] = (np.abs(self.funding_rate).max(axis=1) <= funding_cap_per_h).tolist()
@@ -110,7 +110,8 @@ def bar_of(
     """One bar from a row of panel fields as they arrive; `before` are the marks carried so far."""
     mark = _or_else(row["mark"], before)
     unknown = np.full(mark.shape, np.nan)
-    rate, opened = row.get("funding_rate", unknown), row.get("open", unknown)
+    rate = row.get("settled_funding", row.get("funding_rate", unknown))
+    opened = row.get("open", unknown)
     return Bar(
         start_ms,
         end_ms,

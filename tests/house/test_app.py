@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import app, settings
+from bot import app, compose, settings
 from bot.cli.config import data_overrides
 from bot.clock import parse_utc, utc
 from bot.data.generate import generate
@@ -107,7 +107,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_mandate_says_what_the_config_says(loaded: settings.Settings) -> None:
-    told = app.mandate_of(loaded)
+    told = compose.mandate_of(loaded)
     (slot,) = told.strategies
     assert (slot.name, slot.capital, slot.strategy.exit_apr) == ("carry", 0.6, 0.02)  # type: ignore[attr-defined]
     for section, made in (("sizing", told.sizing), ("limits", told.limits), ("execution", told.execution)):
@@ -132,34 +132,36 @@ def test_every_key_of_those_sections_is_set_to_something_else_than_its_default(
 
 def test_no_limit_in_usd_is_an_infinite_one(loaded: settings.Settings) -> None:
     free = loaded.model_copy(update={"limits": loaded.limits.model_copy(update={"max_position_usd": None})})
-    assert app.mandate_of(free).limits.max_position_usd == float("inf")
+    assert compose.mandate_of(free).limits.max_position_usd == float("inf")
 
 
 def test_the_exchange_charges_and_steps_in_as_the_config_says(loaded: settings.Settings) -> None:
-    rules = app.rules_of(loaded)
+    rules = compose.rules_of(loaded)
     assert [(tier.taker, tier.maker) for tier in rules.fees.tiers] == [(Decimal("0.0006"), Decimal("0.0002"))]
     assert (rules.backstop_ratio, rules.funding_cap_per_hour) == (Decimal("0.5"), Decimal("0.02"))
-    frictions = app.frictions_of(loaded)
+    frictions = compose.frictions_of(loaded)
     assert frictions == Frictions(half_spread_bps=3.0, impact_bps=20.0, volume_share=0.4)
     named = loaded.model_copy(update={"exchange": settings.ExchangeSettings()})
-    assert app.fees_of(named) is HYPERLIQUID_PERPS
+    assert compose.fees_of(named) is HYPERLIQUID_PERPS
 
 
 def test_a_backtest_is_what_the_config_says(path: Path, loaded: settings.Settings, data: Path) -> None:
-    test = app.backtest_of(settings.load(path, data_overrides(data), {}))
+    test = compose.backtest_of(settings.load(path, data_overrides(data), {}))
     assert (test.name, test.equity_usd, test.leverage) == ("all of it", Decimal(12_345), 3)
     assert (test.margin_mode, test.settle_gaps, test.max_gap_h) == (MarginMode.ISOLATED, True, 7)
-    assert test.rules == app.rules_of(loaded)
-    assert test.frictions == app.frictions_of(loaded)
-    assert test.mandate == app.mandate_of(loaded)
+    assert test.rules == compose.rules_of(loaded)
+    assert test.frictions == compose.frictions_of(loaded)
+    assert test.mandate == compose.mandate_of(loaded)
     assert test.panel.instruments == ("BTC", "SOL")
     assert (test.panel.rows, test.first_row) == (24 * 40, 0)
     strict = loaded.model_copy(update={"data": settings.DataSettings(folder=data)})
-    assert not app.backtest_of(strict).settle_gaps
+    assert not compose.backtest_of(strict).settle_gaps
 
 
 def test_what_lies_before_the_start_warms_the_signals_up(path: Path, data: Path) -> None:
-    test = app.backtest_of(settings.load(path, data_overrides(data, "2024-01-20", "2024-01-25", "SOL"), {}))
+    test = compose.backtest_of(
+        settings.load(path, data_overrides(data, "2024-01-20", "2024-01-25", "SOL"), {})
+    )
     needed = rows_needed(test.mandate)
     start_ms = parse_utc("2024-01-20")
     assert needed > 24
@@ -167,10 +169,10 @@ def test_what_lies_before_the_start_warms_the_signals_up(path: Path, data: Path)
     assert test.first_row == needed
     assert test.panel.grid.end_ms == parse_utc("2024-01-25")
     assert test.panel.instruments == ("SOL",)
-    early = app.backtest_of(settings.load(path, data_overrides(data, "2024-01-02"), {}))
+    early = compose.backtest_of(settings.load(path, data_overrides(data, "2024-01-02"), {}))
     assert early.first_row == 23  # there is no more than that
     with pytest.raises(ConfigError, match="is after the data ends"):
-        app.backtest_of(settings.load(path, data_overrides(data, "2024-02-11"), {}))
+        compose.backtest_of(settings.load(path, data_overrides(data, "2024-02-11"), {}))
 
 
 PAPER = ["mode=paper", "exchange.fees=hyperliquid", "exchange.half_spread_bps=1.0", "exchange.impact_bps=10.0", "exchange.bar_volume_share=1.0",
@@ -296,9 +298,9 @@ def test_a_folder_whose_name_is_a_number_or_has_quotes_stays_a_folder(path: Path
 
 def test_what_a_section_lacks_is_said(loaded: settings.Settings, data: Path) -> None:
     with pytest.raises(ConfigError, match=r"needs a \[data\] section"):
-        app.backtest_of(loaded.model_copy(update={"data": None}))
+        compose.backtest_of(loaded.model_copy(update={"data": None}))
     with pytest.raises(ConfigError, match="names no data folder"):
-        app.backtest_of(loaded)
+        compose.backtest_of(loaded)
     with pytest.raises(ConfigError, match=r"needs a \[market\] section"):
         app.check_market(loaded.model_copy(update={"market": None}), 10)
     market = loaded.market

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import app, settings
+from bot import compose, settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((REPOSITORY / "config").glob("*.toml"))
@@ -16,7 +16,7 @@ CONFIGS = sorted((REPOSITORY / "config").glob("*.toml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_config_loads_with_its_strategies(path: Path) -> None:
     loaded = settings.load(path, (), {})
-    assert app.mandate_of(loaded, path.parent).strategies
+    assert compose.mandate_of(loaded, path.parent).strategies
     assert path.read_text().startswith("#:schema ./schema.json\n")
 
 

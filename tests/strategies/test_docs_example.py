@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import bot.strategy
-from bot import app, plugins
+from bot import compose, plugins
 from bot.cli import cli
 from bot.errors import ConfigError
 from bot.model.funding import HOURS_PER_YEAR
@@ -55,7 +55,7 @@ def test_the_config_names_the_file_beside_it_and_sets_its_parameters(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # found from the config's folder, wherever one stands
-    (slot,) = app.mandate_of(settings, CONFIG.parent).strategies
+    (slot,) = compose.mandate_of(settings, CONFIG.parent).strategies
     assert type(slot.strategy).__name__ == "CalmCarry"
     assert slot.name == "calm_carry"
     assert (slot.strategy.enter_apr, slot.strategy.calm) == (0.20, 0.90)  # type: ignore[attr-defined]
@@ -69,7 +69,7 @@ def test_the_example_trades_in_a_backtest_of_its_config(settings: Settings) -> N
         name=settings.name,
         panel=synthetic_panel(coins, 1200, seed=7),
         instruments=tuple(simple_instrument(c.name, c.size_decimals, c.max_leverage) for c in coins),
-        mandate=app.mandate_of(settings, CONFIG.parent),
+        mandate=compose.mandate_of(settings, CONFIG.parent),
     )
     record = run(test)
     assert len(record.fills) >= 4
