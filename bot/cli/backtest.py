@@ -1,7 +1,7 @@
 """`hedgerow backtest`: the strategies of a config over recorded history, and what they would have earned."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from bot.cli.config import CONFIG, DATA, OVERRIDES, data_overrides
 from bot.text import printable
 
 if TYPE_CHECKING:
+    from bot.reports.record import RunRecord
     from bot.research.backtest import Progress
 
 
@@ -54,9 +55,10 @@ def backtest(
     test = compose.backtest_of(loaded, config_file.parent)
     with _progress(loaded.name) as progress:
         record = run(test, progress)
-    facts = reports.summary(record)
+    compared = [_beside(name, run(each)) for name, each in compose.variants_of(loaded, config_file.parent)]
+    facts = reports.summary(record, compare=compared)
     if out is not None:
-        reports.write(record, out)
+        reports.write(record, out, compare=compared)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False))
     else:
@@ -77,6 +79,22 @@ def _progress(name: str) -> "Iterator[Progress | None]":
     with Progress(*columns, console=console, transient=True) as shown:
         task = shown.add_task(name, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def _beside(name: str, record: "RunRecord") -> dict[str, Any]:
+    """A variant's line beside the report."""
+    from bot.reports.write import summary
+
+    facts = summary(record)
+    spreads: Any = facts.get("spreads") or {}
+    return {
+        "name": name,
+        "pnl": facts["pnl"],
+        "return_on_tied_capital": spreads.get("return_on_tied_capital"),
+        "pair_trades": len(spreads.get("pair_trades", ())),
+        "held_hours": spreads.get("held_hours"),
+        **{key: facts[key] for key in ("sharpe", "max_drawdown", "turnover", "trades", "liquidations")},
+    }
 
 
 def _print(facts: dict[str, Any], out: Path | None) -> None:
@@ -119,6 +137,8 @@ def _print(facts: dict[str, Any], out: Path | None) -> None:
         amounts = [f"{row[name]:+,.2f}" for name in ("price", "funding", "fees", "total")]
         table.add_row(row["strategy"], *amounts)
     console.print(table)
+    if "spreads" in facts:
+        _print_spreads(facts, say)
     bound = sorted(facts["findings"].items(), key=lambda item: -item[1])
     if bound:
         say(f"rules that bound: {', '.join(f'{rule} {times:,} ×' for rule, times in bound)}")
@@ -127,6 +147,27 @@ def _print(facts: dict[str, Any], out: Path | None) -> None:
     say("one run over a known past: nothing of it is out of sample")
     if out is not None:
         say(f"report: {out / 'report.html'}")
+
+
+def _print_spreads(facts: dict[str, Any], say: Callable[[str], None]) -> None:
+    own, pnl = facts["spreads"], facts["spreads"]["pnl"]
+    say(
+        f"spreads: funding {pnl['funding']:+,.2f}   basis {pnl['basis']:+,.2f}   fees {pnl['fees']:+,.2f}   "
+        f"{len(own['pair_trades'])} held for {own['held_hours']:,.0f} h   return on tied capital "
+        f"{_as(own['return_on_tied_capital'], '+.1%')} a year, on all of it {_as(own['return_on_all_capital'], '+.1%')}"
+    )
+    say(
+        f"expected carry of what was closed {own['expected_carry']:+,.2f}, realised {own['realised_carry']:+,.2f}; "
+        f"unhedged at the end of {own['unhedged_hours']:g} h, {own['unhedged_usd_worst']:,.2f} USD at worst"
+    )
+    for risk in own["risks"]:
+        say(f"risk: {risk}")
+    for each in facts.get("compare", ()):
+        say(
+            f"{each['name']}: total {each['pnl']['total']:+,.2f} (price {each['pnl']['price']:+,.2f}, funding "
+            f"{each['pnl']['funding']:+,.2f}, fees {each['pnl']['fees']:+,.2f})   {each['pair_trades']} held   "
+            f"turnover {_as(each['turnover'], '.2f')}"
+        )
 
 
 def _as(value: float | None, form: str) -> str:

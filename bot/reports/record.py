@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bot.model.order import Fill, FundingPayment, Liquidation
 from bot.model.panel import FloatArray
+from bot.reports.spreads import SpreadResults
 
 T = TypeVar("T")
 
@@ -109,3 +110,4 @@ class RunRecord:
     refused: Mapping[str, int] = field(default_factory=dict)  # the venue's reason -> orders it refused
     assumptions: Sequence[str] = ()  # sentences: what stood in for what, what was missing
     wall_seconds: float = 0.0
+    spreads: SpreadResults | None = None

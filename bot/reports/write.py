@@ -110,16 +110,18 @@ def plain(value: object) -> object:
     return str(value)
 
 
-def summary(record: RunRecord, trades: Sequence[Trade] | None = None) -> dict[str, object]:
+def summary(
+    record: RunRecord, trades: Sequence[Trade] | None = None, compare: Sequence[Mapping[str, object]] = ()
+) -> dict[str, object]:
     """The JSON contract of `hedgerow backtest --json`; every number finite or None, see the metrics for units.
 
-    `pnl` adds up to the change of equity; fees that were paid are negative. `trades` as in `metrics`.
+    `compare` are lines of other runs over the same data. `pnl` adds up to the change of equity; fees that were paid are negative. `trades` as in `metrics`.
     """
     trips = round_trips(record) if trades is None else trades
     numbers = metrics(record, trips)
     times = record.curves.times_ms
     first, last = iso_times(times[[0, -1]]) if times.size else (None, None)
-    content = {
+    content: dict[str, object] = {
         "name": record.name,
         "config": record.config,
         "from": first,
@@ -138,15 +140,18 @@ def summary(record: RunRecord, trades: Sequence[Trade] | None = None) -> dict[st
             for s in record.by_strategy
         ],
         "by_coin": _by_coin(record, trips),
+        **({} if record.spreads is None else {"spreads": record.spreads.facts(record.equity_start)}),
         "findings": record.findings,
         "refused_orders": record.refused,
         "conventions": CONVENTIONS,
         "assumptions": record.assumptions,
     }
+    if compare:
+        content["compare"] = list(compare)
     return {key: plain(value) for key, value in content.items()}
 
 
-def write(record: RunRecord, out: Path) -> list[Path]:
+def write(record: RunRecord, out: Path, compare: Sequence[Mapping[str, object]] = ()) -> list[Path]:
     """Write report.json, report.html and the tables trades, fills, funding, liquidations and equity into the folder `out`.
 
     Each file appears whole or not at all, replacing an earlier one. Raises HedgerowError if the folder can't be
@@ -155,7 +160,7 @@ def write(record: RunRecord, out: Path) -> list[Path]:
     from bot.reports.page import render
 
     trades = round_trips(record)
-    facts = summary(record, trades)
+    facts = summary(record, trades, compare)
     contents: dict[str, Callable[[], str]] = {
         "report.json": lambda: json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         "trades.csv": lambda: _csv(_TRADES, _trade_rows(record, trades)),

@@ -27,6 +27,7 @@ from bot.model.panel import FloatArray, Panel
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import Prepared
 from bot.reports.record import Curves, Deferred, Note, RunRecord, StrategyResult
+from bot.reports.spreads import SpreadResults
 from bot.research.assumptions import faults, modelled, refuse_gaps, volumes
 from bot.sim.bar_market import BarMarket
 from bot.sim.bars import Bar, Bars, Frictions
@@ -274,6 +275,27 @@ class _Runner:
             refused=dict(self.refused),
             assumptions=[*test.assumptions, *self._assumed()],
             wall_seconds=wall_seconds,
+            spreads=self._spreads(),
+        )
+
+    def _spreads(self) -> SpreadResults | None:
+        test, market = self.test, self.market
+        if not isinstance(market, JointMarket) or not test.mandate.spreads:
+            return None
+        from bot.research.pair_trades import spread_results
+
+        return spread_results(
+            test.mandate,
+            test.panel.instruments,
+            self.fills,
+            made_out(self.payments),
+            self.told,
+            self.sizes,
+            self.bars.mark[test.first_row :],
+            market.leverage,
+            ({name: float(usd) for name, usd in test.wallets.items()}, market.wallet_usd),
+            test.panel.grid.interval_ms,
+            test.panel.grid.end_ms,
         )
 
     def _curves(self, times_ms: np.ndarray, equity_end: Decimal) -> Curves:

@@ -38,6 +38,7 @@ warmup_h = 30
 equity_usd = 12_345
 leverage = 3
 margin_mode = "isolated"
+wallets = { hyperliquid = 1.0 }
 
 [exchange]
 fees = { taker_bps = 6.0, maker_bps = 2.0 }
@@ -77,6 +78,8 @@ slippage_bps = 40.0
 stop_loss = 0.08
 take_profit = 0.16
 stop_tolerance = 0.2
+max_unhedged_usd = 900.0
+hedge_attempts = 4
 
 [[strategies]]
 plugin = "funding_carry"

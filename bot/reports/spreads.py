@@ -1,0 +1,110 @@
+"""What came of each spread that was held: what was expected at the entry, and what funding, basis and fees made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from bot.model.money import ZERO
+
+HOURS_PER_YEAR = 8760
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class PairTrade:
+    """One spread from flat to flat, or to the end of the run. USD; `fees_usd` paid > 0.
+
+    `notional_usd` is the primary leg's at its largest. `expected_usd` is the edge that the strategy stated when it
+    went in, before costs, on that notional; `expected_cost_usd` what it reckoned with against it.
+    """
+
+    spread: str
+    side: str  # of the primary leg: short or long
+    opened_ms: int
+    closed_ms: int | None
+    notional_usd: float
+    expected_usd: float | None
+    expected_cost_usd: float | None
+    funding_usd: Decimal
+    basis_usd: Decimal
+    fees_usd: Decimal
+    hours: float
+    because: str = ""
+
+    @property
+    def net_usd(self) -> Decimal:
+        return self.funding_usd + self.basis_usd - self.fees_usd
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadResults:
+    """All of a run's. `tied_usd_mean`: margin of both legs and spot in full, over the hours in which any was held.
+
+    `unhedged_hours` are those at whose end one leg held a step or more that the other did not hedge.
+    """
+
+    trades: Sequence[PairTrade]
+    tied_usd_mean: float
+    held_hours: float
+    run_hours: float
+    unhedged_hours: float
+    unhedged_usd_worst: float
+    wallets_start: Mapping[str, float]
+    wallets_end: Mapping[str, float]
+    risks: Sequence[str] = field(default_factory=tuple)
+
+    def facts(self, equity_start: Decimal) -> dict[str, Any]:
+        """As JSON values; fees as their effect on equity."""
+        trades = self.trades
+        funding, basis = (
+            sum((getattr(each, name) for each in trades), ZERO) for name in ("funding_usd", "basis_usd")
+        )
+        fees = sum((each.fees_usd for each in trades), ZERO)
+        net, years = float(funding + basis - fees), self.held_hours / HOURS_PER_YEAR
+        known = [each for each in trades if each.expected_usd is not None and each.closed_ms is not None]
+        expected = sum(each.expected_usd or 0.0 for each in known)
+        realised = float(sum((each.funding_usd for each in known), ZERO))
+        tied = self.tied_usd_mean
+        return {
+            "pair_trades": [_facts(each) for each in trades],
+            "pnl": {"funding": float(funding), "basis": float(basis), "fees": -float(fees), "total": net},
+            "expected_carry": expected,
+            "realised_carry": realised,
+            "realised_to_expected": realised / expected if expected else None,
+            "tied_capital_mean": tied,
+            "return_on_tied_capital": net / tied / years if tied > 0 and years > 0 else None,
+            "return_on_all_capital": net / float(equity_start) / (self.run_hours / HOURS_PER_YEAR)
+            if self.run_hours
+            else None,
+            "held_hours": self.held_hours,
+            "unhedged_hours": self.unhedged_hours,
+            "unhedged_usd_worst": self.unhedged_usd_worst,
+            "wallets": {
+                name: {"start": start, "end": self.wallets_end[name]}
+                for name, start in self.wallets_start.items()
+            },
+            "risks": list(self.risks),
+        }
+
+
+def _facts(trade: PairTrade) -> dict[str, Any]:
+    from bot.reports.write import iso_times
+
+    return {
+        "spread": trade.spread,
+        "side": trade.side,
+        "opened": iso_times([trade.opened_ms])[0],
+        "closed": None if trade.closed_ms is None else iso_times([trade.closed_ms])[0],
+        "hours": trade.hours,
+        "notional": trade.notional_usd,
+        "expected_carry": trade.expected_usd,
+        "expected_cost": trade.expected_cost_usd,
+        "funding": float(trade.funding_usd),
+        "basis": float(trade.basis_usd),
+        "fees": -float(trade.fees_usd),
+        "net": float(trade.net_usd),
+        "because": trade.because,
+    }
