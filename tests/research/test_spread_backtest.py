@@ -1,0 +1,159 @@
+"""Both legs over history, to the cent: cases worked out by hand, and what one wallet can't do for another."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.standard_workload import OPEN_LIMITS
+from bot.model.instrument import Instrument, MarginTier, simple_instrument, spot_instrument
+from bot.model.panel import Panel
+from bot.model.spread import Spread
+from bot.pipeline.mandate import Execution, Mandate, Sizing, Slot
+from bot.reports.record import RunRecord
+from bot.reports.write import summary
+from bot.research.backtest import Backtest, run
+from bot.sim.bars import Frictions
+from bot.sim.exchange import FeeSchedule, Rules
+from bot.sim.fees import HYPERLIQUID_SPOT
+from tests.research.scripted import Scripted, panel_of
+
+HERE = simple_instrument("BTC", 3, 20)
+SPOT = spot_instrument("UBTC/USDC", 3, "UBTC")
+THERE = Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 20),), venue="binance", quote="USDT")
+IN_AND_OUT = ((1, (-1.0, 0.0)), (5, (0.0, 0.0)))
+STAY = ((1, (-1.0, 0.0)),)
+
+
+def told(hedge: Instrument, script: Sequence[tuple[int, tuple[float, ...]]], **limits: Any) -> Mandate:
+    spread = Spread(HERE, hedge)
+    return Mandate(
+        (Slot("carry", Scripted(tuple(script)), 1.0, spreads=(spread,)),),
+        Sizing(position_size=0.1, no_trade_band=0.5, cooldown_h=0),
+        replace(OPEN_LIMITS, **limits),
+        Execution(slippage_bps=500.0, unstopped=frozenset({HERE.name, hedge.name})),
+    )
+
+
+def backtest(
+    panel: Panel,
+    hedge: Instrument,
+    script: Sequence[tuple[int, tuple[float, ...]]],
+    balances: tuple[int, int] = (10_000, 10_000),
+    leverage: int = 3,
+    **limits: Any,
+) -> RunRecord:
+    wallets = {HERE.wallet: Decimal(balances[0]), hedge.wallet: Decimal(balances[1])}
+    there = HYPERLIQUID_SPOT if hedge is SPOT else FeeSchedule.flat(Decimal("0.0005"), Decimal("0.0002"))
+    test = Backtest(
+        "by hand", panel, (HERE, hedge), told(hedge, script, **limits), Decimal(sum(balances)),
+        frictions=Frictions(0.0, 0.0, float("inf")), leverage=leverage, wallets=wallets,
+        wallet_rules={HERE.wallet: Rules(), hedge.wallet: Rules(fees=there)},
+    )  # fmt: skip
+    return run(test)
+
+
+def legs(close: Any, funding: Any = 0.0, settled: Any = None) -> Panel:
+    rows = len(close)
+    given = {"close": close, "funding_rate": np.broadcast_to(funding, (rows, 2)).astype(float)}
+    if settled is not None:
+        given["settled_funding"] = np.broadcast_to(settled, (rows, 2)).astype(float)
+    return panel_of(rows, (HERE.name, "hedge"), **given)
+
+
+def named(panel: Panel, hedge: Instrument) -> Panel:
+    return Panel(panel.grid, (HERE.name, hedge.name), panel.fields)
+
+
+def test_perpetual_against_spot_to_the_cent() -> None:
+    # Sold at 1,000 against spot at 998, closed at 1,100 against 1,099: the basis came in by a dollar of two.
+    close = [(1000.0, 998.0)] * 3 + [(1100.0, 1099.0)] * 5
+    record = backtest(named(legs(close, (1e-4, 0.0)), SPOT), SPOT, IN_AND_OUT)
+    # A tenth of 20,000 USD at 1,000 is 2 coins. Decided at row 1, traded at its price, held through the settlements of
+    # rows 2 to 5, let go at row 5 and traded at 1,100 and 1,099.
+    fees = Decimal("0.00045") * 2 * (1000 + 1100) + Decimal("0.0007") * 2 * (998 + 1099)
+    funding = Decimal("0.0001") * 2 * (1000 + 1100 + 1100 + 1100)
+    basis = 2 * (1000 - 1100) + 2 * (1099 - 998)
+    assert record.fees_usd == fees
+    assert record.funding_usd == funding
+    assert record.price_usd == basis == 2
+    assert record.equity_end - record.equity_start == funding + basis - fees
+    assert record.spreads is not None
+    (trade,) = record.spreads.trades
+    assert (trade.side, trade.hours, trade.notional_usd) == ("short", 4.0, 2000.0)
+    assert (trade.funding_usd, trade.basis_usd, trade.fees_usd) == (funding, Decimal(basis), fees)
+    assert trade.net_usd == record.equity_end - record.equity_start
+    assert record.spreads.unhedged_hours == 0
+    # Margin of a third of the perpetual and all of the spot, over the four rows after which both were held.
+    tied = [2 * (a / 3 + b) for a, b in [(1000.0, 998.0), *[(1100.0, 1099.0)] * 3]]
+    assert record.spreads.tied_usd_mean == pytest.approx(sum(tied) / 4)
+
+
+def test_settlements_every_hour_here_and_every_eight_there() -> None:
+    close = [(1000.0, 1000.0)] * 20
+    rows = np.arange(20)
+    settled = np.column_stack([np.full(20, 1e-4), np.where(rows % 8 == 0, 3e-4, 0.0)])
+    panel = named(legs(close, (1e-4, 3e-4 / 8), settled), THERE)
+    record = backtest(panel, THERE, ((1, (-1.0, 0.0)), (17, (0.0, 0.0))))
+    # Short here for the settlements of rows 2 to 17, paid a ten-thousandth each; long there for those of rows 8 and 16.
+    assert record.funding_usd == Decimal("0.0001") * 2000 * 16 - Decimal("0.0003") * 2000 * 2
+    assert {(p.instrument, p.time_ms) for p in record.payments if p.instrument == THERE.name} == {
+        (THERE.name, panel.grid.time_ms(8)),
+        (THERE.name, panel.grid.time_ms(16)),
+    }
+    assert record.fees_usd == Decimal("0.00045") * 4000 + Decimal("0.0005") * 4000
+    facts: Any = summary(record)
+    assert facts["spreads"]["pnl"]["total"] == pytest.approx(facts["pnl"]["total"])
+    assert facts["spreads"]["return_on_tied_capital"] == pytest.approx(
+        facts["pnl"]["total"] / (2000 * 2 / 3) / (16 / 8760)
+    )
+
+
+def test_a_spread_is_never_long_against_spot() -> None:
+    record = backtest(named(legs([(1000.0, 1000.0)] * 6), SPOT), SPOT, ((1, (1.0, 0.0)),))
+    assert not record.fills
+
+
+def test_spot_is_bought_with_what_is_there() -> None:
+    record = backtest(
+        named(legs([(1000.0, 1000.0)] * 6), SPOT), SPOT, STAY, balances=(19_000, 1_000), min_free_margin=0.0
+    )
+    bought = sum(f.lots for f in record.fills if f.instrument == SPOT.name)
+    sold = sum(f.lots for f in record.fills if f.instrument == HERE.name)
+    assert bought == sold <= 1000  # one coin, less what the fee takes
+    assert bought > 990
+    assert record.spreads is not None
+    assert record.spreads.unhedged_usd_worst < 11
+
+
+def test_a_leg_that_is_liquidated_takes_the_other_with_it() -> None:
+    # The price doubles: the short's wallet of 2,000 USD is gone, and the 2,000 USD that the long has gained don't save it.
+    close = [(1000.0, 1000.0)] * 4 + [(2000.0, 2000.0)] * 6
+    record = backtest(named(legs(close), THERE), THERE, STAY, balances=(1_900, 18_100), leverage=20)
+    assert record.liquidations
+    assert {each.instrument for each in record.liquidations} == {HERE.name}
+    first_ms = record.liquidations[0].time_ms
+    closing = [f for f in record.fills if f.instrument == THERE.name and f.side.sign < 0]
+    assert closing
+    # Known at the end of that bar, and closed at the open of the next, which is the same moment.
+    assert min(f.time_ms for f in closing) <= first_ms
+    sizes = {
+        name: sum(f.signed_lots for f in record.fills if f.instrument == name)
+        for name in (HERE.name, THERE.name)
+    }
+    assert sizes[HERE.name] + sizes[THERE.name] == 0
+    assert record.equity_end - record.equity_start == record.price_usd + record.funding_usd - record.fees_usd
+
+
+def test_the_same_price_for_both_in_one_account_would_have_saved_it() -> None:
+    """What the wallets are for: netted in one account, the same move liquidates nothing."""
+    close = [(1000.0, 1000.0)] * 4 + [(2000.0, 2000.0)] * 6
+    panel = named(legs(close), THERE)
+    test = Backtest(
+        "one account", panel, (HERE, THERE), told(THERE, STAY), Decimal(20_000),
+        frictions=Frictions(0.0, 0.0, float("inf")), leverage=20,
+    )  # fmt: skip
+    assert not run(test).liquidations
