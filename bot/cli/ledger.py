@@ -62,5 +62,11 @@ def _show(facts: dict[str, Any]) -> None:
     click.echo(
         f"{facts['entries']:,} entries of {facts['cycles']:,} cycles, {len(facts['differences'])} differences. Funding of "
         f"{paid['hours']:,} hours: due {signed(paid['due_usd'])}, paid {signed(paid['paid_usd'])} USD"
-        + (f"; of {paid['unknown']:,} the rate is not known." if paid["unknown"] else ".")
+        + (f"; of {paid['unknown']:,} the rate is not known" if paid["unknown"] else "")
+        + (
+            f"; of {paid['unseen']:,} the market was not seen, so only their size was held against it"
+            if paid["unseen"]
+            else ""
+        )
+        + "."
     )

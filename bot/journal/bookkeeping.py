@@ -9,7 +9,7 @@ from typing import Final
 
 from bot.journal import codec
 from bot.journal.ledger import UNEXPLAINED, Books, Drift, Entry, Holding, Stated
-from bot.journal.records import CycleFacts, EquityPoint, PositionFacts, Settlement
+from bot.journal.records import CycleFacts, EquityPoint, PositionFacts
 
 # Nothing is booked of a row that is there already.
 _INSERT_FILL: Final = (
@@ -20,7 +20,6 @@ _INSERT_FUNDING: Final = (
 )
 _INSERT_LIQUIDATION: Final = "INSERT INTO liquidation VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _INSERT_TRANSFER: Final = "INSERT INTO transfer VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_INSERT_SETTLEMENT: Final = "INSERT INTO settlement VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _INSERT_ENTRY: Final = "INSERT INTO entry (time_ms, cycle_ms, kind, reference) VALUES (?, ?, ?, ?)"
 # What nothing explains may be found twice at one moment, as where orders are given by hand between two hours.
 _COUNT_ALIKE: Final = (
@@ -62,7 +61,6 @@ def book_cycle(connection: sqlite3.Connection, books: Books, facts: CycleFacts) 
     new += [
         books.transfer(each) for each in facts.transfers if is_new(_INSERT_TRANSFER, codec.transfer_row(each))
     ]
-    connection.executemany(_INSERT_SETTLEMENT, map(_settlement_row, facts.settlements))
     entries, drifts = books.compare(_stated(facts.time_ms, facts.equity, facts.positions))
     _write(connection, facts.time_ms, [*new, *entries], books)
     return drifts
@@ -83,15 +81,6 @@ def _write(connection: sqlite3.Connection, cycle_ms: int, entries: Sequence[Entr
         touched.update(posting.account for posting in entry.postings)
     balances = [(name, str(books.usd[name]), books.lots.get(name, 0)) for name in sorted(touched)]
     connection.executemany(_SET_BALANCE, balances)
-
-
-def _settlement_row(settlement: Settlement) -> codec.Row:
-    return (
-        settlement.time_ms,
-        settlement.instrument,
-        str(settlement.oracle),
-        str(settlement.rate_per_hour),
-    )
 
 
 def _stated(time_ms: int, point: EquityPoint, positions: Sequence[PositionFacts]) -> Stated:

@@ -1,19 +1,31 @@
-"""Funding that was paid against funding that was due: the position at the settlement × oracle price × rate, hour by hour."""
+"""Funding that was paid against funding that was due: the position at the settlement × oracle price × rate, hour by hour.
+
+Three accounts that know nothing of each other: the position from the fills, rate and oracle price from the market as it
+was seen, and the payment as the venue told it.
+"""
 
 from __future__ import annotations
 
+import json
+import zlib
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate
+from math import isfinite
 from typing import Final
 
 from bot.clock import HOUR_MS, utc
 from bot.journal.reader import Facts, Reader, Row
+from bot.model.funding import CAP_PER_H
 
 MICROS: Final = 1_000_000
 SMALL_USD: Final = Fraction(1, 10)
+RATE_DIGITS: Final = Fraction(1, 10**9)
+"""Venues print rates with ten decimals."""
+
 LARGEST_DEVIATION: Final = Fraction(1, 20)
 """How far a payment may be off what the market's oracle price asks for: venue and market are read at different moments."""
 
@@ -21,23 +33,24 @@ LARGEST_DEVIATION: Final = Fraction(1, 20)
 def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]) -> Facts:
     """Sums of what was due and what was paid, `rows` for each hour and coin where the two are not the same.
 
-    `moves` has (time, change of lots) by coin. Where the journal has no settlement of an hour and coin, the payment's own
-    price and rate are taken; an hour without either is counted in `unknown`. `wrong` are the rows that can't be right.
+    `moves` has (time, change of lots) by coin. What is due is reckoned with the market's rate and, since that is read at
+    another moment than the venue's, with the payment's own oracle price where the market's is near it. `unseen` are the
+    payments of hours of which the market was not seen, so that nothing but the size could be checked; an hour with neither
+    is counted in `unknown`. `wrong` are the rows that can't be right.
     """
     paid = {(_hour(row["time_ms"]), row["instrument"]): row for row in reader.each("SELECT * FROM funding")}
-    settled = {
-        (_hour(row["time_ms"]), row["instrument"]): row for row in reader.each("SELECT * FROM settlement")
-    }
+    settled = _seen(reader)
     held = {coin: _Held(changes) for coin, changes in moves.items()}
     last_ms = reader.last_ms or 0
     due_total = paid_total = Fraction(0)
     rows: list[Facts] = []
     wrong: list[Facts] = []
-    unknown = 0
+    unknown = unseen = 0
     hours = {(hour, coin) for coin, each in held.items() for hour in each.hours(last_ms)}
     for hour, coin in sorted(hours | paid.keys()):
         payment, market = paid.get((hour, coin)), settled.get((hour, coin))
-        terms = market or payment
+        unseen += market is None and payment is not None
+        terms = _terms(payment, market)
         lots = held[coin].at(hour) if coin in held else set()
         size = payment["lots"] if payment else next(iter(lots)) if len(lots) == 1 else None
         decimals = reader.size_decimals.get(coin)
@@ -56,12 +69,45 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
     return {
         "hours": len(hours | paid.keys()),
         "unknown": unknown,
+        "unseen": unseen,
         "due_usd": _number(due_total),
         "paid_usd": _number(paid_total),
         "difference_usd": _number(paid_total - due_total),
         "rows": rows,
         "wrong": wrong,
     }
+
+
+def _seen(reader: Reader) -> dict[tuple[int, str], Row]:
+    """Rate and oracle price of each hour and coin, as far as the market was seen."""
+    found: dict[tuple[int, str], Row] = {}
+    for row in reader.each("SELECT * FROM market"):
+        coins, fields = _fields(row["content"])
+        rates, oracles = fields.get("settled_funding", fields.get("funding_rate")), fields.get("oracle")
+        if rates is None or oracles is None:
+            continue
+        for coin, rate, oracle in zip(coins, rates, oracles, strict=True):
+            if isfinite(rate) and oracle > 0:
+                capped = max(-CAP_PER_H, min(CAP_PER_H, rate))
+                found[_hour(row["time_ms"]), coin] = {"oracle": repr(oracle), "rate_per_hour": repr(capped)}
+    return found
+
+
+def _fields(content: bytes) -> tuple[list[str], dict[str, array[float]]]:
+    """A row as `bot.journal.market` wrote it, read without numpy: looking into a journal has to be quick."""
+    length = int.from_bytes(content[:4], "big")
+    coins, names = json.loads(content[4 : 4 + length])
+    values = array("d", zlib.decompress(content[4 + length :]))
+    width = len(coins)
+    return coins, {name: values[k * width : (k + 1) * width] for k, name in enumerate(names)}
+
+
+def _terms(payment: Row | None, market: Row | None) -> Row | None:
+    """What the payment is reckoned with."""
+    if payment is None or market is None:
+        return market or payment
+    near = abs(Fraction(payment["oracle"]) / Fraction(market["oracle"]) - 1) <= LARGEST_DEVIATION
+    return {"oracle": (payment if near else market)["oracle"], "rate_per_hour": market["rate_per_hour"]}
 
 
 def _why(
@@ -78,6 +124,11 @@ def _why(
         abs(own) * LARGEST_DEVIATION if abs(got) < SMALL_USD else Fraction(0), Fraction(1, MICROS)
     ):
         return "it is not its own size × oracle × rate"
+    if (
+        market is not None
+        and abs(Fraction(payment["rate_per_hour"]) - Fraction(market["rate_per_hour"])) > RATE_DIGITS
+    ):
+        return f"its rate is {payment['rate_per_hour']}, the market's was {market['rate_per_hour']}"
     if market is not None and abs(due - got) > max(abs(due) * LARGEST_DEVIATION, Fraction(1, MICROS)):
         return "it is far from what the market's oracle price and rate ask for"
     return ""

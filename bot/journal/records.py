@@ -80,16 +80,6 @@ class StrategyPnl:
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
-    """What the market says was settled at `time_ms`, a full hour: the oracle price and the rate per hour of a coin."""
-
-    time_ms: int
-    instrument: str
-    oracle: Decimal
-    rate_per_hour: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class CycleFacts:
     """What has happened up to `time_ms`, since the cycle before, and what the next one continues from.
 
@@ -110,7 +100,6 @@ class CycleFacts:
     by_strategy: Sequence[StrategyPnl] = ()
     transfers: Sequence[Transfer] = ()
     is_cycle: bool = True  # else something that was asked for between two cycles
-    settlements: Sequence[Settlement] = ()
 
 
 @dataclass(frozen=True, slots=True)

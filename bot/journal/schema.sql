@@ -186,15 +186,6 @@ CREATE TABLE transfer (
     PRIMARY KEY (time_ms, reference, kind)
 ) STRICT, WITHOUT ROWID;
 
--- What was settled in an hour by the market's own word, for the coins that were held: payments are held against it.
-CREATE TABLE settlement (
-    time_ms INTEGER NOT NULL,
-    instrument TEXT NOT NULL,
-    oracle TEXT NOT NULL,
-    rate_per_hour TEXT NOT NULL,
-    PRIMARY KEY (time_ms, instrument)
-) STRICT, WITHOUT ROWID;
-
 -- The ledger, by double entry; bot/journal/ledger.py says what the accounts are. The postings of an entry sum to 0.
 CREATE TABLE entry (
     id INTEGER PRIMARY KEY,

@@ -25,6 +25,7 @@ from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
 from bot.trader.diary import Story, by_strategy, equity_point
+from bot.trader.funding_watch import FundingWatch
 from bot.trader.given import inputs_of
 from bot.trader.hands import Session
 from bot.trader.ladder import Ladder
@@ -66,6 +67,7 @@ class Trader:
         self._session: Session | None = None
         self.time_ms = 0
         self.account: AccountState | None = None  # as last looked at
+        self._funding = FundingWatch(venue.instruments)
         self.pairs = Pairs(mandate, venue.instruments)
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
@@ -160,6 +162,8 @@ class Trader:
         if seen is None:
             return False
         self._hear(seen.events, seen.account)
+        for said in self._funding.look(seen.time_ms, seen.row, seen.account, seen.events):
+            log.error("funding", found=said)
         for time_ms, row in seen.missed:
             session.observer.pass_over(time_ms, row)
         market = session.observer.see(seen.time_ms, seen.row)

@@ -7,11 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from bot.journal import market
 from bot.journal.journal import Journal
 from bot.journal.reader import read
-from bot.journal.records import CycleFacts, EquityPoint, PositionFacts, Settlement
+from bot.journal.records import CycleFacts, EquityPoint, PositionFacts
 from bot.journal.verify import verify
 from bot.model.account import MarginMode
 from bot.model.money import ZERO
@@ -106,12 +108,13 @@ def test_a_transfer_is_booked_and_moves_neither_profit_nor_suspense(tmp_path: Pa
 # Funding that was due against funding that was paid
 
 RATE = D("0.00002")
+Seen = tuple[int, float, float]
 
 
 def hold(
     tmp_path: Path,
     payments: list[FundingPayment],
-    settlements: list[Settlement],
+    seen: list[Seen],
     fills: list[Fill] | None = None,
     hours: int = 3,
 ) -> dict[str, Any]:
@@ -137,11 +140,19 @@ def hold(
             equity=EquityPoint(equity, cash, price, paid, ZERO, ZERO, ZERO),
             fills=fills,
             payments=payments,
-            settlements=settlements,
             positions=[position] if lots else [],
         )
         assert journal.record_cycle(cycle) == []
+    look(path, seen)
     return checked(path)
+
+
+def look(path: Path, seen: list[Seen]) -> None:
+    """As the market was seen, hour by hour."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for time_ms, oracle, rate in seen:
+            row = market.encode({"oracle": np.array([oracle]), "funding_rate": np.array([rate])}, ["BTC"])
+            connection.execute("INSERT INTO market VALUES (?, ?)", (time_ms, row))
 
 
 def payment(
@@ -151,8 +162,8 @@ def payment(
     return FundingPayment(START_MS + hour * HOUR_MS + late_ms, "BTC", lots, D(oracle), RATE, D(usd or due))
 
 
-def settlement(hour: int, oracle: str = "50000") -> Settlement:
-    return Settlement(START_MS + hour * HOUR_MS, "BTC", D(oracle), RATE)
+def settlement(hour: int, oracle: float = 50_000.0, rate: float = float(RATE)) -> Seen:
+    return START_MS + hour * HOUR_MS, oracle, rate
 
 
 def test_funding_that_was_paid_as_it_was_due_leaves_nothing_to_tell(tmp_path: Path) -> None:
@@ -181,19 +192,34 @@ def test_an_hour_of_which_nobody_knows_the_rate_is_counted_and_not_guessed(tmp_p
     assert (told["funding"]["unknown"], told["funding"]["rows"], told["is_right"]) == (1, [], True)
 
 
-def test_a_payment_at_another_oracle_price_is_told_and_one_far_off_is_wrong(tmp_path: Path) -> None:
-    near = [settlement(0, "50100"), settlement(1), settlement(2)]
+def test_an_oracle_price_read_at_another_moment_is_nothing_but_one_far_off_is_wrong(tmp_path: Path) -> None:
+    near = [settlement(0, 50_100.0), settlement(1), settlement(2)]
     told = hold(tmp_path, [payment(hour) for hour in range(3)], near)
-    (row,) = told["funding"]["rows"]
-    assert (row["due_usd"], row["difference_usd"], row["wrong"], told["is_right"]) == (
-        D("-2.004"),
-        D("0.004"),
-        None,
-        True,
-    )
+    assert (told["funding"]["rows"], told["is_right"]) == ([], True)
     (tmp_path / "far").mkdir()
-    told = hold(tmp_path / "far", [payment(hour) for hour in range(3)], [settlement(1, "40000")])
+    told = hold(tmp_path / "far", [payment(hour) for hour in range(3)], [settlement(1, 40_000.0)])
     assert (told["is_right"], told["funding"]["rows"][0]["difference_usd"]) == (False, D("-0.4"))
+
+
+def test_a_payment_at_another_rate_than_the_markets_is_wrong_by_what_it_is_off(tmp_path: Path) -> None:
+    # The market settled three ten-thousandths of a per cent, and what was paid is right in itself.
+    seen = [settlement(0), settlement(1, rate=0.00003), settlement(2)]
+    told = hold(tmp_path, [payment(hour) for hour in range(3)], seen)
+    (row,) = told["funding"]["rows"]
+    assert (row["due_usd"], row["paid_usd"], row["difference_usd"]) == (D(-3), D(-2), D(1))
+    assert "its rate is 0.00002, the market's was" in row["wrong"]
+    assert not told["is_right"]
+
+
+def test_a_payment_of_the_wrong_side_of_the_markets_rate_is_wrong(tmp_path: Path) -> None:
+    told = hold(tmp_path, [payment(hour) for hour in range(3)], [settlement(1, rate=-0.00002)])
+    (row,) = told["funding"]["rows"]
+    assert (row["due_usd"], row["paid_usd"], told["is_right"]) == (D(2), D(-2), False)
+
+
+def test_payments_of_hours_that_nobody_saw_are_counted(tmp_path: Path) -> None:
+    told = hold(tmp_path, [payment(hour) for hour in range(3)], [settlement(1)])
+    assert (told["funding"]["unseen"], told["funding"]["unknown"], told["is_right"]) == (2, 0, True)
 
 
 @pytest.mark.parametrize(

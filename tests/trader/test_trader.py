@@ -297,13 +297,20 @@ def test_what_the_venue_states_and_nothing_explains_is_an_error_in_the_log(tmp_p
     with structlog.testing.capture_logs() as logs, Journal.open(tmp_path / "journal.sqlite") as journal:
         asyncio.run(life(journal))
     assert venue.missed
-    errors = [(each["part"], each["usd"]) for each in logs if each["log_level"] == "error"]
-    assert errors == [("funding", str(venue.missed))]
+    errors = [each for each in logs if each["log_level"] == "error"]
+    books, missing = (
+        [each for each in errors if "part" in each],
+        [each for each in errors if "part" not in each],
+    )
+    assert [(each["part"], each["usd"]) for each in books] == [("funding", str(venue.missed))]
+    # An hour later it is known that it will not be told any more.
+    assert [each["event"] for each in missing] == ["funding"]
+    assert f"was due {float(venue.missed):+.2f} USD" in missing[0]["found"]
     with read(tmp_path / "journal.sqlite") as reader:
         assert pnl(reader)["suspense"]["total"] == venue.missed
-        assert [each["what"].partition(",")[0] for each in verify(reader)["differences"]] == [
-            "SUSPENSE:funding"
-        ]
+        found = [each["what"] for each in verify(reader)["differences"]]
+    assert found[0].partition(",")[0] == "SUSPENSE:funding"
+    assert [each.partition(": ")[2] for each in found[1:]] == ["it was due and never told"]
 
 
 def test_every_position_says_why_it_is_held(tmp_path: Path) -> None:
