@@ -16,6 +16,7 @@ from bot.pipeline.exposure import Case, Exposure
 from bot.pipeline.fitting import SLACK, Findings, Verdict, fit, kept_part, no_larger, only_reduce, ratio
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.portfolio import shrunk
+from bot.pipeline.risk_legs import both_legs, peg, venue_share
 from bot.pipeline.snapshot import Snapshot
 
 
@@ -51,6 +52,7 @@ def nothing_binds(case: Case) -> bool:
         and market.all_sane
         and snapshot.account.isolated_usd is None
         and snapshot.account.wallet_usd is None
+        and not market.prepared.spreads
         and limits.min_edge_ratio <= 0
         and equity > 0
         and equity > memory.high_water_mark_usd * (1 - limits.max_drawdown)
@@ -316,31 +318,17 @@ def _lightened(lots: LotsArray, case: Case, room: float) -> Verdict:
     return lots, findings
 
 
-def both_legs(lots: LotsArray, case: Case) -> Verdict:
-    """Of a spread no leg is held beyond what the other hedges; what any rule has cut of one is cut of both."""
-    legs = case.snapshot.market.prepared.legs
-    if not legs.spreads:
-        return lots, ()
-    even = legs.common(lots)
-    if np.array_equal(even, lots):
-        return lots, ()
-    cut = [
-        each.name
-        for each, primary, hedge in zip(legs.spreads, legs.primary, legs.hedge, strict=True)
-        if even[primary] != lots[primary] or even[hedge] != lots[hedge]
-    ]
-    return even, tuple(Finding("both_legs", name, "cut to what both legs may be held of") for name in cut)
-
-
 RULES: tuple[Callable[[LotsArray, Case], Verdict], ...] = (
     trading_state,
     data_freshness,
     price_sanity,
+    peg,
     drawdown,
     daily_loss,
     edge_over_costs,
     position_size,
     gross_leverage,
+    venue_share,
     free_margin,
     isolated_distance,
     liquidation_distance,

@@ -26,6 +26,8 @@ log = structlog.get_logger("hedgerow")
 FIRST_PAUSE_S: Final = 0.5
 """After a leg's venue could not be reached; as many times that as attempts were made."""
 
+WATCHES_PER_LOOK: Final = 10
+
 Send = Callable[[Order], Awaitable[AccountState]]
 """Has an order carried out, and looks at the account after it."""
 
@@ -45,9 +47,23 @@ class Pairs:
         self.legs = Legs.of(mandate.spreads, names)
         self._names = {leg.name for spread in mandate.spreads for leg in spread.legs}
         self.left: dict[str, float] = {}
+        self._watched = 0
 
     def __bool__(self) -> bool:
         return bool(self.legs.spreads)
+
+    @property
+    def watch_s(self) -> float:
+        """How often to watch, seconds: a leg that the venue has taken must not be found out late."""
+        return 3.0 if self else 15.0
+
+    def want_a_look(self) -> bool:
+        """To be asked at each watch: whether the account should be looked at though nothing was heard of it.
+
+        A feed may be silent and nobody know, and a leg that the venue has taken must not be found out an hour late.
+        """
+        self._watched += 1
+        return bool(self) and self._watched % WATCHES_PER_LOOK == 0
 
     def has_leg(self, name: str) -> bool:
         """Whether an instrument is a leg of a spread."""

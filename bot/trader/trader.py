@@ -261,11 +261,17 @@ class Trader:
         """Take note that the venue did not do what was asked."""
         self._operator.ladder.failed()
 
+    @property
+    def watch_s(self) -> float:
+        """How often to `watch`, seconds."""
+        return self.pairs.watch_s
+
     async def watch(self) -> None:
         """Look whether the means of trading are in order; to be called every so often, whatever else goes on."""
         condition = await self._venue.condition()
         # A venue that failed is asked again now and not in an hour: else it would not be known to be back.
-        self._is_to_look = self._is_to_look or condition.has_traded or self._operator.ladder.is_failing
+        asked = condition.has_traded or self.pairs.want_a_look()
+        self._is_to_look = self._is_to_look or asked or self._operator.ladder.is_failing
         self._operator.ladder.learned(condition)
 
     async def obey(self) -> None:

@@ -155,3 +155,42 @@ def test_the_common_part_is_even_and_no_larger(given_lots: list[int], spread: Sp
     more[0] += np.sign(book[0]) * spread.primary_lots
     more[1] += np.sign(book[1]) * spread.hedge_lots
     assert book[0] * book[1] >= 0 or not no_larger(more, book)
+
+
+def test_a_spread_does_not_grow_while_its_legs_are_far_apart() -> None:
+    told = carrying(ON_SPOT)
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), scene(told), told)
+    off = scene(told, mark=(100.0, 97.0, 20.0), lots=(-100, 100, 0))
+    allowed, findings = review(wanted, (opinion(-1.0, 0.0, 0.0),), off, told)
+    assert allowed.lots.tolist() == [-100, 100, 0]  # what is held stays, and may be closed
+    assert {each.rule for each in findings} == {"peg"}
+    near = scene(told, mark=(100.0, 98.5, 20.0))
+    assert review(wanted, (opinion(-1.0, 0.0, 0.0),), near, told)[0].lots.tolist() == wanted.lots.tolist()
+
+
+def test_multipliers_are_counted_before_legs_are_called_apart() -> None:
+    single = Instrument("BBB", 0, PERP.tiers, underlying="PEPE", venue="binance")
+    spread = Spread(Instrument("AAA", 2, PERP.tiers, underlying="PEPE", multiplier=1000), single)
+    told = carrying(spread)
+    snapshot = moment(told, (100.0, 0.1, 20.0), instruments=(*spread.legs, OTHER))
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), snapshot, told)
+    assert wanted.lots.tolist() == [-5000, 50_000, 0]
+    assert review(wanted, (opinion(-1.0, 0.0, 0.0),), snapshot, told)[0].lots.tolist() == wanted.lots.tolist()
+
+
+def test_no_venue_holds_more_than_its_share_and_both_legs_give_way() -> None:
+    told = carrying(ACROSS, max_venue_leverage=0.3)
+    snapshot = scene(told, THERE, mark=(100.0, 100.0, 20.0))
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), snapshot, told)
+    assert wanted.lots.tolist() == [-5000, 500, 0]
+    allowed, findings = review(wanted, (opinion(-1.0, 0.0, 0.0),), snapshot, told)
+    assert allowed.lots.tolist() == pytest.approx([-3000, 300, 0], abs=10)
+    assert allowed.lots[0] == -10 * allowed.lots[1]
+    assert {each.rule for each in findings} >= {"venue_share"}
+    # Of one venue there is no share to keep.
+    alone = carrying(ON_SPOT, max_venue_leverage=0.3)
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), scene(alone), alone)
+    assert (
+        review(wanted, (opinion(-1.0, 0.0, 0.0),), scene(alone), alone)[0].lots.tolist()
+        == wanted.lots.tolist()
+    )
