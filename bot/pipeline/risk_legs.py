@@ -48,11 +48,15 @@ def venue_share(lots: LotsArray, case: Case) -> Verdict:
 
 
 def both_legs(lots: LotsArray, case: Case) -> Verdict:
-    """Of a spread no leg is held beyond what the other hedges; what any rule has cut of one is cut of both."""
+    """Of a spread no leg is held beyond what the other hedges, nor changed by less than both venues trade.
+
+    What any rule has cut of one leg is cut of both.
+    """
     legs = case.snapshot.market.prepared.legs
     if not legs.spreads:
         return lots, ()
-    even = legs.common(lots)
+    # What is too small for the venues to be traded is not asked for: one leg of it might be traded alone.
+    even = legs.tradable(legs.common(lots), case.held, case.price)
     if np.array_equal(even, lots):
         return lots, ()
     cut = [

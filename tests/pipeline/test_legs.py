@@ -66,19 +66,30 @@ def test_without_a_price_of_one_leg_both_stay() -> None:
     assert construct((opinion(-1.0, 0.0, 0.0),), held, told).lots.tolist() == [-100, 100, 0]
 
 
+def allowed(told: Mandate, snapshot: Snapshot, score: float = -1.0) -> list[int]:
+    wanted = construct((opinion(score, 0.0, 0.0),), snapshot, told)
+    lots: list[int] = review(wanted, (opinion(score, 0.0, 0.0),), snapshot, told)[0].lots.tolist()
+    return lots
+
+
+def sized(told: Mandate, position_size: float) -> Mandate:
+    return replace(told, sizing=Sizing(position_size=position_size, no_trade_band=0.0))
+
+
 def test_a_change_too_small_for_either_venue_is_left() -> None:
     told = carrying(ON_SPOT)
-    told = replace(told, sizing=Sizing(position_size=0.502, no_trade_band=0.0))  # 20 USD more
     held = scene(told, lots=(-5000, 5000, 0))
-    assert construct((opinion(-1.0, 0.0, 0.0),), held, told).lots.tolist() == [-5020, 5020, 0]
-    told = replace(told, sizing=Sizing(position_size=0.501, no_trade_band=0.0))  # 10 USD, and 9.90 on spot
-    assert construct((opinion(-1.0, 0.0, 0.0),), held, told).lots.tolist() == [-5000, 5000, 0]
+    assert allowed(sized(told, 0.502), held) == [-5020, 5020, 0]  # 20 USD more
+    assert allowed(sized(told, 0.501), held) == [-5000, 5000, 0]  # 10 USD, and 9.90 on spot
+    # By so little it can't be brought down either, so it goes down by what can be traded: 10.50 USD at 99.
+    assert allowed(sized(told, 0.499), held) == [-4979, 4979, 0]
 
 
-def test_legs_that_are_uneven_are_evened_whatever_it_is_worth() -> None:
+def test_legs_that_are_uneven_are_evened() -> None:
     told = carrying(ON_SPOT)
-    held = scene(told, lots=(-5000, 4995, 0))
-    assert construct((opinion(-1.0, 0.0, 0.0),), held, told).lots.tolist() == [-5000, 5000, 0]
+    assert allowed(told, scene(told, lots=(-5000, 4900, 0))) == [-5000, 5000, 0]
+    # Five dollars of it can't be traded: both legs go down by what can.
+    assert allowed(told, scene(told, lots=(-5000, 4995, 0))) == [-4984, 4984, 0]
 
 
 def test_what_a_rule_cuts_of_one_leg_is_cut_of_both() -> None:
