@@ -27,7 +27,12 @@ from bot.cli.reading import journaled, opened, show_json, table
 @click.option("--hours", default=8.0, show_default=True, help="For so long.")
 @click.option("--venue-down", "down", multiple=True, metavar="VENUE", help="Nothing can be traded there.")
 @click.option(
-    "--distance", default=25.0, show_default=True, metavar="PERCENT", help="How far liquidations should be."
+    "--distance",
+    type=click.FloatRange(0, 100, min_open=True, max_open=True),
+    default=25.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="How far liquidations should be.",
 )
 @click.option(
     "--hold",

@@ -290,7 +290,8 @@ def portfolio_stress(lots: LotsArray, case: Case) -> Verdict:
 def net_leverage(lots: LotsArray, case: Case) -> Verdict:
     """Longs against shorts stay within a multiple of equity; only the heavier side gives way.
 
-    The last word, because any rule may have cut a hedge; what it shrinks itself brings no other limit nearer.
+    The last word, because any rule may have cut a hedge; what it shrinks itself brings no other limit nearer. Legs of
+    spreads are even by then, and stay so.
     """
     room = case.mandate.limits.max_net_leverage * max(case.equity, 0.0)
     if case.fits(lots, case.wanted.net, room) or case.exposure(lots).net <= room:
@@ -306,8 +307,11 @@ def _lightened(lots: LotsArray, case: Case, room: float) -> Verdict:
     """Cut the longs for what the book may come to on the long side, the shorts for what it may on the short."""
     because = f"net exposure {{:.0%}} of the limit of {case.mandate.limits.max_net_leverage:g} × equity"
     findings: Findings = ()
+    legs = case.snapshot.market.prepared.legs
     for heavy in (1, -1):
         light = np.where(np.sign(lots) == heavy, 0, lots)  # the other side stays: it lowers the net
+        for columns in (legs.primary, legs.hedge):
+            light[columns] = lots[columns]
 
         def load(book: Exposure, heavy: int = heavy) -> float:
             return ratio(max(0.0, book.long if heavy > 0 else -book.short), room)
@@ -333,6 +337,6 @@ RULES: tuple[Callable[[LotsArray, Case], Verdict], ...] = (
     isolated_distance,
     liquidation_distance,
     portfolio_stress,
-    net_leverage,
     both_legs,
+    net_leverage,
 )

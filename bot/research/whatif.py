@@ -11,14 +11,7 @@ from bot.data.legs import Leg
 from bot.errors import ConfigError, DataError
 from bot.journal import inputs, past
 from bot.journal.reader import Reader, moment
-from bot.model.instrument import (
-    HYPERLIQUID,
-    Instrument,
-    Kind,
-    MarginTier,
-    simple_instrument,
-    spot_instrument,
-)
+from bot.model.instrument import Instrument, Kind, MarginTier, spot_instrument, underlying_of
 from bot.model.money import ZERO
 from bot.pipeline.joint import Book, Held, Scenario, deaths, deltas, margins, play, rescues
 
@@ -92,6 +85,8 @@ def scenario_of(
         name, _, text = each.partition("=")
         pegs[name] = _percent(text, f"depeg of {name}")
     rate = _percent(funding.removesuffix("/h"), "funding") if funding else 0.0
+    if not (isfinite(hours) and hours >= 0):
+        raise ConfigError(f"the hours must be 0 or more, found {hours:g}")
     if any(move <= -1 for move in (*moves.values(), *pegs.values())):
         raise ConfigError("a price can't fall by 100% or more; give a smaller move")
     return Scenario(moves, pegs, rate, hours, frozenset(down))
@@ -105,6 +100,10 @@ def whatif(book: Book, scenario: Scenario, wanted_distance: float) -> Facts:
             raise ConfigError(
                 f"nothing is held at {venue!r}; there are {', '.join(sorted(known)) or 'no venues'}"
             )
+    coins = {each.instrument.underlying for each in book.held}
+    for coin in scenario.moves:
+        if coin and coin not in coins:
+            raise ConfigError(f"nothing is held of {coin!r}; there is {', '.join(sorted(coins))}")
     names = {each.instrument.name for each in book.held}
     for name in scenario.depegs:
         if name not in names:
@@ -115,7 +114,7 @@ def whatif(book: Book, scenario: Scenario, wanted_distance: float) -> Facts:
         "equity_after_usd": outcome.after.equity_usd,
         "price_usd": outcome.price_usd,
         "funding_usd": outcome.funding_usd,
-        "margin_lost_usd": -outcome.lost_margin_usd,
+        "margin_lost_usd": 0.0 - outcome.lost_margin_usd,
         "delta": [_delta(each) for each in deltas(book.held)],
         "delta_after": [_delta(each) for each in deltas(outcome.after.held)],
         "wallets": [
@@ -172,9 +171,8 @@ def _instrument(name: str) -> Instrument:
         raise ConfigError(str(error)) from None
     if leg.kind is Kind.SPOT:
         return spot_instrument(name, 8, name.rpartition(":")[2].partition("/")[0], leg.venue)
-    if leg.venue == HYPERLIQUID:
-        return simple_instrument(name, 8, TOLD_LEVERAGE)
-    return Instrument(name, 8, (MarginTier(ZERO, TOLD_LEVERAGE),), venue=leg.venue)
+    _, multiplier = underlying_of(name)
+    return Instrument(name, 8, (MarginTier(ZERO, TOLD_LEVERAGE),), multiplier=multiplier, venue=leg.venue)
 
 
 def _numbers(given: Iterable[str], what: str) -> dict[str, float]:

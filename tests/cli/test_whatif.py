@@ -32,6 +32,18 @@ def test_a_book_told_by_hand(tmp_path: Path) -> None:
     assert facts["rescue"][0]["transfer_usd"] == pytest.approx(6_875)
 
 
+def test_contracts_of_a_thousand_are_counted_as_such() -> None:
+    facts = ask(
+        "--hold", "kPEPE=-1000", "--mark", "kPEPE=0.01", "--equity", "hyperliquid=100",
+        "--hold", "binance:1000PEPE=1000", "--mark", "binance:1000PEPE=0.01", "--equity", "binance=100",
+    )  # fmt: skip
+    assert [(each["underlying"], each["coins"]) for each in facts["delta"]] == [("PEPE", 0)]
+    assert facts["legs"][0]["coin"] in {"kPEPE", "binance:1000PEPE"}
+    moves = {each["coin"]: each["move"] for each in facts["legs"]}
+    assert moves["kPEPE"] > 0  # a short dies of a rise
+    assert moves["binance:1000PEPE"] is None  # 100 USD behind 10: not even a price of nothing kills it
+
+
 def test_it_is_told_in_words() -> None:
     done = CliRunner().invoke(
         cli,
@@ -72,6 +84,9 @@ def test_it_is_told_in_words() -> None:
         ((*BOOK, "--price", "-100%"), "can't fall by 100%"),
         ((*BOOK, "--venue-down", "kraken"), "nothing is held at 'kraken'"),
         ((*BOOK, "--depeg", "UETH/USDC=-3%"), "'UETH/USDC' is not held"),
+        ((*BOOK, "--coin", "BTCH=-5%"), "nothing is held of 'BTCH'"),
+        ((*BOOK, "--hours", "-5"), "must be 0 or more"),
+        ((*BOOK, "--distance", "-20"), "--distance"),
         (("--journal", "nowhere.sqlite"), "no journal at nowhere.sqlite"),
     ],
 )

@@ -52,8 +52,8 @@ def test_the_rules_speak_in_this_order() -> None:
         "isolated_distance",
         "liquidation_distance",
         "portfolio_stress",
-        "net_leverage",
         "both_legs",
+        "net_leverage",
     ]
 
 

@@ -18,7 +18,7 @@ from bot.venues.joint import NONCES_APART, JointVenue, OwnOutbox
 from bot.venues.outbox import MemoryOutbox
 from bot.venues.simulated import SimulatedVenue, Terms
 from bot.venues.sources import ReplaySource
-from bot.venues.venue import AccountState
+from bot.venues.venue import AccountState, Observation
 
 BTC = simple_instrument("BTC", 5, 40)
 THERE = Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 20),), venue="binance")
@@ -32,11 +32,17 @@ class Fickle(SimulatedVenue):
         super().__init__(source, Terms(Decimal(equity_usd)))
         self.sending: Exception | None = None
         self.looking: Exception | None = None
+        self.observing: Exception | None = None
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         if self.sending is not None:
             raise self.sending
         return await super().send(plan)
+
+    async def observe(self) -> Observation | None:
+        if self.observing is not None:
+            raise self.observing
+        return await super().observe()
 
     async def account(self) -> AccountState:
         if self.looking is not None:
@@ -109,6 +115,43 @@ def test_an_hour_that_one_has_not_told_yet_is_waited_for() -> None:
         assert seen.time_ms == (FIRST + 7) * 3_600_000
 
     asyncio.run(story())
+
+
+def test_what_one_has_told_is_not_lost_while_another_does_not_answer() -> None:
+    async def story() -> None:
+        venue, _, there, _ = await started()
+        await venue.send(OrderPlan((), (buy("BTC", 100_000),)))
+        there.observing = Unavailable("no route")
+        with pytest.raises(Unavailable):
+            await venue.observe()
+        there.observing = None
+        seen = await venue.observe()
+        assert seen is not None
+        assert seen.time_ms == (FIRST + 5) * 3_600_000
+        assert "Fill" in [type(event).__name__ for event in seen.events]
+        assert not seen.missed
+
+    asyncio.run(story())
+
+
+def test_what_is_told_while_an_hour_ends_in_the_opening_is_not_lost() -> None:
+    async def story() -> None:
+        venue, here, there = pair(first=7, other_first=5)
+        await there.open(None)
+        await there.send(OrderPlan((), (buy("binance:BTC", 2_000),)))
+        opened = there.open
+        there.open = lambda checkpoint: _given(there)  # type: ignore[method-assign]
+        await venue.open(None)
+        assert "Fill" in [type(event).__name__ for event in venue.take_events()]
+        assert opened is not None
+        assert here is not there
+
+    asyncio.run(story())
+
+
+async def _given(venue: SimulatedVenue) -> Panel:
+    """The history, of an account that is open already."""
+    return venue._source.begin({"time_ms": (FIRST + 5) * 3_600_000})
 
 
 def test_it_goes_on_from_its_checkpoint() -> None:
