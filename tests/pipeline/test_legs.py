@@ -205,3 +205,42 @@ def test_no_venue_holds_more_than_its_share_and_both_legs_give_way() -> None:
         review(wanted, (opinion(-1.0, 0.0, 0.0),), scene(alone), alone)[0].lots.tolist()
         == wanted.lots.tolist()
     )
+
+
+def test_a_spread_one_leg_of_which_was_stopped_rests_with_both() -> None:
+    told = carrying(ON_SPOT)
+    later = scene(told, rest_until=(0, 2**62, 0))  # of the hedge
+    assert construct((opinion(-1.0, 0.0, 0.0),), later, told).lots.tolist() == [0, 0, 0]
+
+
+def test_a_thin_hedge_does_not_leave_more_net_than_is_allowed() -> None:
+    """A naked long beside a spread whose hedge is cut: the net is looked at when the legs are even."""
+    told = carrying(ON_SPOT, max_net_leverage=0.1, max_volume_share=0.01)
+    told = replace(told, strategies=(*told.strategies, Slot("naked", Mute(), 1.0)))
+    snapshot = scene(told, volume_usd=(1e9, 10_000.0, 1e9), held=((0, 0, 0), (0, 0, 0)))
+    wanted = construct((opinion(-1.0, 0.0, 0.0), opinion(0.0, 0.0, 1.0)), snapshot, told)
+    allowed, findings = review(wanted, (opinion(-1.0, 0.0, 0.0), opinion(0.0, 0.0, 1.0)), snapshot, told)
+    lots = allowed.lots.tolist()
+    assert lots[0] == -lots[1] == -2424
+    net = lots[0] * 1.0 + lots[1] * 0.99 + lots[2] * 0.2
+    assert net <= 0.1 * 10_000 + 1
+    assert "net_leverage" in [each.rule for each in findings]
+
+
+def test_what_is_paid_in_full_has_no_liquidation() -> None:
+    told = carrying(ON_SPOT, min_liquidation_distance=0.45)
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), scene(told), told)
+    # Half of what spot is worth would be its margin if it had one; 5,000 USD of it with 5,000 USD in the wallet are no risk.
+    rich = with_wallets(scene(told), hyperliquid=9_000.0, hyperliquid_spot=5_000.0)
+    assert review(wanted, (opinion(-1.0, 0.0, 0.0),), rich, told)[0].lots.tolist() == [-5000, 5000, 0]
+
+
+def test_wallets_are_looked_at_though_all_of_them_together_are_rich() -> None:
+    told = carrying(ON_SPOT, min_free_margin=0.2)
+    small = replace(told, sizing=Sizing(position_size=0.02, no_trade_band=0.0))
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), scene(small), small)  # 200 USD of 10,000
+    poor = with_wallets(scene(small, leverage=(5.0, 1.0, 5.0)), hyperliquid=9_900.0, hyperliquid_spot=100.0)
+    assert review(wanted, (opinion(-1.0, 0.0, 0.0),), poor, small)[0].lots[1] <= 101
+    thin = with_wallets(scene(small), hyperliquid=30.0, hyperliquid_spot=9_970.0)
+    far = carrying(ON_SPOT, min_liquidation_distance=0.3)
+    assert abs(review(wanted, (opinion(-1.0, 0.0, 0.0),), thin, far)[0].lots[0]) < 90

@@ -164,6 +164,8 @@ def test_what_can_be_closed_nowhere_stops_new_spreads_and_is_said(tmp_path: Path
             await trader.watch()
             await trader.cycle()
         assert SPREAD.unhedged(*venue._ready().lots.tolist()) == 0
+        assert not trader.pairs.left
+        assert trader.session.desk.state == "active"  # the alarm ends with its cause
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))

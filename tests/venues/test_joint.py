@@ -18,7 +18,7 @@ from bot.venues.joint import NONCES_APART, JointVenue, OwnOutbox
 from bot.venues.outbox import MemoryOutbox
 from bot.venues.simulated import SimulatedVenue, Terms
 from bot.venues.sources import ReplaySource
-from bot.venues.venue import AccountState, Observation
+from bot.venues.venue import AccountState, Condition, Observation
 
 BTC = simple_instrument("BTC", 5, 40)
 THERE = Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 20),), venue="binance")
@@ -226,3 +226,42 @@ def test_two_of_one_name_are_refused() -> None:
     _, here, _ = pair()
     with pytest.raises(ValueError, match="named BTC"):
         JointVenue({"a": here, "b": here})
+
+
+def test_the_condition_is_the_worst_of_all() -> None:
+    class Told(Fickle):
+        said = Condition()
+
+        async def condition(self) -> Condition:
+            return self.said
+
+    async def story() -> None:
+        here = Told(source(BTC, 100.0, 5, 40), 10_000)
+        there = Told(source(THERE, 101.0, 5, 40), 5_000)
+        venue = JointVenue({"hyperliquid": here, "binance": there})
+        assert await venue.condition() == Condition()
+        here.said = Condition(agent_left_days=9.0, clock_offset_s=1.0, agent_warning="soon")
+        there.said = Condition(
+            "no key", agent_left_days=3.0, clock_offset_s=-4.0, twin="another", has_traded=True
+        )
+        told = await venue.condition()
+        assert told.signer_problem == "binance: no key"
+        assert (told.agent_left_days, told.clock_offset_s) == (3.0, -4.0)
+        assert (told.agent_warning, told.twin) == ("hyperliquid: soon", "binance: another")
+        assert told.has_traded
+
+    asyncio.run(story())
+
+
+def test_funding_of_both_is_added_up() -> None:
+    async def story() -> None:
+        venue, here, there, _ = await started()
+        await venue.send(OrderPlan((), (buy("BTC", 100_000), buy("binance:BTC", 2_000))))
+        await venue.observe()
+        total = await venue.account()
+        each = [await here.account(), await there.account()]
+        assert all(one.funding_usd < 0 for one in each)
+        assert total.funding_usd == sum(one.funding_usd for one in each)
+        assert total.cash_usd == sum(one.cash_usd for one in each)
+
+    asyncio.run(story())
