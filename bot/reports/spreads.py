@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from bot.clock import utc
 from bot.model.money import ZERO
 
 HOURS_PER_YEAR = 8760
@@ -91,13 +92,11 @@ class SpreadResults:
 
 
 def _facts(trade: PairTrade) -> dict[str, Any]:
-    from bot.reports.write import iso_times
-
     return {
         "spread": trade.spread,
         "side": trade.side,
-        "opened": iso_times([trade.opened_ms])[0],
-        "closed": None if trade.closed_ms is None else iso_times([trade.closed_ms])[0],
+        "opened": utc(trade.opened_ms),
+        "closed": None if trade.closed_ms is None else utc(trade.closed_ms),
         "hours": trade.hours,
         "notional": trade.notional_usd,
         "expected_carry": trade.expected_usd,
