@@ -18,7 +18,7 @@ def failure_of(
     `code` is the venue's own, empty where its answer had none. An order that no word came back of, or a word that can't
     be read, may stand at the venue, and so does one whose client id is taken. A question can be asked again.
     """
-    import ccxt  # here, as it is slow to load and only a daemon on such a venue needs it
+    import ccxt  # type: ignore[import-untyped]  # slow to load, so only where it is needed
 
     kind = type(error).__name__
     unknown = OutcomeUnknown(f"What became of the order is not known ({kind}); look for it by its client id.")

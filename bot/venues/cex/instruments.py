@@ -23,7 +23,7 @@ def instrument_of(venue: str, market: Mapping[str, Any], tiers: Sequence[Mapping
     lot = _above_zero(name, "lot", precision.get("amount")) * _above_zero(
         name, "contract size", market.get("contractSize")
     )
-    size_decimals = -lot.normalize().as_tuple().exponent  # type: ignore[operator] - finite, so a number
+    size_decimals = -lot.adjusted()
     if lot != Decimal(1).scaleb(-size_decimals) or lot > 1:
         raise DataError(f"{name}: its lot of {lot:f} coins is no power of ten up to one coin; leave it out.")
     cost = (limits.get("cost") or {}).get("min")

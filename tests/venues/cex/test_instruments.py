@@ -34,8 +34,9 @@ def market(**changed: Any) -> dict[str, Any]:
 def test_a_contract_of_a_thousand_keeps_its_name_and_says_its_underlying() -> None:
     made = instrument_of("binance", market(), TIERS)
     assert (made.name, made.underlying, made.multiplier) == ("binance:1000PEPE", "PEPE", 1000)
-    assert (made.lot, made.tick, made.min_order_usd, made.quote) == (1, Decimal("1e-7"), 5, "USDT")
-    assert made.maintenance == ((0, Decimal("0.01"), 0), (5000, Decimal("0.015"), 25))
+    assert (made.lot, made.tick, made.min_order_usd) == (Decimal(1), Decimal("1e-7"), Decimal(5))
+    assert made.quote == "USDT"
+    assert [tuple(map(float, row)) for row in made.maintenance] == [(0, 0.01, 0), (5000, 0.015, 25)]
 
 
 def test_a_lot_is_counted_in_coins_not_contracts() -> None:
