@@ -1,0 +1,1 @@
+"""Central exchanges behind the port of venues: what differs between them, and what is read from them."""

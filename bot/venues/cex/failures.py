@@ -1,0 +1,43 @@
+"""What a failure of the client library means for the one who asked: no, not now, or nobody knows."""
+
+from __future__ import annotations
+
+from bot.errors import OutcomeUnknown, Refused, Unavailable, VenueError
+
+SERVER_ERROR = 500
+BANNED = 418
+DUPLICATES = frozenset({"-4111", "-4116", "110072", "51016"})
+"""Codes of Binance, Bybit and OKX for a client id that stands already: the library calls them invalid orders."""
+
+
+def failure_of(
+    error: Exception, *, is_order: bool, code: str = "", http_status: int | None = None
+) -> VenueError:
+    """The error to raise in place of the library's; the library's text is left out, as it may hold what was signed.
+
+    `code` is the venue's own, empty where its answer had none. An order that no word came back of, or a word that can't
+    be read, may stand at the venue, and so does one whose client id is taken. A question can be asked again.
+    """
+    import ccxt  # type: ignore[import-untyped]  # slow to load, so only where it is needed
+
+    kind = type(error).__name__
+    unknown = OutcomeUnknown(f"What became of the order is not known ({kind}); look for it by its client id.")
+    if http_status == BANNED:
+        return Refused(
+            "The venue has banned this address for asking too often; stop, and wait until it lifts."
+        )
+    if is_order and (code in DUPLICATES or (http_status is not None and http_status >= SERVER_ERROR)):
+        return unknown
+    if isinstance(error, (ccxt.DDoSProtection, ccxt.RateLimitExceeded)):  # turned away at the door
+        return Unavailable(f"The venue turned the request away ({kind}); ask less often.")
+    no = (
+        ccxt.AuthenticationError,
+        ccxt.BadRequest,
+        ccxt.InsufficientFunds,
+        ccxt.InvalidOrder,
+        ccxt.NotSupported,
+        ccxt.OperationRejected,
+    )
+    if isinstance(error, no) and not isinstance(error, ccxt.DuplicateOrderId):
+        return Refused(f"The venue refused the request ({kind}); asking again will not change it.")
+    return unknown if is_order else Unavailable(f"No usable answer came back ({kind}); ask again.")

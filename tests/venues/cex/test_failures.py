@@ -1,0 +1,58 @@
+"""Every class of the client library has one meaning for orders and one for questions."""
+
+import pytest
+
+from bot.errors import OutcomeUnknown, Refused, Unavailable, VenueError
+from bot.venues.cex.failures import failure_of
+
+ccxt = pytest.importorskip("ccxt")
+
+
+@pytest.mark.parametrize(
+    ("name", "of_order", "of_question"),
+    [
+        ("RequestTimeout", OutcomeUnknown, Unavailable),
+        ("NetworkError", OutcomeUnknown, Unavailable),
+        ("ExchangeNotAvailable", OutcomeUnknown, Unavailable),
+        ("OnMaintenance", OutcomeUnknown, Unavailable),
+        ("BadResponse", OutcomeUnknown, Unavailable),
+        ("NullResponse", OutcomeUnknown, Unavailable),
+        ("ExchangeError", OutcomeUnknown, Unavailable),
+        ("DDoSProtection", Unavailable, Unavailable),
+        ("RateLimitExceeded", Unavailable, Unavailable),
+        ("InvalidOrder", Refused, Refused),
+        ("OrderImmediatelyFillable", Refused, Refused),
+        ("InsufficientFunds", Refused, Refused),
+        ("BadSymbol", Refused, Refused),
+        ("AuthenticationError", Refused, Refused),
+        ("PermissionDenied", Refused, Refused),
+    ],
+)
+def test_what_a_class_means(name: str, of_order: type[VenueError], of_question: type[VenueError]) -> None:
+    error = getattr(ccxt, name)("signature=abc")
+    assert type(failure_of(error, is_order=True)) is of_order
+    assert type(failure_of(error, is_order=False)) is of_question
+
+
+def test_the_librarys_text_is_not_told() -> None:
+    assert "abc" not in str(failure_of(ccxt.ExchangeError("signature=abc"), is_order=True))
+
+
+def test_what_is_no_error_of_the_library_leaves_an_order_unknown() -> None:
+    assert type(failure_of(ValueError("spoilt JSON"), is_order=True)) is OutcomeUnknown
+
+
+@pytest.mark.parametrize("code", ["-4116", "110072", "51016"])
+def test_a_client_id_that_is_taken_means_that_an_order_may_stand(code: str) -> None:
+    assert type(failure_of(ccxt.InvalidOrder(), is_order=True, code=code)) is OutcomeUnknown
+    assert type(failure_of(ccxt.DuplicateOrderId(), is_order=True)) is OutcomeUnknown
+
+
+@pytest.mark.parametrize("name", ["AuthenticationError", "RateLimitExceeded", "BadRequest"])
+def test_no_class_makes_a_server_error_a_no(name: str) -> None:
+    assert type(failure_of(getattr(ccxt, name)(), is_order=True, http_status=511)) is OutcomeUnknown
+
+
+def test_a_ban_stops_all_asking() -> None:
+    for is_order in (True, False):
+        assert type(failure_of(ccxt.DDoSProtection(), is_order=is_order, http_status=418)) is Refused
