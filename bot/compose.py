@@ -163,8 +163,11 @@ def wallets_of(
         return {}, {}
     names, shares = list(dict.fromkeys(each.wallet for each in instruments)), settings.account.wallets
     if set(shares) != set(names):
+        unknown = [name for name in shares if name not in names]
+        missing = [name for name in names if name not in shares]
+        what = f"it has no {missing[0]!r}" if missing else f"there is no {unknown[0]!r}"
         raise ConfigError(
-            f"account.wallets must say what part of the balance each wallet begins with: {', '.join(names)}"
+            f"account.wallets must say what part of the balance each wallet begins with ({', '.join(names)}), and {what}"
         )
     rules = rules_of(settings)
     fees = {HYPERLIQUID: rules.fees, f"{HYPERLIQUID} spot": HYPERLIQUID_SPOT}

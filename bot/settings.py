@@ -283,6 +283,22 @@ class Settings(Section):
             raise ValueError(
                 f'[[spreads]] need one strategy with on = "spreads", found {len(trading)}; a leg belongs to one'
             )
+        if self.spreads and self.account.margin_mode != "cross":
+            raise ValueError(
+                'spreads are held on cross margin, wallet by wallet; set account.margin_mode = "cross"'
+            )
+        all_on_spreads = all(strategy.on == "spreads" for strategy in self.strategies)
+        if self.spreads and all_on_spreads and (self.execution.stop_loss or self.execution.take_profit):
+            raise ValueError(
+                "no stop or take-profit rests on a leg of a spread, since it would leave the other alone; remove "
+                "execution.stop_loss and execution.take_profit"
+            )
+        labels = [variant.name for variant in self.variants]
+        twice = next((name for name in labels if labels.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two variants are named '{twice}'; give one of them another name")
+        if any(not 0 <= share <= 1 for share in self.account.wallets.values()):
+            raise ValueError("account.wallets are shares from 0 to 1 of the opening balance")
         names = {strategy.name for strategy in self.strategies}
         for variant in self.variants:
             if variant.strategy not in names:

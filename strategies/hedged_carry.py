@@ -90,6 +90,7 @@ class HedgedCarry(Strategy):
             doing=lambda: where(score < 0, "short", where(score > 0, "long", "out")),
             expected=expected,
             cost=cost,
+            hold_h=lambda: 0.0 * view.carry + self.hold_h,
             bps=lambda: view.gap * 1e4,
             usual_bps=lambda: view.usual_gap * 1e4,
         )

@@ -157,7 +157,7 @@ def _print_spreads(facts: dict[str, Any], say: Callable[[str], None]) -> None:
         f"{_as(own['return_on_tied_capital'], '+.1%')} a year, on all of it {_as(own['return_on_all_capital'], '+.1%')}"
     )
     say(
-        f"expected carry of what was closed {own['expected_carry']:+,.2f}, realised {own['realised_carry']:+,.2f}; "
+        f"expected of the holds in mind {own['expected_carry']:+,.2f}, realised in them {own['realised_carry']:+,.2f}; "
         f"unhedged at the end of {own['unhedged_hours']:g} h, {own['unhedged_usd_worst']:,.2f} USD at worst"
     )
     for risk in own["risks"]:

@@ -93,6 +93,10 @@ def load_legs(
             found[name] = ours.panel.grid, fields, ours.instruments[column]
         notes = [*ours.notes, *notes]
     grid = _common(found, start_ms, end_ms)
+    if end_ms is not None and grid.end_ms < end_ms // HOUR_MS * HOUR_MS:
+        notes.append(
+            f"prices and settlements of all legs are recorded until {hour_utc(grid.end_ms)}; the run ends there"
+        )
     fields = {name: _aligned(name, [found[leg.name] for leg in legs], grid) for name in FIELDS}
     fields = {name: values for name, values in fields.items() if not np.isnan(values).all()}
     fields |= dict.fromkeys(("mark", "oracle", "mid"), fields["close"])
@@ -109,6 +113,9 @@ def _common(
     for grid, fields, _ in found.values():
         known = np.flatnonzero(np.isfinite(fields["close"]))
         first, last = max(first, grid.first + int(known[0])), min(last, grid.first + int(known[-1]))
+        settled = np.flatnonzero(np.isfinite(fields["settled_funding"]))
+        if len(settled):  # the newest bar often comes without its own settlement
+            last = min(last, grid.first + int(settled[-1]) + 1)
     if start_ms is not None:
         first = max(first, -(-start_ms // HOUR_MS))
     if end_ms is not None:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from math import ceil
 
 from bot.model.spread import Spread
+from bot.pipeline.closing import WIDEST
 from bot.pipeline.legs import SPARE
 from bot.pipeline.mandate import Execution
 
@@ -140,7 +141,7 @@ def _lots_per_step(spread: Spread, leg: int) -> int:
 def _move(spread: Spread, leg: int, wanted: int, scene: Scene, failures: int, *, hedges: bool) -> Move:
     before, after = scene.held[leg], wanted * _lots_per_step(spread, leg)
     closes = abs(after) < abs(before) and after * before >= 0
-    return Move(leg, after - before, closes, scene.execution.slippage_bps * (1 + failures), hedges)
+    return Move(leg, after - before, closes, scene.execution.slippage_bps * min(1 + failures, WIDEST), hedges)
 
 
 def _least_steps(spread: Spread, scene: Scene) -> int:

@@ -48,10 +48,18 @@ class Legs:
             np.array([each.can_be_long for each in spreads], dtype=np.bool_),
         )
 
-    def hedged(self, wanted: LotsArray) -> LotsArray:
-        """Lots in which each hedge stands against its primary leg as `wanted`, in whole steps; others as they are."""
+    def hedged(self, wanted: LotsArray, held: LotsArray) -> LotsArray:
+        """Lots in which each hedge stands against its primary leg as `wanted`, in whole steps; others as they are.
+
+        Where one leg of what is `held` is behind the other nothing grows beyond the larger before the two are even.
+        """
         primary = wanted[self.primary]
-        steps = np.sign(primary) * (np.abs(primary) // self.primary_lots)
+        most = np.abs(primary) // self.primary_lots
+        ours, theirs = (
+            np.abs(held[self.primary]) // self.primary_lots,
+            np.abs(held[self.hedge]) // self.hedge_lots,
+        )
+        steps = np.sign(primary) * np.where(ours != theirs, np.minimum(most, np.maximum(ours, theirs)), most)
         return self._with(wanted, np.where((steps > 0) & ~self.can_be_long, 0, steps))
 
     def common(self, lots: LotsArray) -> LotsArray:

@@ -19,6 +19,9 @@ from bot.pipeline.portfolio import shrunk
 from bot.pipeline.risk_legs import both_legs, peg, venue_share
 from bot.pipeline.snapshot import Snapshot
 
+SPOT_SHARE = 0.98
+"""Of a spot wallet that may be in coins: what is bought is paid at once, with its fee and at up to the order's worst price."""
+
 
 def review(
     targets: Targets, opinions: Sequence[Opinion], snapshot: Snapshot, mandate: Mandate
@@ -207,7 +210,7 @@ def free_margin(lots: LotsArray, case: Case) -> Verdict:
 
 
 def _margin_of(lots: LotsArray, case: Case, columns: BoolArray, equity: float, *, is_spot: bool) -> Verdict:
-    used = 1.0 if is_spot else 1 - case.mandate.limits.min_free_margin
+    used = SPOT_SHARE if is_spot else 1 - case.mandate.limits.min_free_margin
     room, leverage = used * max(equity, 0.0), case.snapshot.account.leverage
     apart = np.where(columns, 0, lots)
     fitted, findings = fit(

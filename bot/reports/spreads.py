@@ -34,6 +34,8 @@ class PairTrade:
     fees_usd: Decimal
     hours: float
     because: str = ""
+    hold_h: float | None = None  # the hold that was in mind
+    funding_in_hold_usd: float | None = None  # of its first `hold_h`; None before they are over
 
     @property
     def net_usd(self) -> Decimal:
@@ -65,9 +67,11 @@ class SpreadResults:
         )
         fees = sum((each.fees_usd for each in trades), ZERO)
         net, years = float(funding + basis - fees), self.held_hours / HOURS_PER_YEAR
-        known = [each for each in trades if each.expected_usd is not None and each.closed_ms is not None]
+        known = [
+            each for each in trades if each.expected_usd is not None and each.funding_in_hold_usd is not None
+        ]
         expected = sum(each.expected_usd or 0.0 for each in known)
-        realised = float(sum((each.funding_usd for each in known), ZERO))
+        realised = sum(each.funding_in_hold_usd or 0.0 for each in known)
         tied = self.tied_usd_mean
         return {
             "pair_trades": [_facts(each) for each in trades],
@@ -101,6 +105,8 @@ def _facts(trade: PairTrade) -> dict[str, Any]:
         "notional": trade.notional_usd,
         "expected_carry": trade.expected_usd,
         "expected_cost": trade.expected_cost_usd,
+        "hold_h": trade.hold_h,
+        "funding_in_hold": trade.funding_in_hold_usd,
         "funding": float(trade.funding_usd),
         "basis": float(trade.basis_usd),
         "fees": -float(trade.fees_usd),

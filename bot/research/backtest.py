@@ -224,12 +224,15 @@ class _Runner:
     def _notes(self) -> list[Note]:
         """Why each order went out."""
         names, notes = self.prepared.panel.instruments, []
+        hedged = {each.hedge.name: each.primary.name for each in self.test.mandate.spreads}
         for decision in self.told:
             time_ms = decision.time_ms
             for name in dict.fromkeys(order.instrument for order in decision.plan.orders):
-                column = names.index(name)
+                column, hedges = names.index(hedged.get(name, name)), name in hedged
                 for slot, opinion in zip(self.test.mandate.strategies, decision.opinions, strict=True):
                     because, score = opinion.reason(column), float(opinion.scores[column])
+                    if hedges:
+                        because, score = f"hedges {hedged[name]}: {because}", -score
                     notes.append(Note(time_ms, name, slot.name, score, because))
                 notes.extend(
                     Note(time_ms, name, finding.rule, 0.0, finding.detail)
@@ -348,6 +351,11 @@ class _Runner:
                 test.panel.slice(test.first_row, test.panel.rows), float(test.rules.funding_cap_per_hour)
             ),
         ]
+        if test.mandate.spreads:
+            sentences.append(
+                "both legs of a spread are sent together at a bar's open; one whose hedge is refused or finds too little "
+                "volume stands alone until the next bar, while the daemon would take it back at once"
+            )
         if self.refused:
             reasons = "; ".join(f"{times:,} × {reason}" for reason, times in self.refused.most_common(5))
             sentences.append(

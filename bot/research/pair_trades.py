@@ -10,7 +10,7 @@ import numpy as np
 from bot.model.decision import Decision
 from bot.model.instrument import Kind
 from bot.model.money import ZERO
-from bot.model.order import Fill, FundingPayment
+from bot.model.order import Fill, FundingPayment, Purpose
 from bot.model.panel import FloatArray
 from bot.model.spread import Spread
 from bot.pipeline.mandate import Mandate
@@ -84,12 +84,15 @@ def _trades(
     events: list[Event] = [each for each in payments if each.instrument in legs]
     events += [each for each in fills if each.instrument in legs]
     # What settles at an hour is paid on what was held before anything trades at it.
-    events.sort(key=lambda event: (event.time_ms, isinstance(event, Fill)))
+    # And what turns goes out before it comes in.
+    events.sort(
+        key=lambda e: (e.time_ms, isinstance(e, Fill), isinstance(e, Fill) and e.purpose is Purpose.ENTRY)
+    )
     found: list[PairTrade] = []
     held, now = dict.fromkeys(legs, 0), _Open()
     for event in events:
         if isinstance(event, FundingPayment):
-            now.funding += event.usd
+            now.paid.append((event.time_ms, event.usd))
             continue
         if not any(held.values()):
             now = _Open(event.time_ms)
@@ -114,7 +117,8 @@ class _Open:
 
     def __init__(self, opened_ms: int = 0) -> None:
         self.opened_ms, self.side, self.notional = opened_ms, "", 0.0
-        self.cash = self.funding = self.fees = ZERO
+        self.cash = self.fees = ZERO
+        self.paid: list[tuple[int, Decimal]] = []
 
     def ended(
         self,
@@ -126,7 +130,7 @@ class _Open:
         end_ms: int,
     ) -> PairTrade:
         decision = decisions.get(self.opened_ms)
-        expected = cost = None
+        expected = cost = hold_h = None
         because = ""
         if decision is not None:
             opinion = decision.opinions[row]
@@ -135,8 +139,15 @@ class _Open:
                 expected = float(opinion.edge[column]) * self.notional
             if "cost" in opinion.values and np.isfinite(opinion.values["cost"][column]):
                 cost = float(opinion.values["cost"][column]) * self.notional
+            if "hold_h" in opinion.values and np.isfinite(opinion.values["hold_h"][column]):
+                hold_h = float(opinion.values["hold_h"][column])
         until_ms = end_ms if closed_ms is None else closed_ms
+        hold_ms = self.opened_ms + (hold_h or 0.0) * HOUR_MS
+        within = None
+        if hold_h is not None and end_ms >= hold_ms:
+            within = float(sum((usd for at_ms, usd in self.paid if at_ms <= hold_ms), ZERO))
+        funding = sum((usd for _, usd in self.paid), ZERO)
         return PairTrade(
             spread.name, self.side, self.opened_ms, closed_ms, self.notional, expected, cost,
-            self.funding, self.cash, self.fees, (until_ms - self.opened_ms) / HOUR_MS, because,
+            funding, self.cash, self.fees, (until_ms - self.opened_ms) / HOUR_MS, because, hold_h, within,
         )  # fmt: skip

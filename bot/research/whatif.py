@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from bot.data.legs import Leg
 from bot.errors import ConfigError, DataError
 from bot.journal import inputs, past
@@ -42,7 +44,13 @@ def book_of(reader: Reader) -> Book:
     given = reader.one(
         "SELECT content FROM input JOIN decision ON decision.id = decision_id ORDER BY time_ms DESC LIMIT 1"
     )
-    told = None if given is None else inputs.decode(given["content"]).account.wallet_usd
+    account = None if given is None else inputs.decode(given["content"]).account
+    if account is not None and account.isolated_usd is not None and np.any(account.isolated_usd):
+        raise ConfigError(
+            "positions have isolated margin, and what the whole wallet would carry is no answer for them; "
+            "`hedgerow status` shows the price at which each is liquidated"
+        )
+    told = None if account is None else account.wallet_usd
     wallets = dict(told or {next(iter(by_name.values())).wallet: equity})
     if told:  # as the decision knew them; what has come of it since goes to the first
         first = next(iter(wallets))
@@ -67,6 +75,11 @@ def book_by_hand(holdings: Iterable[str], equities: Iterable[str], prices: Itera
         if instrument.kind is Kind.SPOT and size < 0:
             raise ConfigError(f"{name} is spot, which can't be held short; give a size above 0")
         held.append(Held(instrument, size, mark, mark))
+    for wallet in wallets:
+        if wallet not in {each.instrument.wallet for each in held}:
+            raise ConfigError(
+                f"nothing is held in the wallet {wallet!r}; name the wallet of what is held, or leave it out"
+            )
     if not held:
         raise ConfigError("nothing is held in what was told; add --hold NAME=SIZE")
     return Book(tuple(held), wallets)
@@ -176,7 +189,8 @@ def _instrument(name: str) -> Instrument:
 
 
 def _numbers(given: Iterable[str], what: str) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
+    count = 0
     for each in given:
         name, _, text = each.rpartition("=")
         try:
@@ -185,11 +199,14 @@ def _numbers(given: Iterable[str], what: str) -> dict[str, float]:
             found[name] = float("nan")
         if not name or not isfinite(found[name]):
             raise ConfigError(f"--{what} {each!r} is no NAME=NUMBER")
+        if len(found) <= count:
+            raise ConfigError(f"--{what} {name} is given twice; give it once")
+        count = len(found)
     return found
 
 
 def _percent(text: str, what: str) -> float:
-    match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)%", text.strip())
+    match = re.fullmatch(r"([+-]?(?:\d+(?:\.\d+)?|\.\d+))%", text.strip())
     if match is None:
         raise ConfigError(f"the {what} must be a percentage such as -25%, found {text!r}")
     return float(match[1]) / 100

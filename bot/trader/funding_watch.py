@@ -66,9 +66,11 @@ class FundingWatch:
 
     def _expected(self, row: Mapping[str, FloatArray], account: AccountState) -> dict[str, float]:
         """By coin, where it is worth telling."""
-        hourly, price = row.get("funding_rate"), row.get("oracle", row.get("mark"))
-        if hourly is None or price is None:
+        hourly, mark = row.get("funding_rate"), row.get("mark", row.get("oracle"))
+        if hourly is None or mark is None:
             return {}
+        oracle = row.get("oracle", mark)  # of several venues, one may tell none
+        price = np.where(np.isfinite(oracle), oracle, mark)
         settled = row.get("settled_funding", hourly)
         rate = np.where(np.isfinite(settled), settled, hourly)
         found = {}

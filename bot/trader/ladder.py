@@ -7,7 +7,7 @@ takes back its own word only; the operator's stands, through restarts, until the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -156,9 +156,9 @@ class Ladder:
         """Whether the venue failed when it was last asked."""
         return self._facts.failures > 0
 
-    def answered(self) -> None:
-        """The venue did what was asked."""
-        if self.is_failing:
+    def answered(self, silent: Sequence[str] = ()) -> None:
+        """The venue did what was asked; where it is several, all of them but those that are `silent`."""
+        if self.is_failing and not silent:
             self.look(failures=0)
 
     def seen(self, market: Market) -> None:

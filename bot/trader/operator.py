@@ -127,6 +127,13 @@ class Operator:
             await self._hands.carry_out(decision, account)
             account = self._account
         left = ", ".join(position.instrument.name for position in account.positions)
+        if account.stale:
+            log.warning(
+                "not known to be flat",
+                attempt=attempt + 1,
+                reason=f"{', '.join(account.stale)} can't be asked",
+            )
+            return False
         if not is_flat(account.view):
             log.warning("not flat yet", attempt=attempt + 1, held=left, orders=len(account.view.open_orders))
             return False

@@ -115,6 +115,15 @@ class Pairs:
     ) -> AccountState:
         moves, problem = 0, ""
         while True:
+            blind = sorted({leg.venue for leg in group.spread.legs} & set(account.stale))
+            if blind:
+                # Its positions are those of an earlier look: a move by them could double what an order has done since.
+                log.warning(
+                    "legs left as they are",
+                    spread=group.spread.name,
+                    reason=f"{', '.join(blind)} can't be asked",
+                )
+                return account
             scene = Scene(
                 self._held(k, account.view.lots), self._usd_per_lot(k, account), self._execution, may_open()
             )
@@ -124,29 +133,28 @@ class Pairs:
                 return account
             moves += 1
             order = self._order(group.spread, told, scene, decision_id, moves)
-            unsure = ""
             try:
                 await send(order)
             except Unavailable as error:
                 # It may have been raised after the order was placed, by what came next.
-                problem, unsure = str(error), group.spread.legs[told.leg].venue
+                problem = str(error)
                 log.warning("a leg's venue can't be reached", coin=order.instrument, reason=problem[:200])
-            account = await self._looked(look, unsure)
+            account = await self._looked(look, group.spread.legs[told.leg].venue)
             if self._held(k, account.view.lots) == scene.held:
                 await self._sleep(FIRST_PAUSE_S * max(1, group.attempts + group.tries))
 
-    async def _looked(self, look: Look, unsure: str) -> AccountState:
-        """The account after an order. Unavailable where it can't be seen, or is not of now where the order may be."""
+    async def _looked(self, look: Look, venue: str) -> AccountState:
+        """The account after an order. Unavailable where the order's venue can't be asked what became of it."""
         for attempt in range(1, LOOKS + 1):
             try:
                 account = await look()
-                if unsure not in account.stale:
+                if venue not in account.stale:
                     return account
             except Unavailable:
                 if attempt == LOOKS:
                     raise
             await self._sleep(FIRST_PAUSE_S * attempt)
-        raise Unavailable(f"{unsure} may have an order that is not seen yet, and can't be asked")
+        raise Unavailable(f"{venue} may have an order that is not seen yet, and can't be asked")
 
     def _ended(self, spread: Spread, end: End, scene: Scene, moves: int, problem: str) -> None:
         if end.unhedged_steps:

@@ -283,7 +283,7 @@ class Trader:
         """The account by a fresh question."""
         self.account = account = await self._venue.account()
         self._hear(self._venue.take_events(), account)
-        self._operator.ladder.answered()
+        self._operator.ladder.answered(account.stale)
         return account
 
     async def _act(self, decision: Decision, before: AccountState) -> AccountState:

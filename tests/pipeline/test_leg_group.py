@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bot.model.instrument import Instrument, MarginTier, simple_instrument, spot_instrument
 from bot.model.spread import Spread
+from bot.pipeline.closing import WIDEST
 from bot.pipeline.leg_group import FIRST_ATTEMPTS, End, Group, Move, Scene, next_move
 from bot.pipeline.mandate import Execution
 
@@ -201,3 +202,9 @@ def test_from_any_pair_of_positions_it_ends_even_or_says_what_it_could_not_close
     gap = abs(Fraction(played.held[0], 100) + played.held[1])
     assert int(gap) == played.end.unhedged_steps
     assert played.end.unhedged_steps == 0 or played.end.why
+
+
+def test_a_thin_book_is_not_paid_more_and_more() -> None:
+    dripping = play(ON_SPOT, 0, (-600, 0), lambda move: Fraction(1, abs(move.lots)))
+    assert dripping.held == (0, 0)
+    assert max(move.slippage_bps for move, _ in dripping.moves) == WIDEST * EXECUTION.slippage_bps

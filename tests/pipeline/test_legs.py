@@ -117,12 +117,13 @@ def test_while_reducing_uneven_legs_come_down_to_what_both_hold() -> None:
 def test_each_wallet_pays_for_its_own_leg() -> None:
     told = carrying(ON_SPOT, min_free_margin=0.2)
     wanted = construct((opinion(-1.0, 0.0, 0.0),), scene(told), told)
-    # 50 coins at 99 cost 4,950 USD, all of it in cash; the perpetual takes a fifth of 5,000 in margin.
-    rich = with_wallets(scene(told, leverage=(5.0, 1.0, 5.0)), hyperliquid=2_000.0, hyperliquid_spot=5_000.0)
+    # 50 coins at 99 cost 4,950 USD, all of it in cash, of which a fiftieth stays for fees; the perpetual takes a fifth of
+    # 5,000 in margin.
+    rich = with_wallets(scene(told, leverage=(5.0, 1.0, 5.0)), hyperliquid=2_000.0, hyperliquid_spot=5_060.0)
     assert review(wanted, (opinion(-1.0, 0.0, 0.0),), rich, told)[0].lots.tolist() == [-5000, 5000, 0]
     poor = with_wallets(scene(told, leverage=(5.0, 1.0, 5.0)), hyperliquid=9_000.0, hyperliquid_spot=990.0)
     allowed, findings = review(wanted, (opinion(-1.0, 0.0, 0.0),), poor, told)
-    assert allowed.lots.tolist() == pytest.approx([-1000, 1000, 0], abs=1)
+    assert allowed.lots.tolist() == pytest.approx([-980, 980, 0], abs=1)  # 0.98 × 990 USD at 99
     assert allowed.lots.sum() == 0
     assert [each.rule for each in findings] == ["free_margin", "both_legs"]
     tight = with_wallets(scene(told, leverage=(5.0, 1.0, 5.0)), hyperliquid=1_000.0, hyperliquid_spot=9_000.0)

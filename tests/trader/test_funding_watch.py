@@ -100,3 +100,11 @@ def test_what_settled_goes_before_the_hourly_rate_where_it_is_known() -> None:
     padded = {**row(2e-5), "settled_funding": np.array([np.nan, np.nan])}
     watch.hear([paid(HOUR + 1, "-2")])
     assert watch.look((HOUR + 1) * HOUR_MS, padded, account(200_000)) == []
+
+
+def test_the_mark_stands_in_where_one_venue_tells_no_oracle_price() -> None:
+    watch = FundingWatch((BTC, ETH))
+    mixed = {**row(2e-5, np.nan), "mark": np.array([50_000.0, 3000.0])}
+    assert watch.look(HOUR * HOUR_MS, mixed, account(200_000)) == []
+    (said,) = watch.look((HOUR + 1) * HOUR_MS, mixed, account(200_000))
+    assert "BTC was due -2.00 USD" in said

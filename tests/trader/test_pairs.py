@@ -36,6 +36,9 @@ FAULTS = (
     "blind 1",
     "blind 2",
     "blind 4",
+    "stale 1",
+    "stale 3",
+    "stale 9",
     *(f"partial {percent}" for percent in range(0, 100, 5)),
 )
 
@@ -80,6 +83,18 @@ def test_a_crash_after_each_order_with_a_fault_before_it(
         _, died = lives(path, venue, mandate(-1.0), STEPS)
         assert died == (fault in ("", "rejected", "blind 2", "partial 35") or number != crash_after)
         whole(venue, path)
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+@pytest.mark.parametrize("looks", [1, 3, 9, 15])
+def test_legs_that_come_off_are_not_closed_twice_because_a_venue_can_not_be_asked(
+    tmp_path: Path, number: int, looks: int
+) -> None:
+    venue = TwoLegs(market(), Faults())
+    lives(tmp_path / "j", venue, mandate(-1.0), STEPS)
+    venue.faults = Faults({venue.numbered + number: f"stale {looks}"})
+    lives(tmp_path / "j", venue, mandate(0.0), 2 * STEPS)
+    whole(venue, tmp_path / "j", 0.0)
 
 
 @pytest.mark.parametrize("crash_after", range(1, 12))

@@ -94,6 +94,8 @@ class TwoLegs(SimulatedVenue):
         self._panel: Panel | None = None
         self.looks_unhedged = 0
         self.blind = 0  # looks that fail from now on
+        self.looks_stale = 0  # looks that tell `before`, as a venue of several is counted that can't be asked
+        self.before: AccountState | None = None
 
     async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
         if self._panel is None:
@@ -106,6 +108,8 @@ class TwoLegs(SimulatedVenue):
 
     def take_events(self) -> tuple[VenueEvent, ...]:
         self.told += super().take_events()
+        if self.looks_stale:
+            return ()  # what it would tell of is not in the account yet
         new, self.heard = tuple(self.told[self.heard :]), len(self.told)
         return new
 
@@ -128,6 +132,9 @@ class TwoLegs(SimulatedVenue):
         if self.blind:
             self.blind -= 1
             raise Unavailable("the account can't be asked")
+        if self.looks_stale and self.before is not None:
+            self.looks_stale -= 1
+            return self.before
         account = await super().account()
         self.looks_unhedged = self.looks_unhedged + 1 if abs(self.unhedged) >= SPREAD.step else 0
         return account
@@ -161,6 +168,10 @@ class TwoLegs(SimulatedVenue):
             raise Unavailable(f"the venue does not answer ({kind})")
         if kind == "blind":  # carried out, and then nobody can look
             self.blind = int(much)
+            return await super().send(OrderPlan((), (order,)))
+        if kind == "stale":  # carried out, and the account goes on telling what was before
+            (leg,) = (each for each in (HERE, THERE) if each.name == order.instrument)
+            self.before, self.looks_stale = replace(await super().account(), stale=(leg.venue,)), int(much)
             return await super().send(OrderPlan((), (order,)))
         if kind == "raised_late":  # carried out, and what came after it failed
             await super().send(OrderPlan((), (order,)))
