@@ -46,22 +46,31 @@ class Running:
             env=None if environment is None else {**os.environ, **environment},
         )
         os.close(read)
-        self.output = ""
+        self.output = self._unread = ""
 
     def until(self, word: str) -> None:
         """Read its output until a line with the word."""
         assert self.process.stdout is not None
+        descriptor = (
+            self.process.stdout.fileno()
+        )  # read itself: what a file object has buffered, select can't see
         while True:
-            ready, _, _ = select.select([self.process.stdout], [], [], 30)
-            line = self.process.stdout.readline() if ready else ""
-            self.output += line
-            assert line, self.output
-            if word in line:
-                return
+            line, ending, rest = self._unread.partition("\n")
+            if ending:
+                self._unread = rest
+                self.output += line + ending
+                if word in line:
+                    return
+                continue
+            ready, _, _ = select.select([descriptor], [], [], 30)
+            piece = os.read(descriptor, 1 << 16).decode() if ready else ""
+            self._unread += piece
+            assert piece, self.output
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Signal it and read the rest."""
         self.process.send_signal(number)
         rest, _ = self.process.communicate(timeout=30)
-        self.output += rest
+        self.output += self._unread + rest
+        self._unread = ""
         return self.process.returncode
