@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
 from bot.data.legs import Leg
 from bot.errors import ConfigError, DataError
 from bot.journal import inputs, past
 from bot.journal.reader import Reader, moment
+from bot.model.account import MarginMode
 from bot.model.instrument import Instrument, Kind, MarginTier, spot_instrument, underlying_of
 from bot.model.money import ZERO
 from bot.pipeline.joint import Book, Held, Scenario, deaths, deltas, margins, play, rescues
@@ -30,6 +29,13 @@ def book_of(reader: Reader) -> Book:
     if opening is None or last is None:
         raise ConfigError("the journal has no cycle yet; look again when the daemon has decided once")
     by_name = {each.name: each for each in past.decode(opening["content"]).instruments}
+    rows = [row for row in reader.each("SELECT * FROM position") if row["instrument"] in by_name]
+    isolated = [row["instrument"] for row in rows if row["margin_mode"] == MarginMode.ISOLATED]
+    if isolated:
+        raise ConfigError(
+            f"{', '.join(isolated)} {'has' if len(isolated) == 1 else 'have'} isolated margin, and what the whole wallet would "
+            "carry is no answer for that; `hedgerow positions` shows the price at which each is liquidated"
+        )
     held = tuple(
         Held(
             by_name[row["instrument"]],
@@ -37,20 +43,13 @@ def book_of(reader: Reader) -> Book:
             float(row["entry_price"]),
             float(row["mark"]),
         )
-        for row in reader.each("SELECT * FROM position")
-        if row["instrument"] in by_name
+        for row in rows
     )
     equity = float(last["equity_usd"])
     given = reader.one(
         "SELECT content FROM input JOIN decision ON decision.id = decision_id ORDER BY time_ms DESC LIMIT 1"
     )
-    account = None if given is None else inputs.decode(given["content"]).account
-    if account is not None and account.isolated_usd is not None and np.any(account.isolated_usd):
-        raise ConfigError(
-            "positions have isolated margin, and what the whole wallet would carry is no answer for them; "
-            "`hedgerow status` shows the price at which each is liquidated"
-        )
-    told = None if account is None else account.wallet_usd
+    told = None if given is None else inputs.decode(given["content"]).account.wallet_usd
     wallets = dict(told or {next(iter(by_name.values())).wallet: equity})
     if told:  # as the decision knew them; what has come of it since goes to the first
         first = next(iter(wallets))

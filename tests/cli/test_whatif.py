@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from bot.cli import cli, main
+from bot.model.account import MarginMode
 from bot.sim.coins import MAJORS
 from bot.venues.sources import SyntheticSource
-from tests.trader.paper import run
+from tests.trader.paper import TERMS, run
 
 BOOK = (
     "--hold", "BTC=-0.5", "--hold", "UBTC/USDC=0.5", "--mark", "BTC=100000", "--mark", "UBTC/USDC=100000",
@@ -120,3 +122,19 @@ def test_the_book_of_a_journal_is_played_and_not_touched(tmp_path: Path) -> None
             told = by_coin[each["coin"]]["liquidation_price"]
             assert told == pytest.approx(each["liquidation_price"], rel=1e-3)
     assert path.read_bytes() == before
+
+
+def test_a_book_with_isolated_margin_is_refused_for_the_whole_wallet_would_not_carry_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "paper.sqlite"
+    coins = [MAJORS[name] for name in ("BTC", "SOL", "DOGE", "WIF")]
+    terms = replace(TERMS, margin_mode=MarginMode.ISOLATED)
+    for _ in range(20):
+        it = run(SyntheticSource(coins, 11, 1_704_067_200_000, 120, 400), path, 20, terms=terms)
+        if it.account is not None and it.account.positions:
+            break
+    with pytest.raises(SystemExit) as ended:
+        main(["whatif", "--journal", str(path), "--price", "-10%"])
+    assert ended.value.code
+    assert "isolated margin" in capsys.readouterr().err

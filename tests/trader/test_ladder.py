@@ -50,6 +50,7 @@ class Watched(SimulatedVenue):
         self.cut = False
         self.state = Condition()
         self.others: tuple[str, ...] = ()
+        self.silent: tuple[str, ...] = ()  # of several venues, those that can't be asked
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         self.sent += plan.orders
@@ -65,7 +66,7 @@ class Watched(SimulatedVenue):
     async def account(self) -> Any:
         if self.away:
             raise Unavailable("the venue is away")
-        return replace(await super().account(), others=self.others)
+        return replace(await super().account(), others=self.others, stale=self.silent)
 
     async def condition(self) -> Condition:
         return self.state
@@ -281,6 +282,39 @@ def test_cut_off_while_it_closes_the_next_start_goes_on_with_it(path: Path) -> N
     live(path, goes_on)
     assert [(kind, state) for kind, state, _ in answers(path)] == [("flatten", "done")]
     assert shown(path)["state_why"] == "flattened: enough"
+
+
+def test_nothing_is_called_flat_while_one_of_the_venues_can_not_be_asked(path: Path) -> None:
+    async def life(it: Trader, venue: Watched) -> None:
+        await until_holding(it)
+        venue.silent = ("binance",)
+        put(path, "flatten", why="enough")
+        for _ in range(3):
+            await it.obey()
+            assert shown(path)["is_flattening"] is True
+            assert answers(path)[0][1] == "begun"
+        venue.silent = ()
+        await it.obey()
+        assert shown(path)["is_flattening"] is False
+
+    live(path, life)
+    kind, state, facts = answers(path)[0]
+    assert (kind, state, facts["is_flat"]) == ("flatten", "done", True)
+
+
+def test_one_venue_of_several_that_is_silent_goes_on_counting_as_silence(path: Path) -> None:
+    async def life(it: Trader, venue: Watched) -> None:
+        await until_holding(it)
+        it.failed()
+        assert it._operator.ladder.is_failing
+        venue.silent = ("binance",)
+        await it.looked()
+        assert it._operator.ladder.is_failing
+        venue.silent = ()
+        await it.looked()
+        assert not it._operator.ladder.is_failing
+
+    live(path, life)
 
 
 def test_while_the_venue_is_away_a_halt_holds_already(path: Path) -> None:
