@@ -20,6 +20,7 @@ from numpy import (
 )
 
 from bot.model.decision import Opinion
+from bot.model.funding import HOURS_PER_YEAR
 from bot.model.panel import Field, FloatArray, Panel
 from bot.pipeline.strategy import Hours, Strategy, View
 from bot.signals.flow import change, open_interest_change, open_interest_usd_split, volume_surge
@@ -39,6 +40,7 @@ from bot.signals.volatility import drift, log_return, realised_volatility
 from bot.signals.windows import moving_mean, moving_std, moving_sum, moving_z
 
 __all__ = [
+    "HOURS_PER_YEAR",
     "Field",
     "FloatArray",
     "Hours",

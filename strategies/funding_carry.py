@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.strategy import (
+    HOURS_PER_YEAR,
     Field,
     FloatArray,
     Hours,
@@ -23,8 +24,6 @@ from bot.strategy import (
     sign,
     where,
 )
-
-HOURS_PER_YEAR = 8760
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.strategy import (
+    HOURS_PER_YEAR,
     Field,
     FloatArray,
     Hours,
@@ -29,8 +30,6 @@ from bot.strategy import (
     sign,
     where,
 )
-
-HOURS_PER_YEAR = 8760
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from bot.clock import utc
+from bot.model.funding import HOURS_PER_YEAR
 from bot.model.money import ZERO
-
-HOURS_PER_YEAR = 8760
-HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)

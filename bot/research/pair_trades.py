@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from bot.clock import HOUR_MS
 from bot.model.decision import Decision
 from bot.model.instrument import Kind
 from bot.model.money import ZERO
@@ -14,7 +15,7 @@ from bot.model.order import Fill, FundingPayment, Purpose
 from bot.model.panel import FloatArray
 from bot.model.spread import Spread
 from bot.pipeline.mandate import Mandate
-from bot.reports.spreads import HOUR_MS, PairTrade, SpreadResults
+from bot.reports.spreads import PairTrade, SpreadResults
 
 Event = Fill | FundingPayment
 

@@ -1,4 +1,7 @@
-"""Whether the funding that was due at each hour has been paid: what was held × oracle price × settled rate, coin by coin."""
+"""Whether the funding that was due at each hour has been paid: what was held × oracle price × settled rate, coin by coin.
+
+Where a venue tells no oracle price its mark stands in, which is near enough to see that a payment is missing.
+"""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ FIRST_PAUSE_S: Final = 0.5
 WATCHES_PER_LOOK: Final = 10
 
 LOOKS: Final = 3
+"""At the account after an order, before it is taken for unknown what became of it."""
 
 Send = Callable[[Order], Awaitable[object]]
 Look = Callable[[], Awaitable[AccountState]]
@@ -96,7 +97,7 @@ class Pairs:
 
         What a venue refuses is tried again or taken back. After every order the account is looked at, whatever was said
         of it; where that can't be, Unavailable or OutcomeUnknown ends it: nothing may be built on an order of which nobody
-        knows what became.
+        knows what became. While a leg's venue is `stale` in the account neither leg is moved.
         """
         for k, spread in enumerate(self.legs.spreads):
             steps = spread.steps(int(wanted[self.legs.primary[k]]))

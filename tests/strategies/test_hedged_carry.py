@@ -3,7 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strategies.hedged_carry import HOURS_PER_YEAR, HedgedCarry
+from bot.strategy import HOURS_PER_YEAR
+from strategies.hedged_carry import HedgedCarry
 from tests.strategies.moments import asked, score
 
 CARRY = HedgedCarry(hold_h=336, round_trip_cost=0.0023, basis_premium=0.5, hurdle=0.0005, min_hold_h=72)
