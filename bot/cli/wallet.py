@@ -63,6 +63,31 @@ def import_key(name: str, network: str, folder: Path) -> None:
     click.echo(f"{made.address} in {made.path}")
 
 
+@wallet.command("import-cex", epilog="Example:  hedgerow wallet import-cex binance --network testnet")
+@click.argument("venue", type=click.Choice(["binance", "bybit", "okx"]))
+@click.option(
+    "--network",
+    required=True,
+    type=click.Choice(["testnet", "devnet"]),
+    help="Which of the venue's networks the key is for.",
+)
+@FOLDER
+def import_cex(venue: str, network: str, folder: Path) -> None:
+    """Encrypt an API key of a central exchange; its parts are asked for without echo, or read from standard input.
+
+    Make the key without the right to withdraw. The line printed names it for the policy's `agent`.
+    """
+    from bot.signer import cex_signing
+    from bot.signer import wallet as wallets
+
+    with told():
+        api_key, secret = hidden("API key"), hidden("Secret")
+        passphrase = hidden("Passphrase") if venue == "okx" else ""
+        key = cex_signing.made(venue, api_key.strip(), secret.strip(), passphrase)
+        stored = wallets.create_cex(folder.expanduser(), network, key, new_password())
+    click.echo(f"{stored.address} in {stored.path}")
+
+
 @wallet.command("list", epilog="Example:  hedgerow wallet list --json")
 @FOLDER
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
