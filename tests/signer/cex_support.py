@@ -41,11 +41,13 @@ def policy(venue: str, **keys: Any) -> str:
         "actions_per_day": 4_000,
         "reference_max_age_ms": 3_000,
         "reference_max_step_bps_per_s": 50,
+        "max_order_usd": 2_500,
+        "collar_bps": 50,
     } | keys
     return "\n".join(f"{name} = {json.dumps(value)}" for name, value in head.items()) + (
         f'\n[symbols."{SYMBOLS[venue]}"]\nquote = "USDT"\ncontract_size = {CONTRACTS[venue]}\nsize_decimals = 4\n'
-        "band = [40000, 250000]\nmax_order_usd = 2500\nmax_position_usd = 10000\nmax_leverage = 5\n"
-        "collar_bps = 50\ncollar_reduce_bps = 200\ncollar_trigger_bps = 1000\n"
+        "band = [40000, 250000]\nmax_position_usd = 10000\nmax_leverage = 5\n"
+        "collar_reduce_bps = 200\ncollar_trigger_bps = 1000\n"
     )
 
 
