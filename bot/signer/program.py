@@ -95,7 +95,7 @@ def _text(found: bytes, where: str) -> str:
 def run(setup: Setup, ask: Callable[[], str], say: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. Raises SignerConfigError before the first request where anything is not right."""
     cex = cex_policy.read(setup.policy)
-    rules = cex_policy.limits(setup.policy)
+    rules = cex.judged if cex else policy.read(setup.policy)
     where = cex.name if cex else rules.network
     stored = keystore.read(setup.keystore)
     _belong_together(rules, stored)
@@ -141,7 +141,7 @@ def unlock(setup: Setup, ask: Callable[[], str]) -> str | None:
     Raises SignerConfigError.
     """
     cex, stored = cex_policy.read(setup.policy), keystore.read(setup.keystore)
-    rules = cex_policy.limits(setup.policy)
+    rules = cex.judged if cex else policy.read(setup.policy)
     _belong_together(rules, stored)
     state = setup.state or default_state(rules.agent, cex.name if cex else rules.network)
     with contextlib.ExitStack() as stack:
