@@ -42,7 +42,7 @@ def review(
 def nothing_binds(case: Case) -> bool:
     """Whether the book as wanted is plainly within what every rule allows; then none has to be asked.
 
-    On most bars it is. Each rule's own first look is here, all in one pass, so that a new rule needs a line here too.
+    With a strategy at work and all data there it mostly is. Each rule's own first look is here, all in one pass, so that a new rule needs a line here too.
     """
     snapshot, limits, equity, wanted = case.snapshot, case.mandate.limits, case.equity, case.wanted
     market, memory = snapshot.market, snapshot.memory

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.standard_workload import OPEN_LIMITS
+from bot import compose, settings
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument, MarginTier, simple_instrument, spot_instrument
 from bot.model.order import Order, Side
@@ -27,6 +29,7 @@ from tests.research.scripted import Scripted, panel_of
 HERE = simple_instrument("BTC", 3, 20)
 SPOT = spot_instrument("UBTC/USDC", 3, "UBTC")
 THERE = Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 20),), venue="binance", quote="USDT")
+REPOSITORY = Path(__file__).resolve().parents[2]
 IN_AND_OUT = ((1, (-1.0, 0.0)), (5, (0.0, 0.0)))
 STAY = ((1, (-1.0, 0.0)),)
 
@@ -160,6 +163,25 @@ def test_the_same_price_for_both_in_one_account_would_have_saved_it() -> None:
         frictions=Frictions(0.0, 0.0, float("inf")), leverage=20,
     )  # fmt: skip
     assert not run(test).liquidations
+
+
+@pytest.mark.real_data
+def test_the_page_says_what_the_shipped_config_comes_to(real_data: Path) -> None:
+    """Every figure of its table, from the recorded hours."""
+    config = REPOSITORY / "config" / "backtest-carry-spread.toml"
+    loaded = settings.load(config, [f"data.folder={real_data}"], {})
+    runs = [compose.backtest_of(loaded, config.parent), *(test for _, test in compose.variants_of(loaded))]
+    page = (REPOSITORY / "docs" / "spreads.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith(("| as shipped", "| `exit"))]
+    for test, row in zip(runs, rows, strict=True):
+        facts: Any = summary(run(test))
+        pnl = facts["spreads"]["pnl"]
+        amounts = [f"{pnl[name]:+,.2f}".replace("-", "−") for name in ("funding", "basis", "fees", "total")]
+        assert [cell.strip() for cell in row.split("|")[2:7]] == [
+            *amounts,
+            str(len(facts["spreads"]["pair_trades"])),
+        ]
+        assert pnl["total"] == pytest.approx(facts["pnl"]["total"], abs=1e-6)
 
 
 def test_of_spot_no_more_is_sold_than_there_is() -> None:
