@@ -139,14 +139,18 @@ def policy() -> None:
 @click.argument("file", metavar="POLICY", type=FILE)
 def check(file: Path) -> None:
     """Read POLICY as the signer would and say what it allows."""
-    from bot.signer import policy as policies
+    from bot.signer import cex_policy
     from bot.signer.limits import dollars
     from bot.signer.requests import plain
 
     with told():
-        rules = policies.read(file)
-    click.echo(f"{rules.network}: agent {rules.agent} for account {rules.vault or rules.account}")
-    click.echo(f"allows {', '.join(sorted(rules.allow)) or 'nothing'}; {', '.join(sorted(rules.tif))} orders")
+        rules, cex = cex_policy.limits(file), cex_policy.read(file)
+    whose = (
+        f"API key {rules.agent}" if cex else f"agent {rules.agent} for account {rules.vault or rules.account}"
+    )
+    click.echo(f"{cex.name if cex else rules.network}: {whose}")
+    allow = cex.allow if cex else rules.allow
+    click.echo(f"allows {', '.join(sorted(allow)) or 'nothing'}; {', '.join(sorted(rules.tif))} orders")
     day, gross = dollars(rules.turnover_usd_micro_per_day), dollars(rules.max_gross_usd_micro)
     click.echo(f"at most ${gross} held, ${day} opened a day, {rules.orders_per_min} orders a minute")
     for name, coin in rules.coins.items():
@@ -164,13 +168,12 @@ def check(file: Path) -> None:
 @click.option("--password-fd", type=int, metavar="N", help="Read the password from this file descriptor.")
 def seal(file: Path, keystore: Path, password_fd: int | None) -> None:
     """Agree to POLICY as it is now: the signer then refuses it once it was changed by who has no password."""
+    from bot.signer import cex_policy, program
     from bot.signer import keystore as keystores
-    from bot.signer import policy as policies
-    from bot.signer import program
     from bot.signer import seal as seals
 
     with told():
-        rules, stored = policies.read(file), keystores.read(keystore)
+        rules, stored = cex_policy.limits(file), keystores.read(keystore)
         secret = keystores.decrypt(stored.crypto, program.password(None, password_fd))
         seals.make(file, rules, stored, secret)
     click.echo(f"sealed {file} ({rules.sha256[:12]}) in {seals.path_of(file)}")

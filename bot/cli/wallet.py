@@ -1,6 +1,7 @@
 """`hedgerow wallet`: make an agent key, have it approved, replace and revoke it."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +62,38 @@ def import_key(name: str, network: str, folder: Path) -> None:
         secret = wallets.secret_from(hidden("Private key of the agent"))
         made = wallets.create(folder.expanduser(), name, network, secret, new_password())
     click.echo(f"{made.address} in {made.path}")
+
+
+@wallet.command("import-cex", epilog="Example:  hedgerow wallet import-cex binance --network testnet")
+@click.argument("venue", type=click.Choice(["binance", "bybit", "okx"]))
+@click.option(
+    "--network",
+    required=True,
+    type=click.Choice(["testnet", "devnet"]),
+    help="Which of the venue's networks the key is for.",
+)
+@FOLDER
+def import_cex(venue: str, network: str, folder: Path) -> None:
+    """Encrypt an API key of a central exchange; its parts are asked for without echo, or read from standard input.
+
+    From standard input it takes one line each: API key, secret, OKX's passphrase, and the keystore's new password.
+    Make the key without the right to withdraw. The line printed names it for the policy's `agent`.
+    """
+    from bot.signer import cex_signing
+    from bot.signer import wallet as wallets
+
+    with told():
+        api_key, secret = _hidden_or_line("API key"), _hidden_or_line("Secret")
+        passphrase = _hidden_or_line("Passphrase") if venue == "okx" else ""
+        key = cex_signing.made(venue, api_key.strip(), secret.strip(), passphrase)
+        password = new_password() if sys.stdin.isatty() else _hidden_or_line("Password")
+        stored = wallets.create_cex(folder.expanduser(), network, key, password)
+    click.echo(f"{stored.address} in {stored.path}")
+
+
+def _hidden_or_line(what: str) -> str:
+    """A secret, typed without echo, or the next line where nobody types."""
+    return hidden(what) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
 
 
 @wallet.command("list", epilog="Example:  hedgerow wallet list --json")

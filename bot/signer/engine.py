@@ -98,7 +98,7 @@ class Engine:
         """The answer to one packet."""
         request_id: int | None = None
         try:
-            request_id, request = parse(packet)
+            request_id, request = self._read(packet)
             if type(request) is Plain and request.do == "status":
                 return _answer(request_id, "ok", self._status())
             if self.locked is not None:
@@ -139,14 +139,21 @@ class Engine:
         if self._trader == connection:
             self._trader = None
 
+    def _read(self, packet: bytes) -> tuple[int | None, Any]:
+        return parse(packet)
+
+    def _admit(self, peer: Peer) -> None:
+        """Let one connection trade, while the clock is sound."""
+        # Before anything looks at the time: a rule that does forgets what seems to be long ago.
+        self._clock.check()
+        if self._trader is None:
+            self._trader = peer.connection
+        elif self._trader != peer.connection:
+            raise Refusal("one_trader", 1, f"pid {peer.pid}")
+
     def _serve(self, request: Request, peer: Peer) -> dict[str, Any]:
         if not isinstance(request, Plain):
-            # Before anything looks at the time: a rule that does forgets what seems to be long ago.
-            self._clock.check()
-            if self._trader is None:
-                self._trader = peer.connection
-            elif self._trader != peer.connection:
-                raise Refusal("one_trader", 1, f"pid {peer.pid}")
+            self._admit(peer)
         now_ms = self._clock.now_ms()
         if isinstance(request, SIGNING):
             return self._sign(request, now_ms, peer)
@@ -199,7 +206,7 @@ class Engine:
                 "expires_after_ms": expires,
                 "connection_id": connection_id.hex(),
                 "counts": asdict(counts),
-                "orders": [_told(order) for order in orders],
+                "orders": [told(order) for order in orders],
             }
         )
         limits.count(counts, now_ms)
@@ -326,7 +333,8 @@ def nonce_expiry(request: Request, now_ms: int) -> int | None:
     return now_ms + request.expires_in_ms if isinstance(request, Place) else None
 
 
-def _told(order: Order) -> list[Any]:
+def told(order: Order) -> list[Any]:
+    """An order as its line of the audit log tells it."""
     return [
         order.coin,
         order.is_buy,

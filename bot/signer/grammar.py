@@ -101,15 +101,16 @@ def parse(packet: bytes) -> tuple[int | None, Request]:
     try:
         if len(packet) > MAX_REQUEST_BYTES:
             raise Refusal("grammar", MAX_REQUEST_BYTES, "the packet is too long")
-        found = _json(packet)
-        request_id = _integer(_take(found, "id"), "id", 0)
+        found = loaded(packet)
+        request_id = integer(_take(found, "id"), "id", 0)
         return request_id, _request(found)
     except Refusal as refusal:
         refusal.request_id = request_id
         raise
 
 
-def _json(packet: bytes) -> dict[str, Any]:
+def loaded(packet: bytes) -> dict[str, Any]:
+    """A packet's JSON object. Raises Refusal."""
     try:
         found = json.loads(
             packet.decode("ascii"), object_pairs_hook=_unique, parse_float=_refused, parse_constant=_refused
@@ -157,7 +158,8 @@ def _object(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def _integer(value: Any, what: str, low: int, high: int = MAX_INTEGER) -> int:
+def integer(value: Any, what: str, low: int, high: int = MAX_INTEGER) -> int:
+    """A whole number within its range. Raises Refusal."""
     if type(value) is not int or not low <= value <= high:
         raise Refusal("grammar", None, f"{what} is not an integer of its range")
     return value
@@ -239,7 +241,7 @@ def _trigger(value: Any) -> Trigger:
 def _place(do: str, found: dict[str, Any]) -> Place:
     grouping = _choice(_take(found, "grouping"), "grouping", GROUPINGS)
     orders = tuple(_order(each, grouping) for each in _batch(_take(found, "orders"), "orders"))
-    return Place(do, orders, grouping, _integer(_take(found, "expires_in_ms"), "expires_in_ms", 1))
+    return Place(do, orders, grouping, integer(_take(found, "expires_in_ms"), "expires_in_ms", 1))
 
 
 def _modify(do: str, found: dict[str, Any]) -> Place:
@@ -247,10 +249,10 @@ def _modify(do: str, found: dict[str, Any]) -> Place:
     for each in _batch(_take(found, "modifies"), "modifies"):
         one = _object(each, "a modification")
         oid = _take(one, "oid")
-        replaces.append(_text(oid, "oid", CLOID) if type(oid) is str else _integer(oid, "oid", 0))
+        replaces.append(_text(oid, "oid", CLOID) if type(oid) is str else integer(oid, "oid", 0))
         orders.append(_order(_take(one, "order"), "na"))
         _done(one, "a modification")
-    expires_in_ms = _integer(_take(found, "expires_in_ms"), "expires_in_ms", 1)
+    expires_in_ms = integer(_take(found, "expires_in_ms"), "expires_in_ms", 1)
     always = _flag(_take(found, "always"), "always")
     return Place(do, tuple(orders), "na", expires_in_ms, tuple(replaces), always)
 
@@ -261,7 +263,7 @@ def _cancel(do: str, found: dict[str, Any]) -> Cancel:
         one = _object(each, "a cancel")
         coin = _text(_take(one, "coin"), "coin", COIN)
         if do == "cancel":
-            cancels.append((coin, _integer(_take(one, "oid"), "oid", 0)))
+            cancels.append((coin, integer(_take(one, "oid"), "oid", 0)))
         else:
             cancels.append((coin, _text(_take(one, "cloid"), "cloid", CLOID)))
         _done(one, "a cancel")
@@ -270,13 +272,13 @@ def _cancel(do: str, found: dict[str, Any]) -> Cancel:
 
 def _leverage(do: str, found: dict[str, Any]) -> Leverage:
     coin = _text(_take(found, "coin"), "coin", COIN)
-    leverage = _integer(_take(found, "leverage"), "leverage", 1, 1000)
+    leverage = integer(_take(found, "leverage"), "leverage", 1, 1000)
     return Leverage(do, coin, leverage, _flag(_take(found, "is_cross"), "is_cross"))
 
 
 def _isolated_margin(do: str, found: dict[str, Any]) -> IsolatedMargin:
     coin = _text(_take(found, "coin"), "coin", COIN)
-    amount = _integer(_take(found, "usd_micro"), "usd_micro", -MAX_INTEGER)
+    amount = integer(_take(found, "usd_micro"), "usd_micro", -MAX_INTEGER)
     if amount == 0:
         raise Refusal("grammar", None, "usd_micro is 0")
     return IsolatedMargin(do, coin, amount)
@@ -284,11 +286,11 @@ def _isolated_margin(do: str, found: dict[str, Any]) -> IsolatedMargin:
 
 def _schedule_cancel(do: str, found: dict[str, Any]) -> ScheduleCancel:
     time_ms = _take(found, "time_ms")
-    return ScheduleCancel(do, None if time_ms is None else _integer(time_ms, "time_ms", 1))
+    return ScheduleCancel(do, None if time_ms is None else integer(time_ms, "time_ms", 1))
 
 
 def _fence(do: str, found: dict[str, Any]) -> Fence:
-    return Fence(do, _integer(_take(found, "nonce"), "nonce", 1))
+    return Fence(do, integer(_take(found, "nonce"), "nonce", 1))
 
 
 def _prices(do: str, found: dict[str, Any]) -> Prices:
@@ -296,7 +298,7 @@ def _prices(do: str, found: dict[str, Any]) -> Prices:
     prices = {_text(coin, "coin", COIN): _decimal(price, "price") for coin, price in told.items()}
     if not prices or 0 in prices.values():
         raise Refusal("grammar", None, "prices are none, or one is 0")
-    return Prices(do, prices, _integer(_take(found, "at_ms"), "at_ms", 0))
+    return Prices(do, prices, integer(_take(found, "at_ms"), "at_ms", 0))
 
 
 def _positions(do: str, found: dict[str, Any]) -> Positions:
@@ -315,14 +317,14 @@ def _positions(do: str, found: dict[str, Any]) -> Positions:
     return Positions(
         do,
         holdings,
-        _integer(_take(found, "open_orders"), "open_orders", 0),
-        _integer(_take(found, "through_nonce"), "through_nonce", 0),
-        _integer(_take(found, "at_ms"), "at_ms", 0),
+        integer(_take(found, "open_orders"), "open_orders", 0),
+        integer(_take(found, "through_nonce"), "through_nonce", 0),
+        integer(_take(found, "at_ms"), "at_ms", 0),
     )
 
 
 def _clock(do: str, found: dict[str, Any]) -> Clock:
-    return Clock(do, _integer(_take(found, "venue_ms"), "venue_ms", 0))
+    return Clock(do, integer(_take(found, "venue_ms"), "venue_ms", 0))
 
 
 def _plain(do: str, _: dict[str, Any]) -> Plain:

@@ -203,6 +203,16 @@ class Limits:
         _rate("reduces_per_min", self.policy.reduces_per_min, self.reduces.total(now_ms), counts.reduces)
         return counts
 
+    def check_close(self, order: Order, now_ms: int) -> Counts:
+        """A market order that only reduces, which no price holds up: its coin, form, name and rate."""
+        rules = self.coin(order.coin, 0)
+        if order.size_e8 % 10 ** (8 - rules.size_decimals):
+            raise Refusal("size_decimals", rules.size_decimals, plain(order.size_e8), 0)
+        if self.cloids.get(order.cloid, -NONCE_LIFE_MS) > now_ms - NONCE_LIFE_MS:
+            raise Refusal("cloid_used", None, order.cloid, 0)
+        _rate("reduces_per_min", self.policy.reduces_per_min, self.reduces.total(now_ms), 1)
+        return Counts(reduces=1)
+
     def _check_price(self, order: Order, now_ms: int, index: int) -> int:
         """The rules of one order's form and price; the reference price."""
         rules, policy = self.coin(order.coin, index), self.policy

@@ -98,7 +98,7 @@ class Policy:
         return {name: coin.asset for name, coin in self.coins.items()}
 
 
-class _Keys:
+class Keys:
     """A TOML table whose keys are taken one by one; what is left over is a mistake."""
 
     def __init__(self, found: Any, where: str, inherited: Mapping[str, Any] | None = None) -> None:
@@ -171,6 +171,11 @@ class _Keys:
 
 def read(path: Path) -> Policy:
     """The policy in a file that others cannot write. Raises SignerConfigError."""
+    return parse(content(path))
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file that others cannot write. Raises SignerConfigError."""
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
@@ -179,7 +184,7 @@ def read(path: Path) -> Policy:
         raise SignerConfigError(f"policy {path} cannot be read: {error.strerror}") from None
     if found.st_uid not in {0, os.geteuid()} or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise SignerConfigError(f"policy {path} can be changed by others; chown it to you and chmod go-w it")
-    return parse(text)
+    return text
 
 
 def parse(text: bytes) -> Policy:
@@ -188,7 +193,12 @@ def parse(text: bytes) -> Policy:
         table = tomllib.loads(text.decode("utf-8"), parse_float=Decimal)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SignerConfigError(f"policy: not TOML: {error}") from None
-    keys = _Keys(table, "")
+    return build(table, hashlib.sha256(text).hexdigest())
+
+
+def build(table: Any, sha256: str) -> Policy:
+    """The policy in a file's table. Raises SignerConfigError."""
+    keys = Keys(table, "")
     network = keys.take("network")
     if not isinstance(network, str) or network not in NETWORKS:
         raise keys.wrong("network", f"must be one of {', '.join(sorted(NETWORKS))}")
@@ -229,7 +239,7 @@ def parse(text: bytes) -> Policy:
         reducing_min=keys.integer("reducing_min", 0, 100_000, 10),
         max_clock_offset_ms=keys.integer("max_clock_offset_ms", 0, 60_000, 2_000),
         simulated_clock=keys.flag("simulated_clock", False),
-        sha256=hashlib.sha256(text).hexdigest(),
+        sha256=sha256,
     )
     keys.end()
     if policy.simulated_clock and policy.network != "devnet":
@@ -248,7 +258,7 @@ def _coins(found: Any, shared: Mapping[str, Any]) -> dict[str, CoinPolicy]:
 
 
 def _coin(name: str, table: Any, shared: Mapping[str, Any]) -> CoinPolicy:
-    keys = _Keys(table, f"coins.{name}", shared)
+    keys = Keys(table, f"coins.{name}", shared)
     if COIN.fullmatch(name) is None:
         raise keys.wrong("", "is not a coin's name")
     band = keys.take("band")
@@ -273,7 +283,7 @@ def _coin(name: str, table: Any, shared: Mapping[str, Any]) -> CoinPolicy:
     return coin
 
 
-def _expiry(keys: _Keys) -> dict[str, int]:
+def _expiry(keys: Keys) -> dict[str, int]:
     found = keys.take("expires_ms")
     if not isinstance(found, list) or len(found) != 2 or not all(type(v) is int for v in found):
         raise keys.wrong("expires_ms", "must be [shortest, longest] in milliseconds")
@@ -283,7 +293,7 @@ def _expiry(keys: _Keys) -> dict[str, int]:
     return {"expires_min_ms": low, "expires_max_ms": high}
 
 
-def _moment(keys: _Keys) -> int:
+def _moment(keys: Keys) -> int:
     value = keys.take("agent_valid_until")
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise keys.wrong(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bot.signer import audit, hardening, keystore, policy, seal, server, signing
+from bot.signer import audit, cex_policy, cex_signing, hardening, keystore, policy, seal, server, signing
+from bot.signer.cex_engine import CexEngine
 from bot.signer.engine import UNLOCK, Engine
 from bot.signer.expiry import expiry_warning
 from bot.signer.nonces import Nonces
@@ -93,11 +94,13 @@ def _text(found: bytes, where: str) -> str:
 
 def run(setup: Setup, ask: Callable[[], str], say: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. Raises SignerConfigError before the first request where anything is not right."""
-    rules = policy.read(setup.policy)
+    cex = cex_policy.read(setup.policy)
+    rules = cex.judged if cex else policy.read(setup.policy)
+    where = cex.name if cex else rules.network
     stored = keystore.read(setup.keystore)
     _belong_together(rules, stored)
-    state = setup.state or default_state(rules.agent, rules.network)
-    path = setup.socket or default_socket(rules.network)
+    state = setup.state or default_state(rules.agent, where)
+    path = setup.socket or default_socket(where)
     uids = frozenset(setup.peer_uids) or frozenset({os.geteuid()})
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, server.hold(state))
@@ -111,14 +114,17 @@ def run(setup: Setup, ask: Callable[[], str], say: Callable[[str], None]) -> Non
         signing.self_test()
         secret = keystore.decrypt(stored.crypto, ask())
         sealed = seal.check(setup.policy, rules, stored, secret)
-        key = signing.SigningKey(secret, rules.chain)
+        engine = (
+            CexEngine(cex, cex_signing.unpacked(secret), nonces, log)
+            if cex
+            else Engine(rules, signing.SigningKey(secret, rules.chain), nonces, log)
+        )
         del secret
-        engine = Engine(rules, key, nonces, log)
         serving = server.Server(listening, engine, log, uids, say, setup.parent)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: serving.stop())
         say(
-            f"ready: {rules.network}, agent {rules.agent} for account {rules.account}, {len(rules.coins)} coins, "
+            f"ready: {where}, agent {rules.agent} for account {rules.account}, {len(rules.coins)} coins, "
             f"policy {rules.sha256[:12]} {'sealed' if sealed else 'NOT SEALED'}, socket {path}, audit log {log.path}"
         )
         if engine.locked is not None:
@@ -134,9 +140,10 @@ def unlock(setup: Setup, ask: Callable[[], str]) -> str | None:
 
     Raises SignerConfigError.
     """
-    rules, stored = policy.read(setup.policy), keystore.read(setup.keystore)
+    cex, stored = cex_policy.read(setup.policy), keystore.read(setup.keystore)
+    rules = cex.judged if cex else policy.read(setup.policy)
     _belong_together(rules, stored)
-    state = setup.state or default_state(rules.agent, rules.network)
+    state = setup.state or default_state(rules.agent, cex.name if cex else rules.network)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, server.hold(state))
         keystore.decrypt(stored.crypto, ask())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bot.signer import keystore, signing
+from bot.signer import cex_signing, keystore, signing
 from bot.signer.keystore import Keystore
 from bot.signer.policy import NETWORKS, SignerConfigError
 
@@ -62,6 +62,23 @@ def create(
         address = signing.SigningKey(secret, "testnet").address
     except ValueError as error:
         raise SignerConfigError(str(error)) from None
+    return _stored(folder, name, network, address, secret, password, n)
+
+
+def create_cex(
+    folder: Path, network: str, key: cex_signing.CexKey, password: str, n: int = keystore.SCRYPT_N
+) -> Keystore:
+    """Encrypt a central exchange's key into a new keystore. Raises SignerConfigError."""
+    if network not in NETWORKS - {"mainnet"}:
+        raise SignerConfigError(f"network {network!r} is neither testnet nor devnet")
+    if len(password) < 8:
+        raise SignerConfigError("the password has fewer than 8 characters; choose a longer one")
+    return _stored(folder, key.venue, network, key.address, key.packed(), password, n)
+
+
+def _stored(
+    folder: Path, name: str, network: str, address: str, secret: bytes, password: str, n: int
+) -> Keystore:
     for known in keystore.listed(folder):
         if known.address == address:
             raise SignerConfigError(
