@@ -58,6 +58,12 @@ class LimitSettings(Section):
     max_drawdown: Part = Field(
         0.25, description="fall from the high-water mark that closes everything for good, share of it"
     )
+    max_depeg: Share = Field(
+        0.02, description="distance of the prices of a spread's legs beyond which it may not grow, a fraction"
+    )
+    max_venue_leverage: float = Field(
+        1e9, gt=0, description="sum of notionals at one venue over all equity, where there are several venues"
+    )
     min_edge_ratio: float = Field(
         0.0, ge=0, le=100, description="expected gain over the fees it costs, below which nothing is opened"
     )

@@ -86,7 +86,7 @@ class HedgedCarry(Strategy):
             score,
             "{doing}: {carry:+.1%} a year net now, {usual:+.1%} usually, halfway there in {fades_h:.0f} h: {expected:+.2%} "
             "expected over the hold against {cost:.2%}; basis {bps:+.1f} bps, usually {usual_bps:+.1f}",
-            edge=abs(expected),
+            edge=where(score != 0, -sign(score) * expected, abs(expected)),
             doing=lambda: where(score < 0, "short", where(score > 0, "long", "out")),
             expected=expected,
             cost=cost,

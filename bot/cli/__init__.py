@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "orders": ("bot.cli.orders:orders", "List orders and what became of them."),
     "funding": ("bot.cli.funding:funding", "List funding paid and received."),
     "pnl": ("bot.cli.pnl:pnl", "Split profit and loss into price, funding and fees."),
+    "whatif": ("bot.cli.whatif:whatif", "Say which leg dies first, and what a move would do to the book."),
     "drill": ("bot.cli.drill:drill", "Practise what may go wrong, on a devnet of this computer."),
     "ledger": ("bot.cli.ledger:ledger", "Check the books against what was written down."),
     "explain": ("bot.cli.explain:explain", "Say why a decision was taken or an order was sent."),

@@ -36,7 +36,7 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
     `moves` has (time, change of lots) by coin. What is due is reckoned with the market's rate and, since that is read at
     another moment than the venue's, with the payment's own oracle price where the market's is near it. `unseen` are the
     payments of hours of which the market was not seen, so that nothing but the size could be checked; an hour with neither
-    is counted in `unknown`. `wrong` are the rows that can't be right.
+    is counted in `unknown`. A payment of the last hour may still come: `pending`. `wrong` are the rows that can't be right.
     """
     paid = {(_hour(row["time_ms"]), row["instrument"]): row for row in reader.each("SELECT * FROM funding")}
     settled = _seen(reader)
@@ -45,10 +45,13 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
     due_total = paid_total = Fraction(0)
     rows: list[Facts] = []
     wrong: list[Facts] = []
-    unknown = unseen = 0
+    unknown = unseen = pending = 0
     hours = {(hour, coin) for coin, each in held.items() for hour in each.hours(last_ms)}
     for hour, coin in sorted(hours | paid.keys()):
         payment, market = paid.get((hour, coin)), settled.get((hour, coin))
+        if payment is None and (hour + 1) * HOUR_MS > last_ms:
+            pending += 1
+            continue
         unseen += market is None and payment is not None
         terms = _terms(payment, market)
         lots = held[coin].at(hour) if coin in held else set()
@@ -70,6 +73,7 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
         "hours": len(hours | paid.keys()),
         "unknown": unknown,
         "unseen": unseen,
+        "pending": pending,
         "due_usd": _number(due_total),
         "paid_usd": _number(paid_total),
         "difference_usd": _number(paid_total - due_total),
@@ -83,10 +87,12 @@ def _seen(reader: Reader) -> dict[tuple[int, str], Row]:
     found: dict[tuple[int, str], Row] = {}
     for row in reader.each("SELECT * FROM market"):
         coins, fields = _fields(row["content"])
-        rates, oracles = fields.get("settled_funding", fields.get("funding_rate")), fields.get("oracle")
-        if rates is None or oracles is None:
+        hourly, oracles = fields.get("funding_rate"), fields.get("oracle")
+        if hourly is None or oracles is None:
             continue
-        for coin, rate, oracle in zip(coins, rates, oracles, strict=True):
+        settled = fields.get("settled_funding", hourly)
+        for coin, at_once, an_hour, oracle in zip(coins, settled, hourly, oracles, strict=True):
+            rate = at_once if isfinite(at_once) else an_hour
             if isfinite(rate) and oracle > 0:
                 capped = max(-CAP_PER_H, min(CAP_PER_H, rate))
                 found[_hour(row["time_ms"]), coin] = {"oracle": repr(oracle), "rate_per_hour": repr(capped)}

@@ -13,13 +13,11 @@ from fractions import Fraction
 from math import ceil
 
 from bot.model.spread import Spread
+from bot.pipeline.legs import SPARE
 from bot.pipeline.mandate import Execution
 
 FIRST_ATTEMPTS = 2
 """Times that the first leg is tried without getting a step; then it is left to the next decision."""
-
-SPARE = 1.05
-"""By so much an order is made larger than the venue's least, since prices move until it arrives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ from bot.model.spread import Spread
 
 Columns = NDArray[np.intp]
 
+SPARE = 1.05
+"""By so much an order is made larger than the venue's least, since prices move until it arrives."""
+
 
 def without_leg_orders(decision: Decision, names: Collection[str]) -> Decision:
     """The decision without orders for the legs in `names`: these are made in turn, from what each has brought."""
@@ -64,20 +67,30 @@ class Legs:
             lots[columns] = np.where(which, held[columns], wanted[columns])
         return lots
 
-    def too_small(self, wanted: LotsArray, held: LotsArray, usd_per_lot: FloatArray) -> BoolArray:
-        """Where a leg's order would be below its venue's least while what is held is hedged: better none than one leg's."""
+    def tradable(self, wanted: LotsArray, held: LotsArray, usd_per_lot: FloatArray) -> LotsArray:
+        """`wanted`, in pairs, but where an order of either leg would be below its venue's least: what is held, if that is
+        hedged and no more than wanted.
+
+        Else both legs go down by what the venues take, so that a remainder of one does not stand alone for good.
+        """
         small = np.zeros(len(self.spreads), dtype=np.bool_)
-        for columns, legs in (
-            (self.primary, [each.primary for each in self.spreads]),
-            (self.hedge, [each.hedge for each in self.spreads]),
+        least = np.ones(len(self.spreads), dtype=np.int64)
+        for columns, lots, legs in (
+            (self.primary, self.primary_lots, [each.primary for each in self.spreads]),
+            (self.hedge, self.hedge_lots, [each.hedge for each in self.spreads]),
         ):
             change = np.abs(wanted[columns] - held[columns])
             least_usd = np.array([float(leg.min_order_usd) for leg in legs])
             small |= (change > 0) & (change * usd_per_lot[columns] < least_usd) & (wanted[columns] != 0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                steps = np.nan_to_num(SPARE * least_usd / (lots * usd_per_lot[columns]), posinf=0.0)
+            least = np.maximum(least, np.ceil(steps).astype(np.int64))
         even = self.common(held)
+        common, asked = even[self.primary] // self.primary_lots, wanted[self.primary] // self.primary_lots
         is_even = (even[self.primary] == held[self.primary]) & (even[self.hedge] == held[self.hedge])
-        kept: BoolArray = small & is_even
-        return kept
+        stays = is_even & (np.abs(common) <= np.abs(asked)) & (common * asked >= 0)
+        lower = np.sign(common) * np.maximum(np.minimum(np.abs(common), np.abs(asked)) - least, 0)
+        return self._with(wanted, np.where(small, np.where(stays, common, lower), asked))
 
     def _with(self, lots: LotsArray, steps: LotsArray) -> LotsArray:
         result = lots.copy()

@@ -60,6 +60,8 @@ class Limits:
     stress_loss: float = 0.5  # of equity, in that case and an hour of funding at the cap
     max_daily_loss: float = 0.05  # of the UTC day's opening equity
     max_drawdown: float = 0.25  # from the high-water mark
+    max_depeg: float = 0.02  # relative distance of a spread's legs' prices beyond which it may not grow
+    max_venue_leverage: float = float("inf")  # gross at one venue over all equity, where there are several
     min_edge_ratio: float = 0.0  # expected edge over round-trip cost, for opening
 
 

@@ -66,8 +66,7 @@ def _with_hedges(
     if resting is not None:
         hedged = legs.held_where(resting[legs.primary] | resting[legs.hedge], hedged, np.zeros_like(hedged))
     blind = ~(market.priced[legs.primary] & market.priced[legs.hedge])
-    kept = blind | legs.too_small(hedged, held, market.usd_per_lot)
-    return legs.held_where(kept, hedged, held)
+    return legs.held_where(blind, hedged, held)
 
 
 def shrunk(targets: Targets, lots: LotsArray) -> Targets:

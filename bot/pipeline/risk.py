@@ -16,6 +16,7 @@ from bot.pipeline.exposure import Case, Exposure
 from bot.pipeline.fitting import SLACK, Findings, Verdict, fit, kept_part, no_larger, only_reduce, ratio
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.portfolio import shrunk
+from bot.pipeline.risk_legs import both_legs, peg, venue_share
 from bot.pipeline.snapshot import Snapshot
 
 
@@ -51,6 +52,7 @@ def nothing_binds(case: Case) -> bool:
         and market.all_sane
         and snapshot.account.isolated_usd is None
         and snapshot.account.wallet_usd is None
+        and not market.prepared.spreads
         and limits.min_edge_ratio <= 0
         and equity > 0
         and equity > memory.high_water_mark_usd * (1 - limits.max_drawdown)
@@ -288,7 +290,8 @@ def portfolio_stress(lots: LotsArray, case: Case) -> Verdict:
 def net_leverage(lots: LotsArray, case: Case) -> Verdict:
     """Longs against shorts stay within a multiple of equity; only the heavier side gives way.
 
-    The last word, because any rule may have cut a hedge; what it shrinks itself brings no other limit nearer.
+    The last word, because any rule may have cut a hedge; what it shrinks itself brings no other limit nearer. Legs of
+    spreads are even by then, and stay so.
     """
     room = case.mandate.limits.max_net_leverage * max(case.equity, 0.0)
     if case.fits(lots, case.wanted.net, room) or case.exposure(lots).net <= room:
@@ -304,8 +307,11 @@ def _lightened(lots: LotsArray, case: Case, room: float) -> Verdict:
     """Cut the longs for what the book may come to on the long side, the shorts for what it may on the short."""
     because = f"net exposure {{:.0%}} of the limit of {case.mandate.limits.max_net_leverage:g} × equity"
     findings: Findings = ()
+    legs = case.snapshot.market.prepared.legs
     for heavy in (1, -1):
         light = np.where(np.sign(lots) == heavy, 0, lots)  # the other side stays: it lowers the net
+        for columns in (legs.primary, legs.hedge):
+            light[columns] = lots[columns]
 
         def load(book: Exposure, heavy: int = heavy) -> float:
             return ratio(max(0.0, book.long if heavy > 0 else -book.short), room)
@@ -316,35 +322,21 @@ def _lightened(lots: LotsArray, case: Case, room: float) -> Verdict:
     return lots, findings
 
 
-def both_legs(lots: LotsArray, case: Case) -> Verdict:
-    """Of a spread no leg is held beyond what the other hedges; what any rule has cut of one is cut of both."""
-    legs = case.snapshot.market.prepared.legs
-    if not legs.spreads:
-        return lots, ()
-    even = legs.common(lots)
-    if np.array_equal(even, lots):
-        return lots, ()
-    cut = [
-        each.name
-        for each, primary, hedge in zip(legs.spreads, legs.primary, legs.hedge, strict=True)
-        if even[primary] != lots[primary] or even[hedge] != lots[hedge]
-    ]
-    return even, tuple(Finding("both_legs", name, "cut to what both legs may be held of") for name in cut)
-
-
 RULES: tuple[Callable[[LotsArray, Case], Verdict], ...] = (
     trading_state,
     data_freshness,
     price_sanity,
+    peg,
     drawdown,
     daily_loss,
     edge_over_costs,
     position_size,
     gross_leverage,
+    venue_share,
     free_margin,
     isolated_distance,
     liquidation_distance,
     portfolio_stress,
-    net_leverage,
     both_legs,
+    net_leverage,
 )

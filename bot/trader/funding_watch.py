@@ -14,6 +14,9 @@ from bot.model.panel import FloatArray
 from bot.venues.venue import AccountState, VenueEvent
 
 SMALL_USD: Final = 0.01
+Key = tuple[int, str]
+"""Hour since the epoch, and coin."""
+
 LARGEST_DEVIATION: Final = 0.05
 """Of a payment from what is due: the oracle price is read at another moment than the venue reads it."""
 
@@ -23,29 +26,34 @@ class FundingWatch:
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
         self._instruments = tuple(instruments)
-        self._due: dict[tuple[int, str], float] = {}  # hour and coin → USD
+        self._due: dict[Key, float] = {}
+        self._paid: dict[Key, float] = {}
+        self._traded: list[tuple[int, str]] = []  # when, and what
 
-    def look(
-        self, time_ms: int, row: Mapping[str, FloatArray], account: AccountState, events: Sequence[VenueEvent]
-    ) -> list[str]:
+    def hear(self, events: Sequence[VenueEvent]) -> None:
+        """Take in what the venue told, whenever it did."""
+        for event in events:
+            if isinstance(event, FundingPayment):
+                key = round(event.time_ms / HOUR_MS), event.instrument
+                self._paid[key] = self._paid.get(key, 0.0) + float(event.usd)
+            elif isinstance(event, Fill):
+                self._traded.append((event.time_ms, event.instrument))
+
+    def look(self, time_ms: int, row: Mapping[str, FloatArray], account: AccountState) -> list[str]:
         """A sentence for each payment that is missing or far from what was due, after one more hour has been seen.
 
         `row` and `account` are of `time_ms`, a full hour, before anything was traded on them.
         """
-        paid: dict[tuple[int, str], float] = {}
-        for event in events:
-            if isinstance(event, FundingPayment):
-                key = round(event.time_ms / HOUR_MS), event.instrument
-                paid[key] = paid.get(key, 0.0) + float(event.usd)
         hour = time_ms // HOUR_MS
         # What has traded since the full hour was not held at its settlement, or not so much of it.
-        moved = {e.instrument for e in events if isinstance(e, Fill) and e.time_ms >= hour * HOUR_MS}
+        moved = {name for at_ms, name in self._traded if at_ms >= hour * HOUR_MS}
+        self._traded = [each for each in self._traded if each[0] >= hour * HOUR_MS]
         self._due |= {
             (hour, name): usd for name, usd in self._expected(row, account).items() if name not in moved
         }
         said = []
         for (at, name), due in sorted(self._due.items()):
-            got = paid.get((at, name))
+            got = self._paid.get((at, name))
             if got is None and at >= hour:
                 continue  # it may still come
             del self._due[at, name]
@@ -53,14 +61,16 @@ class FundingWatch:
                 said.append(f"{name} was due {due:+.2f} USD at {utc(at * HOUR_MS)} and nothing was paid")
             elif abs(got - due) > LARGEST_DEVIATION * abs(due) + SMALL_USD:
                 said.append(f"{name} was due {due:+.2f} USD at {utc(at * HOUR_MS)} and {got:+.2f} were paid")
+        self._paid = {key: usd for key, usd in self._paid.items() if key[0] >= hour}
         return said
 
     def _expected(self, row: Mapping[str, FloatArray], account: AccountState) -> dict[str, float]:
         """By coin, where it is worth telling."""
-        rate = row.get("settled_funding", row.get("funding_rate"))
-        price = row.get("oracle", row.get("mark"))
-        if rate is None or price is None:
+        hourly, price = row.get("funding_rate"), row.get("oracle", row.get("mark"))
+        if hourly is None or price is None:
             return {}
+        settled = row.get("settled_funding", hourly)
+        rate = np.where(np.isfinite(settled), settled, hourly)
         found = {}
         for column in np.flatnonzero(account.view.lots).tolist():
             instrument = self._instruments[column]

@@ -26,8 +26,12 @@ log = structlog.get_logger("hedgerow")
 FIRST_PAUSE_S: Final = 0.5
 """After a leg's venue could not be reached; as many times that as attempts were made."""
 
-Send = Callable[[Order], Awaitable[AccountState]]
-"""Has an order carried out, and looks at the account after it."""
+WATCHES_PER_LOOK: Final = 10
+
+LOOKS: Final = 3
+
+Send = Callable[[Order], Awaitable[object]]
+Look = Callable[[], Awaitable[AccountState]]
 
 
 class Pairs:
@@ -45,9 +49,23 @@ class Pairs:
         self.legs = Legs.of(mandate.spreads, names)
         self._names = {leg.name for spread in mandate.spreads for leg in spread.legs}
         self.left: dict[str, float] = {}
+        self._watched = 0
 
     def __bool__(self) -> bool:
         return bool(self.legs.spreads)
+
+    @property
+    def watch_s(self) -> float:
+        """How often to watch, seconds: a leg that the venue has taken must not be found out late."""
+        return 3.0 if self else 15.0
+
+    def want_a_look(self) -> bool:
+        """To be asked at each watch: whether the account should be looked at though nothing was heard of it.
+
+        A feed may be silent and nobody know, and a leg that the venue has taken must not be found out an hour late.
+        """
+        self._watched += 1
+        return bool(self) and self._watched % WATCHES_PER_LOOK == 0
 
     def has_leg(self, name: str) -> bool:
         """Whether an instrument is a leg of a spread."""
@@ -71,16 +89,18 @@ class Pairs:
         decision_id: str,
         panel: Panel,
         send: Send,
+        look: Look,
         may_open: Callable[[], bool],
     ) -> AccountState:
         """Bring every spread to what is `wanted` of it as far as it can be; the account after it.
 
-        What a venue refuses or can't be asked is tried again or taken back; OutcomeUnknown ends it, since nothing may
-        be built on an order of which nobody knows what became.
+        What a venue refuses is tried again or taken back. After every order the account is looked at, whatever was said
+        of it; where that can't be, Unavailable or OutcomeUnknown ends it: nothing may be built on an order of which nobody
+        knows what became.
         """
         for k, spread in enumerate(self.legs.spreads):
             steps = spread.steps(int(wanted[self.legs.primary[k]]))
-            account = await self._bring(k, Group(spread, steps, thinner(spread, panel)), account, decision_id, send, may_open)  # fmt: skip
+            account = await self._bring(k, Group(spread, steps, thinner(spread, panel)), account, decision_id, send, look, may_open)  # fmt: skip
         return account
 
     async def _bring(
@@ -90,6 +110,7 @@ class Pairs:
         account: AccountState,
         decision_id: str,
         send: Send,
+        look: Look,
         may_open: Callable[[], bool],
     ) -> AccountState:
         moves, problem = 0, ""
@@ -103,13 +124,29 @@ class Pairs:
                 return account
             moves += 1
             order = self._order(group.spread, told, scene, decision_id, moves)
+            unsure = ""
             try:
-                account = await send(order)
+                await send(order)
             except Unavailable as error:
-                # Nothing has happened there, so what was last seen still stands; the other leg may be elsewhere.
-                problem = str(error)
+                # It may have been raised after the order was placed, by what came next.
+                problem, unsure = str(error), group.spread.legs[told.leg].venue
                 log.warning("a leg's venue can't be reached", coin=order.instrument, reason=problem[:200])
+            account = await self._looked(look, unsure)
+            if self._held(k, account.view.lots) == scene.held:
                 await self._sleep(FIRST_PAUSE_S * max(1, group.attempts + group.tries))
+
+    async def _looked(self, look: Look, unsure: str) -> AccountState:
+        """The account after an order. Unavailable where it can't be seen, or is not of now where the order may be."""
+        for attempt in range(1, LOOKS + 1):
+            try:
+                account = await look()
+                if unsure not in account.stale:
+                    return account
+            except Unavailable:
+                if attempt == LOOKS:
+                    raise
+            await self._sleep(FIRST_PAUSE_S * attempt)
+        raise Unavailable(f"{unsure} may have an order that is not seen yet, and can't be asked")
 
     def _ended(self, spread: Spread, end: End, scene: Scene, moves: int, problem: str) -> None:
         if end.unhedged_steps:

@@ -27,7 +27,6 @@ log = structlog.get_logger("hedgerow")
 
 SUMMARY_S: Final = 15.0
 COMMANDS_S: Final = 0.25
-WATCH_S: Final = 15.0
 SCHEDULERS_LOG: Final = "apscheduler.executors.default"
 FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 30.0
@@ -69,7 +68,7 @@ class Schedule:
         jobs = (
             (self._trader.summary, SUMMARY_S),
             (self._look_for_commands, COMMANDS_S),
-            (self._watch, WATCH_S),
+            (self._watch, trader.watch_s),
             (self._beat, BEAT_S),
         )
         with _signals(self.stop):

@@ -72,9 +72,7 @@ class Trader:
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
         self._cut_off = False  # a decision was not carried out to its end
-        self._is_to_look = (
-            False  # at the account, before the next cycle: something that rested may have traded
-        )
+        self._is_to_look = False  # at the account, before the next cycle: what rested may have traded
         self._tries = 0
 
     async def start(self) -> None:
@@ -162,8 +160,8 @@ class Trader:
         if seen is None:
             return False
         self._hear(seen.events, seen.account)
-        for said in self._funding.look(seen.time_ms, seen.row, seen.account, seen.events):
-            log.error("funding", found=said)
+        for said in self._funding.look(seen.time_ms, seen.row, seen.account):
+            log.error("funding missed", found=said)
         for time_ms, row in seen.missed:
             session.observer.pass_over(time_ms, row)
         market = session.observer.see(seen.time_ms, seen.row)
@@ -261,11 +259,17 @@ class Trader:
         """Take note that the venue did not do what was asked."""
         self._operator.ladder.failed()
 
+    @property
+    def watch_s(self) -> float:
+        """How often to `watch`, seconds."""
+        return self.pairs.watch_s
+
     async def watch(self) -> None:
         """Look whether the means of trading are in order; to be called every so often, whatever else goes on."""
         condition = await self._venue.condition()
         # A venue that failed is asked again now and not in an hour: else it would not be known to be back.
-        self._is_to_look = self._is_to_look or condition.has_traded or self._operator.ladder.is_failing
+        asked = condition.has_traded or self.pairs.want_a_look()
+        self._is_to_look = self._is_to_look or asked or self._operator.ladder.is_failing
         self._operator.ladder.learned(condition)
 
     async def obey(self) -> None:
@@ -292,7 +296,8 @@ class Trader:
                 account,
                 decision_id,
                 self.session.observer.panel,
-                lambda order: self._sent(OrderPlan((), (order,))),
+                lambda order: self._venue.send(OrderPlan((), (order,))),
+                self._after,
                 lambda: desk.state is TradingState.ACTIVE and not (self.account and self.account.stale),
             )
         if np.array_equal(account.view.lots, before.view.lots):
@@ -309,6 +314,9 @@ class Trader:
     async def _sent(self, plan: OrderPlan) -> AccountState:
         """Have a plan carried out; the account after it."""
         await self._venue.send(plan)
+        return await self._after()
+
+    async def _after(self) -> AccountState:
         self.account = account = await self._venue.account()
         self._hear(self._venue.take_events(), account)
         return account
@@ -317,6 +325,7 @@ class Trader:
         if not events:
             return
         session = self.session
+        self._funding.hear(events)
         session.desk.absorb(events, account.view.lots)
         session.story.hear(events)
         self._untold.extend(events)

@@ -45,6 +45,9 @@ class JointVenue:
         }
         self._widths = [len(venue.instruments) for venue in self._venues]
         self._last: list[AccountState | None] = [None] * len(self._venues)
+        # What one has told while another could not be asked: it is told once, so it is kept for the next time.
+        self._seen: list[Observation | None] = [None] * len(self._venues)
+        self._events: list[VenueEvent] = []
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -72,20 +75,20 @@ class JointVenue:
                 seen = await venue.observe()
                 if seen is None:
                     raise StateError(f"the market of {self._names[k]} has ended before the others'")
+                self._events += seen.events
                 for time_ms, row in (*seen.missed, (seen.time_ms, seen.row)):
                     panels[k] = panels[k].append(time_ms, row, panels[k].rows + 1)
         return self._side_by_side(panels)
 
     async def due(self) -> None:
         """When the next moment has come at all of them."""
-        await _all(venue.due() for venue in self._venues)
+        await _all(venue.due() for venue, seen in zip(self._venues, self._seen, strict=True) if seen is None)
 
     async def observe(self) -> Observation | None:
         """The next moment at which all of them were seen; None where one of them has no other."""
-        seen = list(await _all(venue.observe() for venue in self._venues))
-        rows: list[dict[int, Row]] = [{} for _ in seen]
-        events: list[VenueEvent] = []
+        rows: list[dict[int, Row]] = [{} for _ in self._venues]
         while True:
+            seen = await self._each_seen()
             for k, each in enumerate(seen):
                 if each is None:
                     return None
@@ -96,11 +99,13 @@ class JointVenue:
             if not late:
                 break
             for k in late:
-                events += told[k].events
-                seen[k] = await self._venues[k].observe()
+                self._events += told[k].events
+                self._seen[k] = None
         for k, each in enumerate(told):
-            events += each.events
+            self._events += each.events
             self._last[k] = each.account
+        events, self._events = self._events, []
+        self._seen = [None] * len(self._venues)
         times = sorted({time_ms for each in rows for time_ms in each})
         merged = [
             (time_ms, self._row([each.get(time_ms, {}) for each in rows]))
@@ -109,6 +114,16 @@ class JointVenue:
         ]
         account = self._added_up([each.account for each in told], ())
         return Observation(newest_ms, merged[-1][1], account, _in_order(events), tuple(merged[:-1]))
+
+    async def _each_seen(self) -> list[Observation | None]:
+        """Of each venue what it told last; those that were not asked yet, or come late, are asked."""
+        asked = [k for k, seen in enumerate(self._seen) if seen is None]
+        done = await asyncio.gather(*(self._venues[k].observe() for k in asked), return_exceptions=True)
+        for k, each in zip(asked, done, strict=True):
+            if not isinstance(each, BaseException):
+                self._seen[k] = each
+        _raise_worst(done)
+        return list(self._seen)
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         """Each order to its venue, all at once. Where one fails the others' orders are carried out all the same."""
@@ -157,7 +172,8 @@ class JointVenue:
 
     def take_events(self) -> tuple[VenueEvent, ...]:
         """Of all of them, in the order in which they happened."""
-        return _in_order([event for venue in self._venues for event in venue.take_events()])
+        events, self._events = self._events, []
+        return _in_order([*events, *(event for venue in self._venues for event in venue.take_events())])
 
     def checkpoint(self) -> Mapping[str, Any]:
         """Of each, by name."""

@@ -71,6 +71,8 @@ stress_loss = 0.6
 max_daily_loss = 0.07
 max_drawdown = 0.31
 min_edge_ratio = 1.5
+max_depeg = 0.03
+max_venue_leverage = 2.0
 
 [execution]
 style = "maker"

@@ -68,11 +68,18 @@ def test_what_is_no_spread_is_refused() -> None:
 
 def test_pairs_of_one_underlying_are_found() -> None:
     there = cex("binance:BTC", 3)
-    gone = Instrument(
-        "binance:kPEPE", 0, (MarginTier(Decimal(0), 5),), is_delisted=True, multiplier=1000, venue="x"
-    )
-    found = find_spreads([there, UBTC, simple_instrument("ETH", 4, 25), KPEPE, gone, BTC])
-    assert [each.name for each in found] == ["BTC~UBTC/USDC", "BTC~binance:BTC", "binance:BTC~UBTC/USDC"]
+    gone = Instrument("bybit:BTC", 3, (MarginTier(Decimal(0), 5),), is_delisted=True, venue="bybit")
+    other = Instrument(
+        "x:BTC", 3, (MarginTier(Decimal(0), 5),)
+    )  # on the same venue: no two accounts, no carry
+    found = find_spreads([there, UBTC, simple_instrument("ETH", 4, 25), KPEPE, gone, other, BTC])
+    assert [each.name for each in found] == [
+        "x:BTC~UBTC/USDC",
+        "x:BTC~binance:BTC",
+        "BTC~UBTC/USDC",
+        "BTC~binance:BTC",
+        "binance:BTC~UBTC/USDC",
+    ]
     with pytest.raises(ValueError, match="primary leg of two"):
         pairs(found)
 

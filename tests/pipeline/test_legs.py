@@ -66,19 +66,30 @@ def test_without_a_price_of_one_leg_both_stay() -> None:
     assert construct((opinion(-1.0, 0.0, 0.0),), held, told).lots.tolist() == [-100, 100, 0]
 
 
+def allowed(told: Mandate, snapshot: Snapshot, score: float = -1.0) -> list[int]:
+    wanted = construct((opinion(score, 0.0, 0.0),), snapshot, told)
+    lots: list[int] = review(wanted, (opinion(score, 0.0, 0.0),), snapshot, told)[0].lots.tolist()
+    return lots
+
+
+def sized(told: Mandate, position_size: float) -> Mandate:
+    return replace(told, sizing=Sizing(position_size=position_size, no_trade_band=0.0))
+
+
 def test_a_change_too_small_for_either_venue_is_left() -> None:
     told = carrying(ON_SPOT)
-    told = replace(told, sizing=Sizing(position_size=0.502, no_trade_band=0.0))  # 20 USD more
     held = scene(told, lots=(-5000, 5000, 0))
-    assert construct((opinion(-1.0, 0.0, 0.0),), held, told).lots.tolist() == [-5020, 5020, 0]
-    told = replace(told, sizing=Sizing(position_size=0.501, no_trade_band=0.0))  # 10 USD, and 9.90 on spot
-    assert construct((opinion(-1.0, 0.0, 0.0),), held, told).lots.tolist() == [-5000, 5000, 0]
+    assert allowed(sized(told, 0.502), held) == [-5020, 5020, 0]  # 20 USD more
+    assert allowed(sized(told, 0.501), held) == [-5000, 5000, 0]  # 10 USD, and 9.90 on spot
+    # By so little it can't be brought down either, so it goes down by what can be traded: 10.50 USD at 99.
+    assert allowed(sized(told, 0.499), held) == [-4979, 4979, 0]
 
 
-def test_legs_that_are_uneven_are_evened_whatever_it_is_worth() -> None:
+def test_legs_that_are_uneven_are_evened() -> None:
     told = carrying(ON_SPOT)
-    held = scene(told, lots=(-5000, 4995, 0))
-    assert construct((opinion(-1.0, 0.0, 0.0),), held, told).lots.tolist() == [-5000, 5000, 0]
+    assert allowed(told, scene(told, lots=(-5000, 4900, 0))) == [-5000, 5000, 0]
+    # Five dollars of it can't be traded: both legs go down by what can.
+    assert allowed(told, scene(told, lots=(-5000, 4995, 0))) == [-4984, 4984, 0]
 
 
 def test_what_a_rule_cuts_of_one_leg_is_cut_of_both() -> None:
@@ -155,3 +166,81 @@ def test_the_common_part_is_even_and_no_larger(given_lots: list[int], spread: Sp
     more[0] += np.sign(book[0]) * spread.primary_lots
     more[1] += np.sign(book[1]) * spread.hedge_lots
     assert book[0] * book[1] >= 0 or not no_larger(more, book)
+
+
+def test_a_spread_does_not_grow_while_its_legs_are_far_apart() -> None:
+    told = carrying(ON_SPOT)
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), scene(told), told)
+    off = scene(told, mark=(100.0, 97.0, 20.0), lots=(-100, 100, 0))
+    allowed, findings = review(wanted, (opinion(-1.0, 0.0, 0.0),), off, told)
+    assert allowed.lots.tolist() == [-100, 100, 0]  # what is held stays, and may be closed
+    assert {each.rule for each in findings} == {"peg"}
+    near = scene(told, mark=(100.0, 98.5, 20.0))
+    assert review(wanted, (opinion(-1.0, 0.0, 0.0),), near, told)[0].lots.tolist() == wanted.lots.tolist()
+
+
+def test_multipliers_are_counted_before_legs_are_called_apart() -> None:
+    single = Instrument("BBB", 0, PERP.tiers, underlying="PEPE", venue="binance")
+    spread = Spread(Instrument("AAA", 2, PERP.tiers, underlying="PEPE", multiplier=1000), single)
+    told = carrying(spread)
+    snapshot = moment(told, (100.0, 0.1, 20.0), instruments=(*spread.legs, OTHER))
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), snapshot, told)
+    assert wanted.lots.tolist() == [-5000, 50_000, 0]
+    assert review(wanted, (opinion(-1.0, 0.0, 0.0),), snapshot, told)[0].lots.tolist() == wanted.lots.tolist()
+
+
+def test_no_venue_holds_more_than_its_share_and_both_legs_give_way() -> None:
+    told = carrying(ACROSS, max_venue_leverage=0.3)
+    snapshot = scene(told, THERE, mark=(100.0, 100.0, 20.0))
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), snapshot, told)
+    assert wanted.lots.tolist() == [-5000, 500, 0]
+    allowed, findings = review(wanted, (opinion(-1.0, 0.0, 0.0),), snapshot, told)
+    assert allowed.lots.tolist() == pytest.approx([-3000, 300, 0], abs=10)
+    assert allowed.lots[0] == -10 * allowed.lots[1]
+    assert {each.rule for each in findings} >= {"venue_share"}
+    # Of one venue there is no share to keep.
+    alone = carrying(ON_SPOT, max_venue_leverage=0.3)
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), scene(alone), alone)
+    assert (
+        review(wanted, (opinion(-1.0, 0.0, 0.0),), scene(alone), alone)[0].lots.tolist()
+        == wanted.lots.tolist()
+    )
+
+
+def test_a_spread_one_leg_of_which_was_stopped_rests_with_both() -> None:
+    told = carrying(ON_SPOT)
+    later = scene(told, rest_until=(0, 2**62, 0))  # of the hedge
+    assert construct((opinion(-1.0, 0.0, 0.0),), later, told).lots.tolist() == [0, 0, 0]
+
+
+def test_a_thin_hedge_does_not_leave_more_net_than_is_allowed() -> None:
+    """A naked long beside a spread whose hedge is cut: the net is looked at when the legs are even."""
+    told = carrying(ON_SPOT, max_net_leverage=0.1, max_volume_share=0.01)
+    told = replace(told, strategies=(*told.strategies, Slot("naked", Mute(), 1.0)))
+    snapshot = scene(told, volume_usd=(1e9, 10_000.0, 1e9), held=((0, 0, 0), (0, 0, 0)))
+    wanted = construct((opinion(-1.0, 0.0, 0.0), opinion(0.0, 0.0, 1.0)), snapshot, told)
+    allowed, findings = review(wanted, (opinion(-1.0, 0.0, 0.0), opinion(0.0, 0.0, 1.0)), snapshot, told)
+    lots = allowed.lots.tolist()
+    assert lots[0] == -lots[1] == -2424
+    net = lots[0] * 1.0 + lots[1] * 0.99 + lots[2] * 0.2
+    assert net <= 0.1 * 10_000 + 1
+    assert "net_leverage" in [each.rule for each in findings]
+
+
+def test_what_is_paid_in_full_has_no_liquidation() -> None:
+    told = carrying(ON_SPOT, min_liquidation_distance=0.45)
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), scene(told), told)
+    # Half of what spot is worth would be its margin if it had one; 5,000 USD of it with 5,000 USD in the wallet are no risk.
+    rich = with_wallets(scene(told), hyperliquid=9_000.0, hyperliquid_spot=5_000.0)
+    assert review(wanted, (opinion(-1.0, 0.0, 0.0),), rich, told)[0].lots.tolist() == [-5000, 5000, 0]
+
+
+def test_wallets_are_looked_at_though_all_of_them_together_are_rich() -> None:
+    told = carrying(ON_SPOT, min_free_margin=0.2)
+    small = replace(told, sizing=Sizing(position_size=0.02, no_trade_band=0.0))
+    wanted = construct((opinion(-1.0, 0.0, 0.0),), scene(small), small)  # 200 USD of 10,000
+    poor = with_wallets(scene(small, leverage=(5.0, 1.0, 5.0)), hyperliquid=9_900.0, hyperliquid_spot=100.0)
+    assert review(wanted, (opinion(-1.0, 0.0, 0.0),), poor, small)[0].lots[1] <= 101
+    thin = with_wallets(scene(small), hyperliquid=30.0, hyperliquid_spot=9_970.0)
+    far = carrying(ON_SPOT, min_liquidation_distance=0.3)
+    assert abs(review(wanted, (opinion(-1.0, 0.0, 0.0),), thin, far)[0].lots[0]) < 90

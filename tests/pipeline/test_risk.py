@@ -41,17 +41,19 @@ def test_the_rules_speak_in_this_order() -> None:
         "trading_state",
         "data_freshness",
         "price_sanity",
+        "peg",
         "drawdown",
         "daily_loss",
         "edge_over_costs",
         "position_size",
         "gross_leverage",
+        "venue_share",
         "free_margin",
         "isolated_distance",
         "liquidation_distance",
         "portfolio_stress",
-        "net_leverage",
         "both_legs",
+        "net_leverage",
     ]
 
 

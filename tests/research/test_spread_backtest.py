@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 
 from benchmarks.standard_workload import OPEN_LIMITS
+from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument, MarginTier, simple_instrument, spot_instrument
+from bot.model.order import Order, Side
 from bot.model.panel import Panel
 from bot.model.spread import Spread
 from bot.pipeline.mandate import Execution, Mandate, Sizing, Slot
 from bot.reports.record import RunRecord
 from bot.reports.write import summary
 from bot.research.backtest import Backtest, run
-from bot.sim.bars import Frictions
+from bot.sim.bars import Bars, Frictions
 from bot.sim.exchange import FeeSchedule, Rules
 from bot.sim.fees import HYPERLIQUID_SPOT
+from bot.sim.joint_market import JointMarket
 from tests.research.scripted import Scripted, panel_of
 
 HERE = simple_instrument("BTC", 3, 20)
@@ -157,3 +160,19 @@ def test_the_same_price_for_both_in_one_account_would_have_saved_it() -> None:
         frictions=Frictions(0.0, 0.0, float("inf")), leverage=20,
     )  # fmt: skip
     assert not run(test).liquidations
+
+
+def test_of_spot_no_more_is_sold_than_there_is() -> None:
+    wallets = {HERE.wallet: Decimal(10_000), SPOT.wallet: Decimal(10_000)}
+    market = JointMarket.opened(
+        "x", (HERE, SPOT), dict.fromkeys(wallets, Rules()), Frictions(0.0, 0.0, float("inf")), wallets, 3, 0
+    )
+    panel = named(legs([(1000.0, 1000.0)] * 4), SPOT)
+    bars = Bars(panel)
+    market.open(bars.at(0), OrderPlan((), (Order("a", SPOT.name, Side.SELL, 500),)))
+    assert market.lots.tolist() == [0, 0]
+    market.open(bars.at(1), OrderPlan((), (Order("b", SPOT.name, Side.BUY, 500),)))
+    market.open(bars.at(2), OrderPlan((), (Order("c", SPOT.name, Side.SELL, 900),)))
+    assert market.lots.tolist() == [0, 0]
+    market.open(bars.at(3), OrderPlan((), (Order("d", HERE.name, Side.SELL, 500),)))
+    assert market.lots.tolist() == [-500, 0]

@@ -33,7 +33,7 @@ CUTS = [380, 500, 633, ROWS - 2]
 
 
 def test_the_shipped_strategies_are_the_ones_gone_through() -> None:
-    assert SHIPPED == ["extreme_funding_fade", "funding_carry", "positioning"]
+    assert SHIPPED == ["extreme_funding_fade", "funding_carry", "hedged_carry", "positioning"]
 
 
 @pytest.mark.parametrize("name", SIGNALS)

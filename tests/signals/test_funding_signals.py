@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from bot.model.panel import HOUR_MS
-from bot.signals.funding import basis, carry_apr, funding_apr, percentile, premium, smoothed, zscore
+from bot.signals.funding import (
+    basis,
+    carry_apr,
+    funding_apr,
+    half_life_h,
+    percentile,
+    persistence,
+    premium,
+    smoothed,
+    zscore,
+)
 from tests.signals import naive
 from tests.signals.naive import field_of, panel_of
 
@@ -83,3 +93,44 @@ def test_funding_signals_equal_their_plain_twins_over_a_market_with_holes() -> N
     for found, expected in pairs:
         assert np.isfinite(expected).any()
         np.testing.assert_allclose(found.values, expected, rtol=1e-9, atol=1e-12)
+
+
+def wandering(half_life: float, rows: int = 6000, seed: int = 5) -> np.ndarray:
+    """A rate that goes back to its mean by half in so many hours, and is pushed about each hour."""
+    share, value, made = 0.5 ** (1 / half_life), 0.0, []
+    for push in np.random.default_rng(seed).normal(size=rows):
+        value = share * value + push
+        made.append(1e-5 + 1e-6 * value)
+    return np.array(made)
+
+
+def test_persistence_is_the_correlation_with_what_was_so_long_ago() -> None:
+    rate = wandering(30.0, 900)
+    measured = persistence(panel_of(funding_rate=rate).funding_rate, 24, 240).values[:, 0]
+    for row in (300, 555, 899):
+        now, before = rate[row - 239 : row + 1], rate[row - 263 : row - 23]
+        assert measured[row] == pytest.approx(np.corrcoef(now, before)[0, 1], abs=1e-9)
+    assert np.isnan(measured[:230]).all()
+
+
+def test_a_hole_leaves_out_both_hours_that_it_belongs_to() -> None:
+    rate = wandering(30.0, 400)
+    rate[350] = nan
+    measured = persistence(panel_of(funding_rate=rate).funding_rate, 24, 240).values[-1, 0]
+    pairs = [
+        (rate[k], rate[k - 24]) for k in range(160, 400) if np.isfinite(rate[k]) and np.isfinite(rate[k - 24])
+    ]
+    assert len(pairs) == 238
+    assert measured == pytest.approx(np.corrcoef(np.array(pairs).T)[0, 1], abs=1e-9)
+
+
+@pytest.mark.parametrize("half_life", [8.0, 24.0, 72.0])
+def test_the_half_life_of_a_rate_is_found_in_a_long_record(half_life: float) -> None:
+    field = panel_of(funding_rate=wandering(half_life, 20_000)).funding_rate
+    assert half_life_h(field, 24, 19_000).last[0] == pytest.approx(half_life, rel=0.35)
+
+
+def test_a_rate_that_never_moved_has_no_half_life_and_one_that_swings_the_shortest() -> None:
+    assert np.isnan(half_life_h(panel_of(funding_rate=[1e-5] * 500).funding_rate, 24, 240).last[0])
+    swings = [1e-5 if (row // 24) % 2 else -1e-5 for row in range(500)]
+    assert half_life_h(panel_of(funding_rate=swings).funding_rate, 24, 240).last[0] == 1.0

@@ -27,6 +27,9 @@ def panel() -> Panel:
             "volume_usd": row(1e6, 2e5, 3e6, 9e6),
             "spread_bps": row(1.0, 4.0, 2.0, 0.5),
             "open_interest": row(7.0, np.nan, 8.0, 9.0),
+            "depth_usd": row(9e5, 1e5, 4e5, 8e5),
+            "predicted_funding": row(1e-5, np.nan, 2e-5, 3e-5),
+            "settled_funding": row(3e-5, 0.0, 2e-5, 40e-5),
         },
     )
 
@@ -36,6 +39,10 @@ def test_the_primary_column_tells_of_the_pair() -> None:
     # Spot pays no funding; of two perpetuals a long spread pays the one and is paid the other.
     assert seen.funding_rate.last[[0, 2]].tolist() == [3e-5, pytest.approx(-3e-5)]
     assert seen.volume_usd.last[[0, 2]].tolist() == [2e5, 3e6]
+    assert seen.depth_usd.last[[0, 2]].tolist() == [1e5, 4e5]
+    assert seen.predicted_funding.last[[0, 2]].tolist() == [1e-5, pytest.approx(-1e-5)]
+    assert seen.settled_funding.last[[0, 2]].tolist() == [3e-5, pytest.approx(-38e-5)]
+    assert seen.open_interest.last[[0, 2]].tolist() == [7.0, 8.0]
     assert seen.spread_bps.last[[0, 2]].tolist() == [5.0, 2.5]
     assert basis(seen).last[[0, 2]] == pytest.approx([0.01, 50 / 49 - 1])
     assert carry_apr(seen, 1).shape == (2, 4)

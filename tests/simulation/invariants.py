@@ -255,8 +255,9 @@ class Watch:
         """What a new owner finds: everything that had left, under a number of its own."""
         (epoch,) = journal.execute("SELECT max(epoch) FROM lease").fetchone()
         self.notes.must(epoch > self._epoch, "I18", f"a life has epoch {epoch}, as one before it")
-        self._epoch = epoch
+        # What the power failed in the writing of may be there whole: that is of the life before.
         self.look_at_all(journal)
+        self._epoch = epoch
 
     def look_at_all(self, journal: sqlite3.Connection) -> None:
         """Every attempt that was ever written down, also those that had ended: they stay, and stay ended."""

@@ -30,7 +30,8 @@ def paid(hour: int, usd: str) -> FundingPayment:
 def look(
     watch: FundingWatch, hour: int, events: list[VenueEvent], btc: int = 200_000, rate: float = 2e-5
 ) -> list[str]:
-    return watch.look(hour * HOUR_MS, row(rate), account(btc, 5), events)
+    watch.hear(events)
+    return watch.look(hour * HOUR_MS, row(rate), account(btc, 5))
 
 
 def test_what_is_paid_as_it_is_due_is_not_spoken_of() -> None:
@@ -68,5 +69,34 @@ def test_what_was_traded_after_the_hour_is_left_out() -> None:
 def test_nothing_is_due_where_nothing_is_held_or_known() -> None:
     watch = FundingWatch((BTC, ETH))
     assert look(watch, HOUR, [], btc=0) == look(watch, HOUR + 1, []) == []
-    assert watch.look((HOUR + 2) * HOUR_MS, {}, account(5), []) != []  # of the hour before
-    assert watch.look((HOUR + 3) * HOUR_MS, {}, account(5), []) == []
+    assert watch.look((HOUR + 2) * HOUR_MS, {}, account(5)) != []  # of the hour before
+    assert watch.look((HOUR + 3) * HOUR_MS, {}, account(5)) == []
+
+
+def test_a_payment_that_was_heard_of_before_the_hour_was_looked_at_counts() -> None:
+    watch = FundingWatch((BTC, ETH))
+    watch.hear([paid(HOUR, "-2")])  # an order by hand had the account looked at
+    assert look(watch, HOUR, []) == []
+    assert (
+        look(watch, HOUR + 1, [paid(HOUR + 1, "-1.25"), paid(HOUR + 1, "-0.75")]) == []
+    )  # told in two parts
+    assert look(watch, HOUR + 2, [paid(HOUR + 2, "-2")]) == []
+
+
+def test_what_was_traded_before_the_hour_was_held_at_it() -> None:
+    watch = FundingWatch((BTC, ETH))
+    bought = Fill(
+        1, HOUR * HOUR_MS - 5, "BTC", Side.BUY, 200_000, D(50_000), D(100_000), D(0), False, "c", 1, Purpose.ENTRY
+    )  # fmt: skip
+    assert look(watch, HOUR, [bought]) == []
+    assert "nothing was paid" in look(watch, HOUR + 1, [paid(HOUR + 1, "-2")])[0]
+
+
+def test_what_settled_goes_before_the_hourly_rate_where_it_is_known() -> None:
+    watch = FundingWatch((BTC, ETH))
+    both = {**row(2e-5), "settled_funding": np.array([16e-5, np.nan])}
+    watch.hear([paid(HOUR, "-16")])
+    assert watch.look(HOUR * HOUR_MS, both, account(200_000)) == []
+    padded = {**row(2e-5), "settled_funding": np.array([np.nan, np.nan])}
+    watch.hear([paid(HOUR + 1, "-2")])
+    assert watch.look((HOUR + 1) * HOUR_MS, padded, account(200_000)) == []

@@ -32,6 +32,10 @@ FAULTS = (
     "lost_request",
     "lost_reply",
     "unavailable",
+    "raised_late",
+    "blind 1",
+    "blind 2",
+    "blind 4",
     *(f"partial {percent}" for percent in range(0, 100, 5)),
 )
 
@@ -65,7 +69,7 @@ def test_one_order_that_goes_wrong(tmp_path: Path, fault: str, number: int) -> N
     whole(venue, tmp_path / "j")
 
 
-@pytest.mark.parametrize("fault", ["", *FAULTS[:4], "partial 35"])
+@pytest.mark.parametrize("fault", ["", *FAULTS[:4], "blind 2", "partial 35"])
 @pytest.mark.parametrize("crash_after", range(1, 11))
 def test_a_crash_after_each_order_with_a_fault_before_it(
     tmp_path: Path, fault: str, crash_after: int
@@ -74,7 +78,7 @@ def test_a_crash_after_each_order_with_a_fault_before_it(
         path = tmp_path / f"j{number}"
         venue = TwoLegs(market(), Faults({number: fault}, crash_after))
         _, died = lives(path, venue, mandate(-1.0), STEPS)
-        assert died == (fault in ("", "rejected", "partial 35") or number != crash_after)
+        assert died == (fault in ("", "rejected", "blind 2", "partial 35") or number != crash_after)
         whole(venue, path)
 
 
@@ -160,6 +164,8 @@ def test_what_can_be_closed_nowhere_stops_new_spreads_and_is_said(tmp_path: Path
             await trader.watch()
             await trader.cycle()
         assert SPREAD.unhedged(*venue._ready().lots.tolist()) == 0
+        assert not trader.pairs.left
+        assert trader.session.desk.state == "active"  # the alarm ends with its cause
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))

@@ -29,6 +29,8 @@ class FakeTrader:
 
     is_to_finish = False
 
+    watch_s = 15.0
+
     def __init__(self, moments: int = 1_000) -> None:
         self.calls: list[str] = []
         self.cycles = 0
@@ -342,7 +344,7 @@ def test_a_journal_that_cant_be_asked_for_commands_ends_it() -> None:
 def test_what_the_end_breaks_off_is_not_told_as_a_failure(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, in_a_thread: bool
 ) -> None:
-    monkeypatch.setattr(module, "WATCH_S", 0.001)
+    monkeypatch.setattr(FakeTrader, "watch_s", 0.001)
     monkeypatch.setattr(module, "SUMMARY_S", 0.001)
     begun, may_end = threading.Event(), threading.Event()
 

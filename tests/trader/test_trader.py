@@ -304,7 +304,7 @@ def test_what_the_venue_states_and_nothing_explains_is_an_error_in_the_log(tmp_p
     )
     assert [(each["part"], each["usd"]) for each in books] == [("funding", str(venue.missed))]
     # An hour later it is known that it will not be told any more.
-    assert [each["event"] for each in missing] == ["funding"]
+    assert [each["event"] for each in missing] == ["funding missed"]
     assert f"was due {float(venue.missed):+.2f} USD" in missing[0]["found"]
     with read(tmp_path / "journal.sqlite") as reader:
         assert pnl(reader)["suspense"]["total"] == venue.missed

@@ -93,6 +93,7 @@ class TwoLegs(SimulatedVenue):
         self.heard = 0
         self._panel: Panel | None = None
         self.looks_unhedged = 0
+        self.blind = 0  # looks that fail from now on
 
     async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
         if self._panel is None:
@@ -124,6 +125,9 @@ class TwoLegs(SimulatedVenue):
         return Condition(has_traded=self.heard < len(self.told))
 
     async def account(self) -> AccountState:
+        if self.blind:
+            self.blind -= 1
+            raise Unavailable("the account can't be asked")
         account = await super().account()
         self.looks_unhedged = self.looks_unhedged + 1 if abs(self.unhedged) >= SPREAD.step else 0
         return account
@@ -155,6 +159,12 @@ class TwoLegs(SimulatedVenue):
             return await super().send(OrderPlan((), (replace(order, lots=part),))) if int(much) else ()
         if kind in {"unavailable", "rate_limited", "venue_down"}:
             raise Unavailable(f"the venue does not answer ({kind})")
+        if kind == "blind":  # carried out, and then nobody can look
+            self.blind = int(much)
+            return await super().send(OrderPlan((), (order,)))
+        if kind == "raised_late":  # carried out, and what came after it failed
+            await super().send(OrderPlan((), (order,)))
+            raise Unavailable("the fills can't be asked for")
         if kind == "lost_request":
             raise OutcomeUnknown("no answer within 10 s")
         if kind == "lost_reply":
@@ -224,3 +234,7 @@ def lives(path: Path, venue: TwoLegs, told: Mandate, steps: int) -> tuple[Trader
             except Crash:
                 died += 1
                 venue.faults.crash_after = 0
+            except (
+                Unavailable
+            ):  # a start whose question is not answered ends; whoever supervises it starts it again
+                continue

@@ -18,7 +18,7 @@ from bot.venues.joint import NONCES_APART, JointVenue, OwnOutbox
 from bot.venues.outbox import MemoryOutbox
 from bot.venues.simulated import SimulatedVenue, Terms
 from bot.venues.sources import ReplaySource
-from bot.venues.venue import AccountState
+from bot.venues.venue import AccountState, Condition, Observation
 
 BTC = simple_instrument("BTC", 5, 40)
 THERE = Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 20),), venue="binance")
@@ -32,11 +32,17 @@ class Fickle(SimulatedVenue):
         super().__init__(source, Terms(Decimal(equity_usd)))
         self.sending: Exception | None = None
         self.looking: Exception | None = None
+        self.observing: Exception | None = None
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         if self.sending is not None:
             raise self.sending
         return await super().send(plan)
+
+    async def observe(self) -> Observation | None:
+        if self.observing is not None:
+            raise self.observing
+        return await super().observe()
 
     async def account(self) -> AccountState:
         if self.looking is not None:
@@ -111,6 +117,43 @@ def test_an_hour_that_one_has_not_told_yet_is_waited_for() -> None:
     asyncio.run(story())
 
 
+def test_what_one_has_told_is_not_lost_while_another_does_not_answer() -> None:
+    async def story() -> None:
+        venue, _, there, _ = await started()
+        await venue.send(OrderPlan((), (buy("BTC", 100_000),)))
+        there.observing = Unavailable("no route")
+        with pytest.raises(Unavailable):
+            await venue.observe()
+        there.observing = None
+        seen = await venue.observe()
+        assert seen is not None
+        assert seen.time_ms == (FIRST + 5) * 3_600_000
+        assert "Fill" in [type(event).__name__ for event in seen.events]
+        assert not seen.missed
+
+    asyncio.run(story())
+
+
+def test_what_is_told_while_an_hour_ends_in_the_opening_is_not_lost() -> None:
+    async def story() -> None:
+        venue, here, there = pair(first=7, other_first=5)
+        await there.open(None)
+        await there.send(OrderPlan((), (buy("binance:BTC", 2_000),)))
+        opened = there.open
+        there.open = lambda checkpoint: _given(there)  # type: ignore[method-assign]
+        await venue.open(None)
+        assert "Fill" in [type(event).__name__ for event in venue.take_events()]
+        assert opened is not None
+        assert here is not there
+
+    asyncio.run(story())
+
+
+async def _given(venue: SimulatedVenue) -> Panel:
+    """The history, of an account that is open already."""
+    return venue._source.begin({"time_ms": (FIRST + 5) * 3_600_000})
+
+
 def test_it_goes_on_from_its_checkpoint() -> None:
     async def story() -> None:
         venue, _, _, _ = await started()
@@ -183,3 +226,42 @@ def test_two_of_one_name_are_refused() -> None:
     _, here, _ = pair()
     with pytest.raises(ValueError, match="named BTC"):
         JointVenue({"a": here, "b": here})
+
+
+def test_the_condition_is_the_worst_of_all() -> None:
+    class Told(Fickle):
+        said = Condition()
+
+        async def condition(self) -> Condition:
+            return self.said
+
+    async def story() -> None:
+        here = Told(source(BTC, 100.0, 5, 40), 10_000)
+        there = Told(source(THERE, 101.0, 5, 40), 5_000)
+        venue = JointVenue({"hyperliquid": here, "binance": there})
+        assert await venue.condition() == Condition()
+        here.said = Condition(agent_left_days=9.0, clock_offset_s=1.0, agent_warning="soon")
+        there.said = Condition(
+            "no key", agent_left_days=3.0, clock_offset_s=-4.0, twin="another", has_traded=True
+        )
+        told = await venue.condition()
+        assert told.signer_problem == "binance: no key"
+        assert (told.agent_left_days, told.clock_offset_s) == (3.0, -4.0)
+        assert (told.agent_warning, told.twin) == ("hyperliquid: soon", "binance: another")
+        assert told.has_traded
+
+    asyncio.run(story())
+
+
+def test_funding_of_both_is_added_up() -> None:
+    async def story() -> None:
+        venue, here, there, _ = await started()
+        await venue.send(OrderPlan((), (buy("BTC", 100_000), buy("binance:BTC", 2_000))))
+        await venue.observe()
+        total = await venue.account()
+        each = [await here.account(), await there.account()]
+        assert all(one.funding_usd < 0 for one in each)
+        assert total.funding_usd == sum(one.funding_usd for one in each)
+        assert total.cash_usd == sum(one.cash_usd for one in each)
+
+    asyncio.run(story())
