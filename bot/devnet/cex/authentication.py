@@ -70,7 +70,7 @@ def _pairs(part: str) -> dict[str, str]:
         name, _, value = pair.partition("=")
         name = unquote_plus(name)
         if name in found:
-            raise Rejected(-1101, f"Too many parameters; duplicate values for '{name}' detected.")
+            raise Rejected(-1101, "Duplicate values for a parameter detected.")
         found[name] = unquote_plus(value)
     return found
 
