@@ -1,4 +1,4 @@
-"""Coins have numbers in actions: their places in the venue's list, which may change while the daemon runs.
+"""Markets have numbers in actions, by the venue's lists of perpetuals and of spot, which may change while the daemon runs.
 
 The signer's policy has the numbers of the day on which it was written, and the adapter the lots of its start. An order with
 a stale number buys another coin. So both are held against the newest list before anything is signed.
@@ -8,26 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bot.model.instrument import Instrument
-from bot.venues.hyperliquid.parse_meta import Universe
+from bot.errors import ConfigError
+from bot.model.instrument import Instrument, Kind
+from bot.venues.hyperliquid.parse_meta import SpotUniverse, Universe
 from bot.venues.hyperliquid.signing import Whose
 
 
 class Numbers:
-    """Of some instruments as they were at the start; `known` is the venue's newest list."""
+    """Of some instruments as they were at the start; `known` and `spot` are the venue's newest lists."""
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
         self._decimals = {instrument.name: instrument.size_decimals for instrument in instruments}
+        self._pairs = {instrument.name for instrument in instruments if instrument.kind is Kind.SPOT}
         self.known: Universe | None = None
+        self.spot: SpotUniverse | None = None
 
     def why_not(self, coin: str, whose: Whose) -> str:
         """Why nothing of a coin may be signed by this signer now; empty where it may."""
-        known = self.known
-        if known is None or coin not in known.names:
-            return f"the venue lists no {coin}"
-        if coin in known.unread:
-            return known.unread[coin]
-        place, decimals = known.place(coin), known.instrument(coin).size_decimals
+        if coin in self._pairs:
+            if self.spot is None:
+                return f"the venue lists no {coin}"
+            try:
+                pair = self.spot.traded(coin)
+            except ConfigError as error:
+                return str(error)
+            place, decimals = pair.asset, pair.base.size_decimals
+        else:
+            known = self.known
+            if known is None or coin not in known.names:
+                return f"the venue lists no {coin}"
+            if coin in known.unread:
+                return known.unread[coin]
+            place, decimals = known.place(coin), known.instrument(coin).size_decimals
         if coin not in whose.assets:
             return f"{coin} is not in the signer's policy"
         if whose.assets[coin] != place:
@@ -49,6 +61,7 @@ class Numbers:
 
     def problem(self, whose: Whose) -> str:
         """What is wrong with the coins that are still listed; empty where nothing is."""
-        listed = () if self.known is None else self.known.names
+        listed = {*(() if self.known is None else self.known.names)}
+        listed.update(() if self.spot is None else (pair.title for pair in self.spot.pairs))
         found = list(self.stale((coin for coin in self._decimals if coin in listed), whose).values())
         return f"{found[0]} (and {len(found) - 1} other coins)" if len(found) > 1 else "".join(found)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from bot.errors import DataError
+from bot.model.money import ZERO
 from bot.model.order import Side
 from bot.venues.hyperliquid.parse_meta import SpotUniverse, Universe, spot_universe, universe
 from bot.venues.hyperliquid.wire import Node
@@ -90,6 +91,20 @@ class Book:
     time_ms: int
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
+
+    def depth_usd(self, within: Decimal = Decimal("0.005")) -> Decimal | None:
+        """USD that rest within a fraction of the mid, on the thinner side; None where a side is empty, so no mid is.
+
+        The venue tells twenty levels a side, so of a book with finer steps this is the least that rests there.
+        """
+        if not self.bids or not self.asks:
+            return None
+        mid = (self.bids[0].price + self.asks[0].price) / 2
+        sides = (
+            sum((each.price * each.size for each in side if abs(each.price - mid) <= within * mid), ZERO)
+            for side in (self.bids, self.asks)
+        )
+        return min(sides)
 
 
 @dataclass(frozen=True, slots=True)

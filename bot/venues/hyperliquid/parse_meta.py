@@ -22,6 +22,7 @@ HIGHEST_LEVERAGE: Final = 200
 ISOLATED_MODES: Final = ("strictIsolated", "noCross")
 FIRST_SPOT_ASSET: Final = 10_000
 FIRST_DEX_ASSET: Final = 100_000
+USDC_TOKEN: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ class SpotPair:
 
     @property
     def instrument(self) -> Instrument:
-        """What is traded there. Sizes are of the base token; prices follow from its decimals."""
-        return spot_instrument(self.name, self.base.size_decimals, self.base.name)
+        """What is traded there, by its title. Sizes are of the base token; prices follow from its decimals."""
+        return spot_instrument(self.title, self.base.size_decimals, self.base.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,23 @@ class SpotUniverse:
             named = ", ".join(f"{pair.name} ({pair.title})" for pair in found)
             raise ConfigError(f"{wanted!r} may be {named}; write the one that is meant as @INDEX")
         return found[0]
+
+    def traded(self, title: str) -> SpotPair:
+        """The market that orders may name: by its very title, against the venue's own USDC, and the only one so called.
+
+        Stricter than `pair`, since money hangs on it. ConfigError where there is no such market, or more than one.
+        """
+        found = [pair for pair in self.pairs if pair.title == title and pair.quote.index == USDC_TOKEN]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise ConfigError(
+                f"the venue lists no spot market {title!r} against USDC; write it as TOKEN/USDC"
+            )
+        named = ", ".join(pair.name for pair in found)
+        raise ConfigError(
+            f"{title!r} is the title of {named}; which of them is meant can't be told, so none is traded"
+        )
 
 
 def universe(node: Node) -> Universe:

@@ -14,8 +14,11 @@ from bot.venues.hyperliquid import parse_account, parse_market, parse_meta
 from bot.venues.hyperliquid.balances import SpotState, backing, spot_state
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
+from bot.venues.hyperliquid.numbers import Numbers
+from bot.venues.hyperliquid.parse_market import Book, Level
 from bot.venues.hyperliquid.parse_meta import SpotUniverse
 from bot.venues.hyperliquid.replies import read_reply
+from bot.venues.hyperliquid.signing import Whose
 from bot.venues.hyperliquid.wire import Node
 from tests.venues.hyperliquid.shapes import BALANCE, ME, PAIR, SPOT_CONTEXT, TOKENS, margin
 
@@ -44,7 +47,7 @@ def test_a_pair_is_found_by_its_name_its_title_and_what_it_is_about() -> None:
         pair = known.pair(wanted)
         assert (pair.name, pair.title, pair.asset) == ("@142", "UBTC/USDC", 10_142)
     instrument = known.pair("@142").instrument
-    assert (instrument.name, instrument.kind, instrument.underlying) == ("@142", Kind.SPOT, "BTC")
+    assert (instrument.name, instrument.kind, instrument.underlying) == ("UBTC/USDC", Kind.SPOT, "BTC")
     assert (instrument.size_decimals, instrument.multiplier, instrument.max_leverage) == (5, 1, 1)
     with pytest.raises(ConfigError, match="no spot market 'ETH/USDC'"):
         known.pair("ETH/USDC")
@@ -56,6 +59,65 @@ def test_a_name_that_several_pairs_answer_to_is_refused_with_their_names() -> No
     with pytest.raises(ConfigError, match=r"may be @142 \(UBTC/USDC\), @9 \(BTC/USDC\); write the one"):
         known.pair("BTC/USDC")
     assert (known.pair("UBTC/USDC").name, known.pair("@9").title) == ("@142", "BTC/USDC")
+
+
+def test_orders_may_name_a_market_only_by_its_one_title_against_usdc() -> None:
+    assert spot(PAIR).traded("UBTC/USDC").asset == 10_142
+    for other in ("BTC/USDC", "@142"):
+        with pytest.raises(ConfigError, match=f"no spot market '{other}' against USDC"):
+            spot(PAIR).traded(other)
+    twin = TOKENS[1] | {"index": 7, "tokenId": "0x2"}
+    twins = spot(PAIR, PAIR | {"name": "@9", "index": 9, "tokens": [7, 0]}, tokens=[*TOKENS, twin])
+    with pytest.raises(ConfigError, match="is the title of @142, @9; which of them"):
+        twins.traded("UBTC/USDC")
+    false_dollar = TOKENS[0] | {"index": 8, "tokenId": "0x3"}
+    false = spot(PAIR | {"tokens": [197, 8]}, tokens=[*TOKENS, false_dollar])
+    with pytest.raises(ConfigError, match="against USDC"):
+        false.traded("UBTC/USDC")
+
+
+@pytest.mark.parametrize(
+    ("now", "assets", "decimals", "why"),
+    [
+        (spot(PAIR), {"UBTC/USDC": 10_142}, {"UBTC/USDC": 5}, ""),
+        (None, {"UBTC/USDC": 10_142}, {}, "the venue lists no UBTC/USDC"),
+        (spot(), {"UBTC/USDC": 10_142}, {}, "no spot market 'UBTC/USDC' against USDC"),
+        (spot(PAIR), {}, {}, "UBTC/USDC is not in the signer's policy"),
+        (spot(PAIR | {"index": 143}), {"UBTC/USDC": 10_142}, {}, "is asset 10143 at the venue now and 10142"),
+        (
+            spot(PAIR),
+            {"UBTC/USDC": 10_142},
+            {"UBTC/USDC": 4},
+            "have 5 decimals at the venue now, 5 here and 4",
+        ),
+        (
+            spot(PAIR, tokens=[TOKENS[0], TOKENS[1] | {"szDecimals": 4}]),
+            {"UBTC/USDC": 10_142},
+            {"UBTC/USDC": 4},
+            "have 4 decimals at the venue now, 5 here and 4",
+        ),
+    ],
+)
+def test_nothing_of_a_pair_is_signed_whose_number_or_lots_are_not_those_of_the_policy_and_the_start(
+    now: SpotUniverse | None, assets: dict[str, int], decimals: dict[str, int], why: str
+) -> None:
+    numbers = Numbers([spot(PAIR).traded("UBTC/USDC").instrument])
+    numbers.spot = now
+    said = numbers.why_not("UBTC/USDC", Whose("devnet", ME, ME, assets, size_decimals=decimals))
+    assert why in said
+    assert bool(why) == bool(said)
+
+
+def test_depth_is_of_the_thinner_side_within_half_a_percent_of_the_mid() -> None:
+    def levels(*rows: tuple[str, str]) -> tuple[Level, ...]:
+        return tuple(Level(Decimal(price), Decimal(size)) for price, size in rows)
+
+    # mid 100: 99.5 and 100.5 stand on the bound and count, 99.49 does not
+    bids = levels(("99.9", "2"), ("99.5", "4"), ("99.49", "1000"))
+    asks = levels(("100.1", "1"), ("100.5", "10"), ("101", "1000"))
+    assert Book("@142", 0, bids, asks).depth_usd() == Decimal("597.8")  # 199.8 + 398; asks have 1105.1
+    assert Book("@142", 0, bids, asks[:1]).depth_usd() == Decimal("100.1")
+    assert Book("@142", 0, bids, ()).depth_usd() is None
 
 
 def test_what_can_not_be_right_in_spot_meta_is_refused_by_its_field() -> None:
