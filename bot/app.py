@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bot.clock import HOUR_MS, utc
 from bot.compose import history_of, mandate_of
+from bot.config_venue import VenueSettings
 from bot.data.store import History
 from bot.data.tables import nearest
 from bot.errors import ConfigError
@@ -17,7 +18,7 @@ from bot.model.account import MarginMode
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import rows_needed
 from bot.research.markets import START_MS
-from bot.settings import AccountSettings, Settings, VenueSettings, shown
+from bot.settings import AccountSettings, Settings, shown
 
 if TYPE_CHECKING:
     from bot.guard.guard import Orders
