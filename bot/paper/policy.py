@@ -35,7 +35,6 @@ def policy_text(
 
     ConfigError for a coin that is not listed.
     """
-    age_ms = min(int(REFERENCE_AGE_S * 1000 * max(speed, 1.0)), LONGEST_REFERENCE_AGE_MS)
     lines = [
         "# Written by `hedgerow run` at each start; changes are lost. Its limits are the config's [policy].",
         'network = "devnet"',
@@ -45,22 +44,8 @@ def policy_text(
         'allow = ["order", "cancel", "leverage", "fence", "schedule_cancel"]',
         'tif = ["Alo", "Gtc", "Ioc"]',
         "cross = true",
-        f"max_order_usd = {bounds.max_order_usd:f}",
-        f"max_gross_usd = {bounds.max_gross_usd:f}",
-        f"turnover_usd_per_day = {bounds.turnover_usd_per_day:f}",
-        "isolated_margin_usd_per_day = 0",
-        "max_open_orders = 1000",
-        f"orders_per_min = {bounds.orders_per_min}",
-        f"reduces_per_min = {bounds.orders_per_min}",
-        f"cancels_per_min = {5 * bounds.orders_per_min}",
-        "actions_per_day = 1000000",
         "expires_ms = [1000, 86400000]",
-        f"collar_bps = {bounds.collar_bps}",
-        f"collar_reduce_bps = {5 * bounds.collar_bps}",
-        "collar_trigger_bps = 9000",
-        f"reference_max_age_ms = {age_ms}",
-        "reference_max_step_bps_per_s = 10000",
-        f"denials_per_min = {max(10_000, DENIALS_PER_COIN * len(coins))}",
+        *limits_of(bounds, len(coins), speed),
     ]
     for coin in coins:
         found = listed.get(coin)
@@ -72,14 +57,37 @@ def policy_text(
             f"[coins.{coin}]" if coin.isalnum() else f'[coins."{coin}"]',
             f"asset = {found['asset']}",
             f"size_decimals = {found['size_decimals']}",
-            f"band = [{_places(mark / BAND)}, {_places(mark * BAND)}]",
+            f"band = [{places(mark / BAND)}, {places(mark * BAND)}]",
             f"max_position_usd = {bounds.max_position_usd:f}",
             f"max_leverage = {min(bounds.max_leverage, found['max_leverage'])}",
         ]
     return "\n".join(lines) + "\n"
 
 
-def _places(value: Decimal) -> str:
+def limits_of(bounds: Bounds, coins: int, speed: float) -> list[str]:
+    """The policy's lines that are limits, for so many coins in a market that runs `speed` times as fast."""
+    age_ms = min(int(REFERENCE_AGE_S * 1000 * max(speed, 1.0)), LONGEST_REFERENCE_AGE_MS)
+    return [
+        f"max_order_usd = {bounds.max_order_usd:f}",
+        f"max_gross_usd = {bounds.max_gross_usd:f}",
+        f"turnover_usd_per_day = {bounds.turnover_usd_per_day:f}",
+        "isolated_margin_usd_per_day = 0",
+        "max_open_orders = 1000",
+        f"orders_per_min = {bounds.orders_per_min}",
+        f"reduces_per_min = {bounds.orders_per_min}",
+        f"cancels_per_min = {5 * bounds.orders_per_min}",
+        "actions_per_day = 1000000",
+        f"collar_bps = {bounds.collar_bps}",
+        f"collar_reduce_bps = {5 * bounds.collar_bps}",
+        "collar_trigger_bps = 9000",
+        f"reference_max_age_ms = {age_ms}",
+        "reference_max_step_bps_per_s = 10000",
+        f"denials_per_min = {max(10_000, DENIALS_PER_COIN * coins)}",
+    ]
+
+
+def places(value: Decimal) -> str:
+    """A price as a policy writes it."""
     return f"{value.quantize(Decimal('1e-8')):f}"
 
 
