@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from bot.model.order import OrderReport
 from bot.signer.cex_client import Holding
 from bot.venues.cex import wire
 from bot.venues.cex.books import Books, Market, lots_of
-from bot.venues.cex.client import Client
+from bot.venues.cex.client import Client, NotKnown
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, Register
@@ -38,6 +39,16 @@ WAITS_S: Final = (0.0, 0.05, 0.2, 0.8, 1.6, 3.2)
 """Before each attempt to read replies that agree."""
 AHEAD_MS: Final = 60_000
 WEEK_MS: Final = 7 * 24 * 3_600_000 - 1  # what one question about trades or the ledger may span
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Replies that belong together, as of `at_ms` or a little later."""
+
+    at_ms: int
+    wallet_usd: Decimal
+    held: tuple[Held, ...]
+    listed: list[OrderReport]
 
 
 class AccountReader:
@@ -67,10 +78,9 @@ class AccountReader:
 
     # Asking
 
-    async def _balance(self) -> Decimal:
+    async def _wallet(self) -> Decimal:
         told = await self._client.ask("fetch_balance")
-        equity = self._differences.equity(told, self._terms.settle)
-        return wire.number(equity, "the account's equity")
+        return wire.number(self._differences.wallet(told, self._terms.settle), "the account's balance")
 
     async def _positions(self) -> tuple[Held, ...]:
         rows = await self._client.ask("fetch_positions")
@@ -116,8 +126,6 @@ class AccountReader:
 
     async def _learn(self, market: Market, venue_id: str) -> None:
         """Whose an order is that a trade names: trades don't tell the name that we gave it."""
-        from bot.venues.cex.client import NotKnown
-
         try:
             row = await self._client.ask("fetch_order", venue_id, market.symbol)
         except NotKnown:
@@ -156,64 +164,68 @@ class AccountReader:
             await self._sleep(wait_s)
             before = await self.trades(start_ms, self._now_ms() + AHEAD_MS)
             lines = await self.ledger(start_ms, self._now_ms() + AHEAD_MS)
-            equity, held = await self._balance(), await self._positions()
+            wallet, held = await self._wallet(), await self._positions()
             after = await self.trades(start_ms, self._now_ms() + AHEAD_MS)
             if len(after) == len(before):
                 break
         else:
             raise Unavailable("the account trades while its books are opened; trying again later")
-        self._books.begin(at_ms, equity, held, after, lines)
+        self._books.begin(at_ms, wallet, held, after, lines)
 
     async def look(self, *, with_ledger: bool = False) -> list[VenueEvent]:
         """Read all until it agrees; what is new. What is new of a look that fails is returned by the next."""
-        problem: tuple[dict[str, int], Decimal] = {}, ZERO
-        for wait_s in WAITS_S:
-            if wait_s:
-                await self._sleep(wait_s)
-            start_ms, seen_ms = self._books.from_ms(), self._now_ms()
-            listed = await self._open_orders()
-            equity, held = await self._balance(), await self._positions()
-            trades = await self.trades(start_ms, seen_ms + AHEAD_MS)
-            lines = await self.ledger(start_ms, seen_ms + AHEAD_MS) if with_ledger else []
-            self._taken += self._books.take(trades, lines, self._market.settled_rate)
-            problem = self._books.strange_lots(held), self._books.strange_usd(equity, held)
-            if not problem[0] and not problem[1]:
-                self._strange_since_ms = None
-                break
-            with_ledger = True
-        else:
-            self._bear(problem, held, seen_ms)
-        self.equity_usd, self.held, self.seen_ms = equity, held, seen_ms
-        gone = set(self._register.open) - {(each.order.instrument, each.order_id) for each in listed}
-        for report in listed:
+        read, lots, apart = await self._agreeing(with_ledger=with_ledger)
+        if lots or apart:
+            self._bear(lots, apart, read)
+        self._strange_since_ms = None
+        unrealised = sum((each.unrealised_usd for each in read.held), ZERO)
+        self.equity_usd, self.held, self.seen_ms = read.wallet_usd + unrealised, read.held, read.at_ms
+        listed = {(each.order.instrument, each.order_id): each for each in read.listed}
+        gone = sorted(set(self._register.open) - set(listed))
+        for report in listed.values():
             self._register.note(report)
-        for key in sorted(gone):
+        for key in gone:
             self._taken += await self._became(key)
         events, self._taken = self._taken, []
         return events
 
-    def _bear(self, problem: tuple[dict[str, int], Decimal], held: Sequence[Held], seen_ms: int) -> None:
+    async def _agreeing(self, *, with_ledger: bool) -> tuple[_Read, dict[str, int], Decimal]:
+        """What was read at last, and by how many lots and dollars it still is another than our books."""
+        waits = iter(WAITS_S)
+        while True:
+            read = await self._read(with_ledger=with_ledger)
+            lots = self._books.strange_lots(read.held)
+            apart = self._books.strange_usd(read.wallet_usd, read.held)
+            wait_s = next(waits, None) if lots or apart else None
+            if wait_s is None:
+                return read, lots, apart
+            await self._sleep(wait_s)
+            with_ledger = True
+
+    async def _read(self, *, with_ledger: bool) -> _Read:
+        start_ms, at_ms = self._books.from_ms(), self._now_ms()
+        listed = await self._open_orders()
+        wallet, held = await self._wallet(), await self._positions()
+        trades = await self.trades(start_ms, at_ms + AHEAD_MS)
+        lines = await self.ledger(start_ms, at_ms + AHEAD_MS) if with_ledger else []
+        self._taken += self._books.take(trades, lines, self._market.settled_rate)
+        return _Read(at_ms, wallet, held, listed)
+
+    def _bear(self, lots: dict[str, int], apart: Decimal, read: _Read) -> None:
         """What nothing explains is borne once it has stood for a while. Unavailable until then."""
-        lots, apart = problem
-        if not lots and abs(apart) <= Decimal("0.01") + abs(self.equity_usd) / 1_000_000:
-            return  # marks of two replies, a moment apart
         since = self._strange_since_ms
         if since is None or since[0] != lots:
-            self._strange_since_ms = lots, seen_ms
-            since = self._strange_since_ms
-        if seen_ms - since[1] <= FORGOTTEN_MS:
+            since = self._strange_since_ms = lots, read.at_ms
+        if read.at_ms - since[1] <= FORGOTTEN_MS:
             what = f"lots of {', '.join(sorted(lots))}" if lots else f"{apart:.6f} USD"
             raise Unavailable(
                 f"the venue's account has {what} that nothing it tells explains; looking again later"
             )
         log.error("the venue's word is taken for what nothing explains", lots=lots, usd=str(apart))
-        self._books.take_as_it_is(lots, apart, held)
-        self._strange_since_ms = None
+        self._books.take_as_it_is(lots, apart, read.held)
 
     async def _became(self, key: tuple[str, int]) -> list[OrderReport]:
         """What became of an order that is no longer listed, if the venue says that it has ended."""
-        from bot.venues.cex.client import NotKnown
-
         name, order_id = key
         market = self._register.markets[name]
         venue_id = self._register.venue_ids.get(key, str(order_id))

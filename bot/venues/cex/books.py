@@ -26,7 +26,9 @@ from bot.venues.venue import VenueEvent
 log = structlog.get_logger("hedgerow")
 
 OVERLAP_MS: Final = 10 * 60_000
+CENT: Final = Decimal("0.01")
 PER_EVENT_USD: Final = Decimal("0.00001")  # venues round each amount to 1e-8; we to 1e-6
+ENTRY_DIGITS: Final = Decimal("1e-7")  # of an entry price, an average that venues round
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Books:
     def begin(
         self,
         time_ms: int,
-        equity_usd: Decimal,
+        wallet_usd: Decimal,
         held: Sequence[Held],
         trades: Sequence[Trade],
         booked: Sequence[Booked],
@@ -84,10 +86,11 @@ class Books:
         """Open the books on an account as it is; `trades` and `booked` are in it already."""
         self.since_ms = self.complete_ms = self._floor_ms = time_ms
         account = Account()
-        account.deposit(usd(equity_usd))
+        account.deposit(usd(wallet_usd + sum((each.unrealised_usd for each in held), ZERO)))
+        account.cash_usd = usd(wallet_usd)
         for each in held:
             market = self._by_symbol.get(each.symbol)
-            account.cash_usd -= usd(each.notional_usd)
+            account.cash_usd -= usd(each.coins * each.entry_price)
             if market is not None:
                 lots = lots_of(market.instrument, each.coins, "a position")
                 account.positions[market.instrument.name] = Position(
@@ -224,11 +227,15 @@ class Books:
             name: extra for name in names if (extra := theirs.get(name, 0) - self.account.lots(name)) != 0
         }
 
-    def strange_usd(self, equity_usd: Decimal, held: Sequence[Held]) -> Decimal:
-        """The venue's cash less that of these books; 0 where they differ by rounding only."""
-        cash = equity_usd - sum((each.notional_usd for each in held), ZERO)
-        apart = cash - self.account.cash_usd - self.unexplained_usd
-        return ZERO if abs(apart) <= Decimal("0.01") + PER_EVENT_USD * self._events else apart
+    def strange_usd(self, wallet_usd: Decimal, held: Sequence[Held]) -> Decimal:
+        """The venue's cash less that of these books; 0 where they differ by rounding only.
+
+        Reckoned without marks, which are another in each reply: the wallet less what the positions were entered for.
+        """
+        entered = [each.coins * each.entry_price for each in held]
+        apart = wallet_usd - sum(entered, ZERO) - self.account.cash_usd - self.unexplained_usd
+        rounding = CENT + PER_EVENT_USD * self._events + ENTRY_DIGITS * sum(map(abs, entered), ZERO)
+        return ZERO if abs(apart) <= rounding else apart
 
     def take_as_it_is(self, lots: Mapping[str, int], apart_usd: Decimal, held: Sequence[Held]) -> None:
         """The venue's word stands where nothing explains it: what it means is profit or loss."""

@@ -54,7 +54,7 @@ class Client:
             self._exchange.before_leaving = None
 
     async def _do(self, method: str, arguments: Any, keywords: Any, *, is_order: bool) -> Any:
-        import ccxt
+        import ccxt  # type: ignore[import-untyped]  # slow to load, so only where it is needed
 
         try:
             return await getattr(self._exchange, method)(*arguments, **keywords)

@@ -37,7 +37,7 @@ class Differences:
     options: Reply
     code: Callable[[Any], str]
     stale_codes: frozenset[str]  # the timestamp was refused: nothing happened
-    equity: Callable[[Reply, str], Any]
+    wallet: Callable[[Reply, str], Any]  # money without unrealised profit, of one currency
     ledger_kind: Callable[[Reply], str]  # the venue's word for what was booked
     funding_kinds: frozenset[str]
     fee_kinds: frozenset[str]  # counted with the fills
@@ -70,18 +70,18 @@ def _okx_private(api: str, path: str) -> str | None:
     return f"/api/v5/{path}" if api == "private" else None
 
 
-def _binance_equity(balance: Reply, settle: str) -> Any:
-    return next((each["marginBalance"] for each in balance["info"]["assets"] if each["asset"] == settle), "0")
+def _binance_wallet(balance: Reply, settle: str) -> Any:
+    return next((each["walletBalance"] for each in balance["info"]["assets"] if each["asset"] == settle), "0")
 
 
-def _bybit_equity(balance: Reply, settle: str) -> Any:
+def _bybit_wallet(balance: Reply, settle: str) -> Any:
     coins = [coin for account in balance["info"]["result"]["list"] for coin in account["coin"]]
-    return next((each["equity"] for each in coins if each["coin"] == settle), "0")
+    return next((each["walletBalance"] for each in coins if each["coin"] == settle), "0")
 
 
-def _okx_equity(balance: Reply, settle: str) -> Any:
+def _okx_wallet(balance: Reply, settle: str) -> Any:
     details = [each for account in balance["info"]["data"] for each in account["details"]]
-    return next((each["eq"] for each in details if each["ccy"] == settle), "0")
+    return next((each["cashBal"] for each in details if each["ccy"] == settle), "0")
 
 
 def _okx_code(reply: Any) -> str:
@@ -121,7 +121,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         options={"warnOnFetchOpenOrdersWithoutSymbol": False},
         code=_plain_code("code"),
         stale_codes=frozenset({"-1021", "-5028"}),
-        equity=_binance_equity,
+        wallet=_binance_wallet,
         ledger_kind=lambda row: str(row.get("incomeType")),
         funding_kinds=frozenset({"FUNDING_FEE"}),
         fee_kinds=frozenset({"COMMISSION", "REALIZED_PNL"}),
@@ -149,7 +149,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         options={"fetchMarkets": {"types": ["linear"]}, "defaultType": "swap", "enableUnifiedAccount": True},
         code=_plain_code("retCode"),
         stale_codes=frozenset({"10002"}),
-        equity=_bybit_equity,
+        wallet=_bybit_wallet,
         ledger_kind=lambda row: str(row.get("type")),
         funding_kinds=frozenset({"SETTLEMENT"}),
         fee_kinds=frozenset({"TRADE", "LIQUIDATION", "ADL"}),
@@ -175,7 +175,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         options={"fetchMarkets": {"types": ["swap"]}, "defaultType": "swap"},
         code=_okx_code,
         stale_codes=frozenset({"50102"}),
-        equity=_okx_equity,
+        wallet=_okx_wallet,
         ledger_kind=lambda row: str(row.get("type")),
         funding_kinds=frozenset({"8"}),
         fee_kinds=frozenset({"2", "3", "5", "9"}),
