@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from bot.errors import ConfigError
+from bot.signer.draft import toml_key
 
 BAND: Final = Decimal(1000)  # a made-up market may go anywhere; the collar follows it
 REFERENCE_AGE_S: Final = 10
 LONGEST_REFERENCE_AGE_MS: Final = 86_400_000
+FIRST_SPOT_ASSET: Final = 10_000
 DENIALS_PER_COIN: Final = 1_000  # far more than a cycle can make: here nobody tries what may be signed
 
 
@@ -31,7 +33,8 @@ class Bounds:
 def policy_text(
     account: str, agent: str, coins: Sequence[str], listed: Mapping[str, Any], bounds: Bounds, speed: float
 ) -> str:
-    """The policy as TOML. `listed` is the devnet's metaAndAssetCtxs by coin: index, szDecimals, maxLeverage, mark.
+    """The policy as TOML. `listed` has each coin's asset, size_decimals, max_leverage and mark, as `listed_in` and
+    `pairs_in` tell them.
 
     ConfigError for a coin that is not listed.
     """
@@ -54,7 +57,7 @@ def policy_text(
         mark = Decimal(found["mark"])
         lines += [
             "",
-            f"[coins.{coin}]" if coin.isalnum() else f'[coins."{coin}"]',
+            f"[coins.{toml_key(coin)}]",
             f"asset = {found['asset']}",
             f"size_decimals = {found['size_decimals']}",
             f"band = [{places(mark / BAND)}, {places(mark * BAND)}]",
@@ -102,4 +105,20 @@ def listed_in(reply: Any) -> dict[str, dict[str, Any]]:
             "mark": context["markPx"],
         }
         for index, (row, context) in enumerate(zip(universe, contexts, strict=True))
+    }
+
+
+def pairs_in(reply: Any) -> dict[str, dict[str, Any]]:
+    """Spot markets of a spotMetaAndAssetCtxs reply by what people call them: UBTC/USDC. They have no leverage."""
+    meta, contexts = reply
+    tokens = {token["index"]: token for token in meta["tokens"]}
+    marks = {context["coin"]: context["markPx"] for context in contexts}
+    return {
+        "/".join(tokens[index]["name"] for index in row["tokens"]): {
+            "asset": FIRST_SPOT_ASSET + row["index"],
+            "size_decimals": tokens[row["tokens"][0]]["szDecimals"],
+            "max_leverage": 1,
+            "mark": marks[row["name"]],
+        }
+        for row in meta["universe"]
     }
