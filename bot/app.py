@@ -229,7 +229,9 @@ def spot_legs(settings: Settings) -> tuple[str, ...]:
 
 def paper_wallets(settings: Settings) -> dict[str, Decimal]:
     """What each wallet of a paper run begins with, USD. ConfigError where the config does not say."""
-    spot = [f"{HYPERLIQUID} spot"] if spot_legs(settings) else []
+    from bot.paper.world import SPOT_WALLET
+
+    spot = [SPOT_WALLET] if spot_legs(settings) else []
     return shares_of(settings, [HYPERLIQUID, *spot, *settings.cex])
 
 

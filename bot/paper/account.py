@@ -60,7 +60,8 @@ def open_account(
 ) -> PaperAccount:
     """Fund a new account on the devnet at `url`, approve a new agent for it and keep the agent's key.
 
-    `equity_usd` goes to the perp account and `spot_usd` to the spot wallet beside it. `now_ms` is the devnet's time. Unavailable where the devnet does not answer as it should.
+    `equity_usd` goes to the perp account and `spot_usd` to the spot wallet beside it. `now_ms` is the devnet's time.
+    Unavailable where the devnet does not answer as it should.
     """
     master, secret = keystore.new_secret(), keystore.new_secret()
     owner = signing.SigningKey(master, "testnet")

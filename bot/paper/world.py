@@ -16,13 +16,15 @@ from typing import Any, Final
 
 from bot.errors import StateError
 from bot.model.instrument import HYPERLIQUID
+from bot.model.money import ZERO
 from bot.paper import cex
 from bot.paper.account import account_in, open_account, post, private
 from bot.paper.children import Child
-from bot.paper.policy import Bounds, listed_in, policy_text
+from bot.paper.policy import Bounds, listed_in, pairs_in, policy_text
 
 DEVNET_S: Final = 120.0  # a long recording takes a while to read, a long log to play again
 SIGNER_S: Final = 30.0
+SPOT_WALLET: Final = f"{HYPERLIQUID} spot"
 LONGEST_SOCKET_PATH: Final = 100
 
 
@@ -97,9 +99,14 @@ async def put_up(wanted: Surroundings, fail: Callable[[BaseException], None]) ->
         stack.push_async_callback(_cancel, asyncio.ensure_future(_watch(devnet, fail)))
         signers = Signers(folder, stack, fail)
         paper = account_in(folder) or open_account(
-            folder, url, wanted.wallets[HYPERLIQUID], await _now_ms(url)
+            folder,
+            url,
+            wanted.wallets[HYPERLIQUID],
+            await _now_ms(url),
+            spot_usd=wanted.wallets.get(SPOT_WALLET, ZERO),
         )
         listed = listed_in(await asyncio.to_thread(post, url, "/info", {"type": "metaAndAssetCtxs"}))
+        listed |= pairs_in(await asyncio.to_thread(post, url, "/info", {"type": "spotMetaAndAssetCtxs"}))
         text = policy_text(paper.account, paper.agent, wanted.coins, listed, wanted.bounds, wanted.speed)
         signer = await signers.start("signer", "sign.sock", text, paper.keystore, paper.password)
         there = None
