@@ -243,7 +243,16 @@ def test_a_resting_order_fills_when_the_market_comes_to_it(
 
 
 def test_others_take_from_what_rests_on_this_venue_too() -> None:
-    server = build(Options(coins=("BTC",), history_h=4, paused=True, cex_port=0, cex_usdt=Decimal(1_000_000)))
+    server = build(
+        Options(
+            coins=("BTC",),
+            history_h=4,
+            start_ms=1_735_732_800_000,
+            paused=True,
+            cex_port=0,
+            cex_usdt=Decimal(1_000_000),
+        )
+    )
     door = server.world.neighbours["binance"]
     assert isinstance(door, Door)
     face = door.face
@@ -253,17 +262,17 @@ def test_others_take_from_what_rests_on_this_venue_too() -> None:
     assert book.ask is not None
     price = face.listed["BTCUSDT"].price((book.bid + book.ask) / 2)
     asked = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "price": price, "timeInForce": "GTX"}
-    placed = door.carry_out("POST", "/fapi/v1/order", key, asked | {"quantity": "1"})
+    placed = door.carry_out("POST", "/fapi/v1/order", key, asked | {"quantity": "3"})
     executed = []
-    for _ in range(200):
+    for _ in range(600):
         server.world.others_trade()
         found = door.carry_out(
             "GET", "/fapi/v1/order", key, {"symbol": "BTCUSDT", "orderId": str(placed["orderId"])}
         )
         executed.append(float(found["executedQty"]))
     assert executed == sorted(executed)
-    assert len({each for each in executed if 0 < each < 1}) > 2  # it fills bit by bit
-    assert executed[-1] == 1
+    assert len({each for each in executed if 0 < each < 3}) > 2  # it fills bit by bit
+    assert executed[-1] == 3
 
 
 def test_an_account_that_is_new_has_what_it_was_given_and_no_more(
