@@ -172,8 +172,8 @@ def test_who_is_deleveraged_is_closed_at_the_mark_for_nothing(
     assert exchange.fetch_order(guard["id"], BTC)["status"] == "expired"
 
 
-def test_what_the_venue_says_of_the_key(exchange: Any) -> None:
-    assert exchange.fapiPrivateGetAccountConfig()["canWithdraw"] is False
+def test_what_the_venue_says_of_the_account(exchange: Any) -> None:
+    assert exchange.fapiPrivateGetAccountConfig()["canTrade"] is True
     fees = exchange.fetch_trading_fee(BTC)
     assert (fees["maker"], fees["taker"]) == (0.0002, 0.0005)
     assert exchange.fetch_balance({"useV2": True})["total"] == exchange.fetch_balance()["total"]
