@@ -173,6 +173,8 @@ class CexServer:
             connection.frames.put_nowait(None)
 
     def _say(self, key: str, event: Json) -> None:
+        if self._server.faults.chaos.stale_feeds:
+            return
         for connection in self._listening.get(key, ()):
             connection.push(orjson.dumps(event))
 

@@ -10,7 +10,9 @@ import ccxt  # type: ignore[import-untyped]
 import pytest
 import requests
 
-from tests.devnet.cex.clients import BTC, client_of, code_of, control
+from bot.devnet.cex.limits import CexLimits
+from bot.devnet.start import Options, running
+from tests.devnet.cex.clients import BTC, client_of, code_of, control, events
 
 ORDER = "/fapi/v1/order"
 
@@ -72,6 +74,58 @@ def test_a_star_concerns_everything_below_and_a_delay_is_a_delay(
 def test_faults_of_one_face_are_those_of_the_other(devnet: Any, url: str, chaos: Callable[..., Any]) -> None:
     chaos(paths=[ORDER], executed_502=0.25)
     assert requests.get(f"{devnet.url}/devnet/chaos", timeout=5).json()["executed_502"] == 0.25
+
+
+def test_who_asks_too_much_is_told_so_where_limits_are_held_to() -> None:
+    now_s = 1000.0
+    limits = CexLimits(enforced=True, clock=lambda: now_s)
+    assert limits.charge("here", 2399, "") == {"X-MBX-USED-WEIGHT-1M": "2399"}
+    assert limits.charge("here", 1, "") is not None
+    assert limits.charge("here", 1, "") is None
+    assert limits.charge("there", 1, "") is not None
+    now_s = 1060.1
+    assert limits.charge("here", 1, "") == {"X-MBX-USED-WEIGHT-1M": "1"}
+    for number in range(1, 301):
+        headers = limits.charge("here", 0, "key")
+        assert headers is not None
+        assert headers["X-MBX-ORDER-COUNT-10S"] == headers["X-MBX-ORDER-COUNT-1M"] == str(number)
+    assert limits.charge("here", 0, "key") is None
+    assert limits.charge("here", 0, "another") is not None
+    assert CexLimits(enforced=False).charge("here", 9999, "") == {"X-MBX-USED-WEIGHT-1M": "9999"}
+
+
+def test_with_rate_limits_the_server_answers_429() -> None:
+    options = Options(coins=("BTC",), history_h=4, paused=True, cex_port=0, rate_limits=True)
+    with running(options) as server:
+        url = server.sites["cex"].shown()["url"]
+        codes = [requests.get(f"{url}/fapi/v1/ticker/24hr", timeout=5).status_code for _ in range(62)]
+        assert codes == [200] * 60 + [429] * 2
+        assert requests.get(f"{url}/fapi/v1/ping", timeout=5).json()["code"] == -1003
+
+
+def test_frames_are_lost_or_stale_on_this_face_too(
+    url: str, opened: Callable[..., Any], chaos: Callable[..., Any]
+) -> None:
+    account = opened()
+
+    def gift() -> None:
+        control(url, "faucet", api_key=account["api_key"], usdt=1)
+
+    def then(**settings: Any) -> Callable[[], None]:
+        def act() -> None:
+            chaos(**settings)
+            gift()
+            chaos()
+            gift()
+
+        return act
+
+    for settings in ({"stale_feeds": True}, {"lose_frame": 1}):
+        before = float(client_of(url, account).fetch_balance()["USDT"]["total"])
+        told = events(url, account, then(**settings), 1)
+        assert float(told[0]["a"]["B"][0]["wb"]) == before + 2
+    told = events(url, account, then(duplicate_frame=1), 3)
+    assert told[0] == told[1] != told[2]
 
 
 def test_a_signature_a_key_or_a_time_that_is_wrong_is_told_apart(
