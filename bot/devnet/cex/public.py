@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
+from zlib import crc32
 
 from bot.devnet import candles
 from bot.devnet.cex.authentication import Rejected
@@ -31,6 +32,7 @@ _PERIODS: Final = {
 }
 _INTERVALS: Final = {*candles.INTERVALS, "6h"}
 MIDDLE, MARK, INDEX = 0, 1, 2
+MOST_LATE_MS: Final = 9
 
 
 def ping(face: CexFace, parameters: Parameters) -> Any:  # noqa: ARG001
@@ -215,18 +217,18 @@ def funding_history(face: CexFace, parameters: Parameters) -> Any:
         interval_ms = each.interval_h * HOUR_MS
         upto = face.now_ms if end is None else min(end, face.now_ms)
         first = max(start or 0, face.world.market.known_from_ms)
-        at = -(-first // interval_ms) * interval_ms
+        at = -(-(first - MOST_LATE_MS) // interval_ms) * interval_ms
         if start is None:
             at = max(at, (upto // interval_ms - limit + 1) * interval_ms)
         count = 0
         while at <= upto and count < limit:
-            rate = face.funding_rate(each, at)
-            if rate is not None:
+            rate, told_ms = face.funding_rate(each, at), at + _late_ms(each.symbol, at)
+            if rate is not None and (start or 0) <= told_ms <= (told_ms if end is None else end):
                 count += 1
                 rows.append(
                     {
                         "symbol": each.symbol,
-                        "fundingTime": at,
+                        "fundingTime": told_ms,
                         "fundingRate": f"{rate:.8f}",
                         "markPrice": f"{face.prices.mark_at(each.symbol, at):.8f}",
                     }
@@ -234,6 +236,11 @@ def funding_history(face: CexFace, parameters: Parameters) -> Any:
             at += interval_ms
     rows.sort(key=lambda row: row["fundingTime"])
     return rows[:limit] if start is not None else rows[-limit:]
+
+
+def _late_ms(symbol: str, settles_ms: int) -> int:
+    """The venue's history has settlements a few milliseconds after the hour, by chance."""
+    return crc32(f"{symbol} {settles_ms}".encode()) % (MOST_LATE_MS + 1)
 
 
 def funding_info(face: CexFace, parameters: Parameters) -> Any:  # noqa: ARG001

@@ -34,7 +34,7 @@ def test_longs_pay_a_positive_rate_on_the_mark_and_shorts_receive_it(
     settled = exchange.fetch_funding_rate_history(BTC, limit=1)[0]
     payments = exchange.fetch_funding_history(BTC)
     assert len(payments) == 1
-    assert payments[0]["timestamp"] == settled["timestamp"]
+    assert payments[0]["timestamp"] == settled["timestamp"] // 1000 * 1000
     expected = -sign * 0.05 * float(settled["info"]["markPrice"]) * settled["fundingRate"]
     assert payments[0]["amount"] == pytest.approx(expected, abs=2e-6)
     after = float(exchange.fetch_balance()["info"]["totalWalletBalance"])
