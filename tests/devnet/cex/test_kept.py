@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -96,7 +100,7 @@ def everything(client: Any) -> list[Any]:
 
 @pytest.mark.parametrize("kill", [True, False])
 def test_accounts_orders_and_history_survive(tmp_path: Path, kill: bool) -> None:
-    first = Process(tmp_path / "state")
+    first = Process(tmp_path / "state", "--paused")
     client = client_of(first.url, first.account)
     client.set_leverage(7, BTC)
     client.create_order(BTC, "market", "buy", 0.02)
@@ -112,7 +116,7 @@ def test_accounts_orders_and_history_survive(tmp_path: Path, kill: bool) -> None
     before = everything(client), everything(client_of(first.url, other))
     first.end(kill=kill)
 
-    second = Process(tmp_path / "state")
+    second = Process(tmp_path / "state", "--paused")
     try:
         assert second.ready["resumed"]
         assert second.account == first.account
@@ -127,6 +131,73 @@ def test_accounts_orders_and_history_survive(tmp_path: Path, kill: bool) -> None
         second.end(kill=False)
 
 
+def test_what_was_acknowledged_survives_a_kill_while_time_runs_and_others_trade(tmp_path: Path) -> None:
+    """Three lives under fire: every order that was answered is known, and the books add up."""
+    dice, acknowledged = random.Random(5), dict[str, str]()
+    for life in range(3):
+        process = Process(tmp_path / "state", "--speed", "600")
+        clients = [client_of(process.url, process.account) for _ in range(2)]
+        for client in clients:
+            client.load_markets()
+        known = _all_orders(clients[0])
+        assert acknowledged.items() <= known.items()
+        account = clients[0].fetch_balance()["info"]
+        rows = [
+            row
+            for page in range(1, 12)
+            for row in clients[0].fapiPrivateGetIncome({"limit": 1000, "startTime": 0, "page": page})
+        ]
+        assert len(rows) < 10_000
+        earned = sum(Decimal(row["income"]) for row in rows)
+        assert earned == Decimal(account["totalWalletBalance"])
+        threads = [
+            threading.Thread(target=_trade, args=(client, f"{life}-{number}", acknowledged, dice.random()))
+            for number, client in enumerate(clients)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(1 + dice.random())
+        process.end(kill=True)
+        for thread in threads:
+            thread.join(20)
+    assert len(acknowledged) > 20
+
+
+def _all_orders(client: Any) -> dict[str, str]:
+    """The client's id of every order, by the venue's."""
+    known: dict[str, str] = {}
+    while True:
+        first = max((int(number) for number in known), default=0) + 1
+        rows = client.fapiPrivateGetAllOrders({"symbol": "BTCUSDT", "orderId": first, "limit": 1000})
+        if not rows:
+            return known
+        known |= {str(row["orderId"]): row["clientOrderId"] for row in rows}
+
+
+def _trade(client: Any, name: str, acknowledged: dict[str, str], seed: float) -> None:
+    """Trade until nobody answers any more."""
+    dice = random.Random(seed)
+    price = client.fetch_ticker(BTC)["last"]
+    for number in range(10_000):
+        params, side = {"clientOrderId": f"{name}-{number}"}, dice.choice(["buy", "sell"])
+        try:
+            if dice.random() < 0.5:
+                placed = client.create_order(BTC, "market", side, 0.002, None, params)
+            else:
+                away = 0.99 if side == "buy" else 1.01
+                placed = client.create_order(BTC, "limit", side, 0.002, price * away, params)
+                if dice.random() < 0.7:
+                    client.cancel_order(placed["id"], BTC)
+        except ccxt.OrderNotFound:
+            continue
+        except ccxt.NetworkError:
+            return
+        except ccxt.ExchangeError:
+            client.cancel_all_orders(BTC)
+            continue
+        acknowledged[placed["id"]] = params["clientOrderId"]
+
+
 def face_of(server: Server) -> Door:
     door = server.world.neighbours["binance"]
     assert isinstance(door, Door)
@@ -134,8 +205,6 @@ def face_of(server: Server) -> Door:
 
 
 def test_a_state_from_before_it_was_one_gets_a_new_face_and_one_from_after_needs_it(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     plain = replace(OPTIONS, cex_port=None, state=tmp_path / "state")
     server = build(plain)
     assert server.keeper is not None
