@@ -180,5 +180,5 @@ def status(server: Server, body: dict[str, Any]) -> Any:
         "sockets": len(server.channels.connections),
         "clock": clock(server, body),
         **{name: shown() for name, shown in server.more_status.items()},
-        **{name: each.shown() for name, each in server.sites.items()},
+        **{name: each.status() for name, each in server.sites.items()},
     }

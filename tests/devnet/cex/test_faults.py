@@ -10,7 +10,7 @@ import ccxt  # type: ignore[import-untyped]
 import pytest
 import requests
 
-from bot.devnet.cex.limits import CexLimits
+from bot.devnet.cex.limits import CexLimits, TooMuch
 from bot.devnet.start import Options, running
 from tests.devnet.cex.clients import BTC, client_of, code_of, control, events
 
@@ -74,23 +74,36 @@ def test_a_star_concerns_everything_below_and_a_delay_is_a_delay(
 def test_faults_of_one_face_are_those_of_the_other(devnet: Any, url: str, chaos: Callable[..., Any]) -> None:
     chaos(paths=[ORDER], executed_502=0.25)
     assert requests.get(f"{devnet.url}/devnet/chaos", timeout=5).json()["executed_502"] == 0.25
+    for each in (url, devnet.url):
+        told = requests.get(f"{each}/devnet/status", timeout=5)
+        assert told.json()["cex"]["symbols"][:2] == ["BTCUSDT", "ETHUSDT"]
+        assert "secret" not in told.text
 
 
-def test_who_asks_too_much_is_told_so_where_limits_are_held_to() -> None:
+def test_who_asks_too_much_is_told_so_and_who_goes_on_is_banned() -> None:
     now_s = 1000.0
     limits = CexLimits(enforced=True, clock=lambda: now_s)
-    assert limits.charge("here", 2399, "") == {"X-MBX-USED-WEIGHT-1M": "2399"}
-    assert limits.charge("here", 1, "") is not None
-    assert limits.charge("here", 1, "") is None
-    assert limits.charge("there", 1, "") is not None
+
+    def refused(address: str, key: str = "") -> tuple[int, int]:
+        with pytest.raises(TooMuch) as refusal:
+            limits.charge(address, 1, key)
+        return refusal.value.status, refusal.value.wait_s
+
+    assert limits.charge("here", 2400, "") == {"X-MBX-USED-WEIGHT-1M": "2400"}
+    assert refused("here") == (429, 60)
+    assert limits.charge("there", 1, "") == {"X-MBX-USED-WEIGHT-1M": "1"}
     now_s = 1060.1
     assert limits.charge("here", 1, "") == {"X-MBX-USED-WEIGHT-1M": "1"}
     for number in range(1, 301):
         headers = limits.charge("here", 0, "key")
-        assert headers is not None
         assert headers["X-MBX-ORDER-COUNT-10S"] == headers["X-MBX-ORDER-COUNT-1M"] == str(number)
-    assert limits.charge("here", 0, "key") is None
-    assert limits.charge("here", 0, "another") is not None
+    assert [refused("here", "key")[0] for _ in range(20)] == [429] * 20
+    assert limits.charge("here", 0, "another")["X-MBX-ORDER-COUNT-1M"] == "1"
+    assert refused("here", "key") == (418, 120)
+    now_s = 1180
+    assert refused("here") == (418, 1)
+    now_s = 1180.2
+    assert limits.charge("here", 1, "") == {"X-MBX-USED-WEIGHT-1M": "1"}
     assert CexLimits(enforced=False).charge("here", 9999, "") == {"X-MBX-USED-WEIGHT-1M": "9999"}
 
 
@@ -100,7 +113,9 @@ def test_with_rate_limits_the_server_answers_429() -> None:
         url = server.sites["cex"].shown()["url"]
         codes = [requests.get(f"{url}/fapi/v1/ticker/24hr", timeout=5).status_code for _ in range(62)]
         assert codes == [200] * 60 + [429] * 2
-        assert requests.get(f"{url}/fapi/v1/ping", timeout=5).json()["code"] == -1003
+        reply = requests.get(f"{url}/fapi/v1/ping", timeout=5)
+        assert reply.json()["code"] == -1003
+        assert 0 < int(reply.headers["Retry-After"]) <= 60
 
 
 def test_frames_are_lost_or_stale_on_this_face_too(
