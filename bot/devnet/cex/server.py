@@ -16,10 +16,11 @@ from aiohttp import WSMsgType, web
 
 from bot.devnet import controls
 from bot.devnet.cex.authentication import Clock, Rejected, authenticate, secret_of
-from bot.devnet.cex.door import DELEVERAGE, FAUCET, PUBLIC, SIGNED, Door
+from bot.devnet.cex.door import DELEVERAGE, FAUCET, INTERVAL, PUBLIC, SIGNED, Door
 from bot.devnet.cex.limits import CexLimits, TooMuch
 from bot.devnet.cex.parameters import Parameters
 from bot.devnet.cex.records import Json
+from bot.devnet.cex.schedule import INTERVALS_H
 from bot.devnet.connection import Connection
 from bot.devnet.server import LARGEST_BODY, Server
 from bot.devnet.wire import Malformed, decode
@@ -236,6 +237,7 @@ class CexServer:
         known: dict[tuple[str, str], Callable[[Server, dict[str, Any]], Any]] = {
             ("POST", "faucet"): self._faucet,
             ("POST", "adl"): self._deleverage,
+            ("POST", "funding"): self._change_interval,
             ("POST", "clock"): controls.set_clock,
             ("GET", "clock"): controls.clock,
             ("POST", "chaos"): controls.set_chaos,
@@ -266,13 +268,25 @@ class CexServer:
             raise Refused("no account has this api_key; POST /devnet/faucet without one opens an account")
         return key
 
+    def _symbol(self, body: dict[str, Any]) -> str:
+        symbol, listed = body.get("symbol"), self._door.face.listed
+        if not isinstance(symbol, str) or symbol not in listed:
+            raise Refused(f"there is no symbol {symbol!r}; there are {', '.join(listed)}")
+        return symbol
+
     def _deleverage(self, server: Server, body: dict[str, Any]) -> Any:
         """`{"api_key", "symbol"}`: close a position as an auto-deleveraging does."""
-        key, symbol = self._key(body), body.get("symbol")
+        key, symbol = self._key(body), self._symbol(body)
         server.world.catch_up()
-        if symbol not in self._door.face.listed:
-            raise Refused(f"there is no symbol {symbol!r}; there are {', '.join(self._door.face.listed)}")
         return self._change("POST", DELEVERAGE, key, {"symbol": symbol})
+
+    def _change_interval(self, server: Server, body: dict[str, Any]) -> Any:
+        """`{"symbol", "interval_h"}`: settle every so many hours from now on."""
+        symbol, hours = self._symbol(body), body.get("interval_h")
+        if isinstance(hours, bool) or hours not in INTERVALS_H:
+            raise Refused(f"interval_h must be one of {INTERVALS_H}, found {hours!r}")
+        server.world.catch_up()
+        return self._change("POST", INTERVAL, "", {"symbol": symbol, "interval_h": str(hours)})
 
 
 def _frame(connection: Connection, text: str) -> None:

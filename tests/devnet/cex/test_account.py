@@ -54,6 +54,33 @@ def test_who_closes_before_the_hour_pays_nothing_and_four_hours_pay_twice(url: s
     assert len(times) == 2
 
 
+def test_an_interval_may_change_while_a_position_is_held(url: str, exchange: Any) -> None:
+    to_just_before(url, exchange, 8)
+    advance(url, 0.1)
+    exchange.create_order(ETH, "market", "sell", 1)
+    began = exchange.fetch_time() // (8 * HOUR_MS) * 8 * HOUR_MS
+    advance(url, 5)  # a settlement of 8 hours is three hours away, and one of 4 hours would have been
+    told = control(url, "funding", symbol="ETHUSDT", interval_h=1)
+    assert told["settles"] == began + 6 * HOUR_MS
+    assert exchange.fetch_funding_rate(ETH)["fundingTimestamp"] == began + 6 * HOUR_MS
+    assert exchange.fetch_funding_intervals()[ETH]["interval"] == "1h"
+    advance(url, 2)
+    control(url, "funding", symbol="ETHUSDT", interval_h=4)
+    advance(url, 8)
+    rows = exchange.fetch_funding_rate_history(ETH, began - HOUR_MS)
+    hours = [round((row["timestamp"] - began) / HOUR_MS) for row in rows]
+    assert hours == [0, 6, 7, 8, 12]
+    paid = exchange.fetch_funding_history(ETH, began)
+    assert [(each["timestamp"] - began) / HOUR_MS for each in paid] == [6, 7, 8, 12]
+    for row, each in zip(rows[1:], paid, strict=True):
+        assert each["amount"] == pytest.approx(float(row["info"]["markPrice"]) * row["fundingRate"], abs=2e-6)
+    control(url, "funding", symbol="ETHUSDT", interval_h=8)
+    advance(url, 9)
+    assert (
+        exchange.fetch_funding_rate_history(ETH, limit=1)[0]["timestamp"] // HOUR_MS == began // HOUR_MS + 24
+    )
+
+
 def test_a_carry_between_the_two_venues_is_not_for_nothing(url: str, exchange: Any) -> None:
     """What a long here and a short there would have earned in funding differs from zero over days."""
     advance(url, 24)

@@ -95,6 +95,8 @@ def everything(client: Any) -> list[Any]:
         client.fetch_order_book(BTC),
         client.fetch_tickers(),
         client.fetch_funding_rates(),
+        client.fetch_funding_intervals(),
+        client.fetch_funding_rate_history(HYPE),
     ]
 
 
@@ -111,6 +113,7 @@ def test_accounts_orders_and_history_survive(tmp_path: Path, kill: bool) -> None
     client.create_order(HYPE, "market", "sell", 10)
     with pytest.raises(ccxt.BaseError):
         client.create_order(BTC, "market", "buy", 1000)
+    control(first.url, "funding", symbol="HYPEUSDT", interval_h=1)
     other = control(first.url, "faucet", usdt=777)
     client_of(first.url, other).create_order(HYPE, "market", "buy", 2)
     before = everything(client), everything(client_of(first.url, other))
