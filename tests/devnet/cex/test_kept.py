@@ -36,30 +36,9 @@ class Process:
     """`hedgerow devnet` with a state file, that is killed and started again."""
 
     def __init__(self, state: Path, *options: str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "bot",
-            "devnet",
-            "--port",
-            "0",
-            "--cex-port",
-            "0",
-            "--coins",
-            "BTC,HYPE",
-        ]
+        given = f"--port 0 --cex-port 0 --coins BTC,HYPE --cex-usdt 10000 --parent-fd 0 --state {state}"
         self.process = subprocess.Popen(
-            [
-                *command,
-                "--paused",
-                "--cex-usdt",
-                "10000",
-                "--state",
-                str(state),
-                "--parent-fd",
-                "0",
-                *options,
-            ],
+            [sys.executable, "-m", "bot", "devnet", *given.split(), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -139,6 +118,7 @@ def test_what_was_acknowledged_survives_a_kill_while_time_runs_and_others_trade(
     dice, acknowledged = random.Random(5), dict[str, str]()
     for life in range(3):
         process = Process(tmp_path / "state", "--speed", "600")
+        assert not process.ready["paused"]
         clients = [client_of(process.url, process.account) for _ in range(2)]
         for client in clients:
             client.load_markets()
