@@ -97,12 +97,11 @@ class CexFace:
 
     def step(self) -> None:
         """Take the market's prices at the world's moment."""
-        moment = self.world.moment
-        quotes = self.quotes()
+        moment, listed = self.world.moment, list(self.listed.values())
         self.quoted_ms = moment.time_ms
-        listed = list(self.listed.values())
-        if not listed:
+        if not listed:  # as where a market has nothing but names that this venue could not have
             return
+        quotes = self.quotes()
         made = ladders(
             quotes.mid,
             0.5e-4 * np.maximum(0.3, quotes.spread_bps),

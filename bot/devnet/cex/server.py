@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -233,18 +232,17 @@ class CexServer:
     # --- controls
 
     async def _control(self, request: web.Request) -> web.Response:
-        server, what = self._server, (request.method, request.match_info["what"])
-        known: dict[tuple[str, str], Callable[[Server, dict[str, Any]], Any]] = {
+        known: dict[tuple[str, str], controls.Control] = {
             ("POST", "faucet"): self._faucet,
-            ("POST", "adl"): self._deleverage,
-            ("POST", "funding"): self._change_interval,
             ("POST", "clock"): controls.set_clock,
             ("GET", "clock"): controls.clock,
             ("POST", "chaos"): controls.set_chaos,
             ("GET", "chaos"): controls.chaos,
             ("GET", "status"): controls.status,
+            ("POST", "adl"): self._deleverage,
+            ("POST", "funding"): self._change_interval,
         }
-        return await controls.respond(server, request, known.get(what))
+        return await controls.respond(self._server, request, known)
 
     def _faucet(self, server: Server, body: dict[str, Any]) -> Any:
         """`{"api_key"?, "usdt"}`: credit an account, or a new one, whose secret is in the reply."""

@@ -176,3 +176,19 @@ def test_a_page_in_a_browser_cannot_use_the_controls(url: str) -> None:
         f"{url}/devnet/faucet", json={"usdt": 1}, headers={"Origin": "http://a.page"}, timeout=5
     )
     assert reply.status_code == 403
+
+
+def test_controls_that_cannot_be_are_refused_in_a_sentence(url: str, opened: Callable[..., Any]) -> None:
+    key = opened()["api_key"]
+    wrong: list[tuple[str, dict[str, Any], int]] = [
+        ("adl", {"api_key": key, "symbol": "BTCUSDT"}, 400),  # there is no position
+        ("adl", {"api_key": key, "symbol": "NOPE"}, 400),
+        ("adl", {"api_key": "nobody", "symbol": "BTCUSDT"}, 400),
+        ("funding", {"symbol": "BTCUSDT", "interval_h": 3}, 400),
+        ("funding", {"symbol": ["BTCUSDT"], "interval_h": 4}, 400),
+        ("nothing", {}, 404),
+    ]
+    for name, body, status in wrong:
+        reply = requests.post(f"{url}/devnet/{name}", json=body, timeout=5)
+        assert reply.status_code == status
+    assert "/devnet/funding" in requests.post(f"{url}/devnet/nothing", json={}, timeout=5).text
