@@ -247,7 +247,9 @@ def balance(face: CexFace, key: str, parameters: Parameters) -> Any:  # noqa: AR
 def risk_v3(face: CexFace, key: str, parameters: Parameters) -> Any:
     """GET v3/positionRisk: symbols with a position or an order."""
     symbol = parameters.optional_symbol()
-    chosen = _with_something(face, key) if symbol is None else [face.listing(symbol)]
+    if symbol is not None:
+        face.listing(symbol)
+    chosen = [each for each in _with_something(face, key) if symbol in {None, each.symbol}]
     held = [_held(face, key, listing) for listing in chosen]
     return [
         _risk(face, key, each)
@@ -261,7 +263,6 @@ def risk_v3(face: CexFace, key: str, parameters: Parameters) -> Any:
             "marginAsset": USDT,
         }
         for each in held
-        if symbol is None or each.lots
     ]
 
 

@@ -71,9 +71,15 @@ def test_a_star_concerns_everything_below_and_a_delay_is_a_delay(
     assert requests.get(f"{url}/futures/data/openInterestHist", timeout=5).status_code == 400
 
 
-def test_faults_of_one_face_are_those_of_the_other(devnet: Any, url: str, chaos: Callable[..., Any]) -> None:
+def test_faults_and_clock_of_one_face_are_those_of_the_other(
+    devnet: Any, url: str, chaos: Callable[..., Any]
+) -> None:
     chaos(paths=[ORDER], executed_502=0.25)
     assert requests.get(f"{devnet.url}/devnet/chaos", timeout=5).json()["executed_502"] == 0.25
+    before_ms = requests.get(f"{devnet.url}/devnet/clock", timeout=5).json()["time"]
+    told = control(url, "clock", advance_s=60)
+    assert told["time"] == before_ms + 60_000
+    assert requests.get(f"{devnet.url}/devnet/clock", timeout=5).json() == told
     for each in (url, devnet.url):
         told = requests.get(f"{each}/devnet/status", timeout=5)
         assert told.json()["cex"]["symbols"][:2] == ["BTCUSDT", "ETHUSDT"]
