@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from bot.devnet.cex import account, conditional, happenings, orders, public, settings
+from bot.devnet.cex import account, conditional, happenings, orders, public, schedule, settings
 from bot.devnet.cex.authentication import Rejected
 from bot.devnet.cex.face import CexFace
 from bot.devnet.cex.parameters import Parameters
@@ -14,6 +14,8 @@ from bot.model.money import usd
 
 Answer = Callable[[CexFace, str, Parameters], Any]
 FAUCET: Final = "/devnet/faucet"
+DELEVERAGE: Final = "/devnet/adl"
+INTERVAL: Final = "/devnet/funding"
 
 PUBLIC: Final[Mapping[str, tuple[Callable[[CexFace, Parameters], Any], int]]] = {
     "/fapi/v1/ping": (public.ping, 1),
@@ -108,6 +110,10 @@ class Door:
         """What an account asks for; `key` is its API key. Raises Rejected."""
         if path == FAUCET:
             return self._fund(key, Decimal(parameters["usdt"]))
+        if path == DELEVERAGE:
+            return self._deleverage(key, parameters["symbol"])
+        if path == INTERVAL:
+            return self._change_interval(parameters["symbol"], int(parameters["interval_h"]))
         handler, _ = SIGNED[method, path]
         return handler(self.face, key, Parameters(parameters))
 
@@ -124,8 +130,24 @@ class Door:
         if amount:
             face.exchange.deposit(key, amount, face.now_ms)
             face.records[key].earn("", "TRANSFER", amount, face.now_ms, face.next_income(), "")
-            happenings.tell_balance(face, key, "DEPOSIT", face.now_ms)
+            happenings.tell_account(face, key, "DEPOSIT", [], face.now_ms, amount)
         return {"api_key": key, **reply, "usdt": f"{amount:f}", "balance": f"{face.wallet_usd(key):f}"}
+
+    def _deleverage(self, key: str, symbol: str) -> dict[str, str]:
+        """Close a position at the mark, as if who held its other side had gone under. Raises Refused if there is none."""
+        face, listing = self.face, self.face.listing(symbol)
+        lots = face.exchange.accounts[key].lots(symbol)
+        price = listing.instrument.round_price(face.exchange.marks[symbol])
+        face.exchange.deleverage(key, symbol, price, face.now_ms)
+        happenings.tell(face)
+        return {"symbol": symbol, "closed": listing.quantity(lots), "price": listing.price(price)}
+
+    def _change_interval(self, symbol: str, hours: int) -> dict[str, Any]:
+        """From now on a symbol settles every so many hours."""
+        face, listing = self.face, self.face.listing(symbol)
+        face.intervals.setdefault(symbol, []).append((face.now_ms, hours))
+        next_ms = schedule.following(face.intervals, listing, face.now_ms)
+        return {"symbol": symbol, "interval_h": hours, "settles": next_ms}
 
     # --- restarts
 
