@@ -102,7 +102,7 @@ class CexVenue:
             return int(await client.ask("fetch_time"))
 
         clock = VenueClock(ask_ms, now_s, sleep, terms.clock)
-        client = Client(exchanges.made(terms, differences, signer, clock.now_ms), differences)
+        client = Client(exchanges.made(terms, differences, signer, clock.now_ms), differences, clock.look)
         try:
             with _as_unavailable():
                 await clock.look()
@@ -308,6 +308,8 @@ class CexVenue:
         return [*reports, *placed]
 
     async def _place(self, order: Order) -> list[OrderReport]:
+        if not self._terms.clock.is_real:  # its time may have gone far since the last look
+            await self._clock.look()
         reports = await self._sender.place([order])
         self._tell(reports)
         return reports

@@ -83,8 +83,9 @@ class Books:
         trades: Sequence[Trade],
         booked: Sequence[Booked],
     ) -> None:
-        """Open the books on an account as it is; `trades` and `booked` are in it already."""
-        self.since_ms = self.complete_ms = self._floor_ms = time_ms
+        """Open the books on an account as it is; `trades` and `booked` of the time of the overlap are in it already."""
+        self.since_ms = self.complete_ms = time_ms
+        self._floor_ms = time_ms - self.overlap_ms
         account = Account()
         account.deposit(usd(wallet_usd + sum((each.unrealised_usd for each in held), ZERO)))
         account.cash_usd = usd(wallet_usd)

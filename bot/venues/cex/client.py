@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bot.errors import DataError, HedgerowError, OutcomeUnknown, Refused, Unavailable
@@ -19,6 +20,10 @@ class NotKnown(Refused):
     """The venue does not know the order that was asked for."""
 
 
+class OutOfTime(Unavailable):
+    """The request's time is not within the receive window by the venue's clock."""
+
+
 class AsItIs(Refused):
     """The setting that was asked for is there already."""
 
@@ -26,8 +31,10 @@ class AsItIs(Refused):
 class Client:
     """One exchange. `exchange` is the library's, as `exchange.made` makes it."""
 
-    def __init__(self, exchange: Any, differences: Differences) -> None:
-        self._exchange, self._differences = exchange, differences
+    def __init__(
+        self, exchange: Any, differences: Differences, set_clock: Callable[[], Awaitable[Any]] | None = None
+    ) -> None:
+        self._exchange, self._differences, self._set_clock = exchange, differences, set_clock
 
     @property
     def markets(self) -> Any:
@@ -39,8 +46,17 @@ class Client:
         await self._exchange.close()
 
     async def ask(self, method: str, *arguments: Any, **keywords: Any) -> Any:
-        """A question, or a setting that may be set twice. Refused or Unavailable where there is no answer."""
-        return await self._do(method, arguments, keywords, is_order=False)
+        """A question, or a setting that may be set twice. Refused or Unavailable where there is no answer.
+
+        Where the venue refused its time, the clock is set and it is asked once more.
+        """
+        try:
+            return await self._do(method, arguments, keywords, is_order=False)
+        except OutOfTime:
+            if self._set_clock is None:
+                raise
+            await self._set_clock()
+            return await self._do(method, arguments, keywords, is_order=False)
 
     async def order(self, before_leaving: BeforeLeaving, *arguments: Any) -> Any:
         """Place an order; one at a time. OutcomeUnknown where it may have been carried out.
@@ -69,7 +85,7 @@ class Client:
             if not is_order and isinstance(error, ccxt.OrderNotFound):
                 raise NotKnown("the venue does not know the order") from None
             if code in self._differences.stale_codes:
-                raise Unavailable("The venue refused the request's time; nothing happened.") from None
+                raise OutOfTime("the venue refused the request's time, so nothing happened") from None
             status = getattr(error, "http_status", None)
             failure = failure_of(error, is_order=is_order, code=code, http_status=status)
             if code in self._differences.kept_codes and not is_order:

@@ -129,6 +129,7 @@ TABLE: Final[Mapping[str, Differences]] = {
             {"TRANSFER", "INTERNAL_TRANSFER", "CROSS_COLLATERAL_TRANSFER", "WELCOME_BONUS"}
         ),
         orders_since=("fetch_orders",),
+        kept_codes=frozenset({"-4046", "-4059"}),
         interval_source="fundingInfo",
         rates_per_reply=1000,
         trades_per_reply=1000,
