@@ -107,10 +107,10 @@ def test_a_bybit_trade_keeps_its_order_by_a_number_of_its_own(fixtures: Fixtures
 
 def test_an_okx_size_in_contracts_becomes_coins(fixtures: Fixtures) -> None:
     told = fixtures.plain("okx/http_get_orders_pending.json")
-    client = loaded(fixtures, "okx", **{"api_v5_trade_orders__pending": told})
+    client = loaded(fixtures, "okx", api_v5_trade_orders__pending=told)
     rows = run(ask(client, "fetch_open_orders", SYMBOL))
     shown = wire.order(rows[0], SYMBOL, Decimal("0.01"), NOW_MS)
-    assert (shown.coins, shown.filled, shown.limit_price) == (Decimal("0.0010"), 0, Decimal("103500"))
+    assert (shown.coins, shown.filled, shown.limit_price) == (Decimal("0.0010"), Decimal(0), Decimal(103500))
     assert (shown.client_name, shown.status, shown.tif) == ("client-order-1", "open", TimeInForce.GTC)
 
 
