@@ -14,6 +14,7 @@ from bot.model.money import usd
 
 Answer = Callable[[CexFace, str, Parameters], Any]
 FAUCET: Final = "/devnet/faucet"
+DELEVERAGE: Final = "/devnet/adl"
 
 PUBLIC: Final[Mapping[str, tuple[Callable[[CexFace, Parameters], Any], int]]] = {
     "/fapi/v1/ping": (public.ping, 1),
@@ -108,6 +109,8 @@ class Door:
         """What an account asks for; `key` is its API key. Raises Rejected."""
         if path == FAUCET:
             return self._fund(key, Decimal(parameters["usdt"]))
+        if path == DELEVERAGE:
+            return self._deleverage(key, parameters["symbol"])
         handler, _ = SIGNED[method, path]
         return handler(self.face, key, Parameters(parameters))
 
@@ -124,8 +127,17 @@ class Door:
         if amount:
             face.exchange.deposit(key, amount, face.now_ms)
             face.records[key].earn("", "TRANSFER", amount, face.now_ms, face.next_income(), "")
-            happenings.tell_balance(face, key, "DEPOSIT", face.now_ms)
+            happenings.tell_account(face, key, "DEPOSIT", [], face.now_ms, amount)
         return {"api_key": key, **reply, "usdt": f"{amount:f}", "balance": f"{face.wallet_usd(key):f}"}
+
+    def _deleverage(self, key: str, symbol: str) -> dict[str, str]:
+        """Close a position at the mark, as if who held its other side had gone under. Raises Refused if there is none."""
+        face, listing = self.face, self.face.listing(symbol)
+        lots = face.exchange.accounts[key].lots(symbol)
+        price = listing.instrument.round_price(face.exchange.marks[symbol])
+        face.exchange.deleverage(key, symbol, price, face.now_ms)
+        happenings.tell(face)
+        return {"symbol": symbol, "closed": listing.quantity(lots), "price": listing.price(price)}
 
     # --- restarts
 

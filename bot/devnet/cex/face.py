@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from bot.devnet.cex.authentication import Rejected
+from bot.devnet.cex.exchange import CexExchange
 from bot.devnet.cex.listing import MAKER, TAKER, Listing, listings
 from bot.devnet.cex.prices import Prices, Quotes
 from bot.devnet.cex.records import Json, Records
@@ -20,7 +21,7 @@ from bot.errors import StateError
 from bot.model.order import Order, Side
 from bot.model.panel import HOUR_MS
 from bot.sim.clearing import Rules
-from bot.sim.exchange import Exchange, FeeSchedule
+from bot.sim.exchange import FeeSchedule
 
 STREET: Final = "street"
 MOST_PRINTS: Final = 1000
@@ -38,7 +39,7 @@ class CexFace:
         self.listed = listings(world.market.instruments, world.moment.mid)
         self.prices = Prices(world.market, self.listed, seed)
         rules = Rules(fees=FeeSchedule.flat(TAKER, MAKER), default_leverage=20)
-        self.exchange = Exchange([each.instrument for each in self.listed.values()], rules)
+        self.exchange = CexExchange([each.instrument for each in self.listed.values()], rules)
         self.records: dict[str, Records] = {}  # by API key
         self.secrets: dict[str, str] = {}  # by API key
         self.tape: dict[str, deque[Json]] = {name: deque(maxlen=MOST_PRINTS) for name in self.listed}

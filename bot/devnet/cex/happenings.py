@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Final
 
 from bot.devnet.cex.face import STREET, CexFace
-from bot.devnet.cex.listing import USDT, Listing
+from bot.devnet.cex.listing import LIQUIDATION_FEE, USDT, Listing
 from bot.devnet.cex.records import CexOrder, Conditional, Json, money
 from bot.model.account import MarginMode
-from bot.model.money import ZERO
+from bot.model.money import ZERO, usd
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, OrderStatus, Purpose, Side
 
 _EXPIRED: Final = {
@@ -57,6 +57,9 @@ def _fill(face: CexFace, key: str, fill: Fill) -> None:
     order = records.orders.get(fill.order_id) or _of_the_venue(face, key, fill)
     order.filled_lots += fill.lots
     order.quote_usd += fill.notional_usd
+    is_forced = fill.order_id in records.forced
+    if is_forced:  # how much it was for shows as it goes
+        order.lots = order.filled_lots
     order.status = "FILLED" if order.filled_lots == order.lots else "PARTIALLY_FILLED"
     order.updated_ms = records.updated_ms[fill.instrument] = fill.time_ms
     row: Json = {
@@ -81,7 +84,7 @@ def _fill(face: CexFace, key: str, fill: Fill) -> None:
         records.earn(name, "REALIZED_PNL", fill.closed_pnl_usd, fill.time_ms, face.next_income(), number)
     if fill.fee_usd:
         records.earn(name, "COMMISSION", -fill.fee_usd, fill.time_ms, face.next_income(), number)
-    tell_order(face, key, order, "TRADE", fill)
+    tell_order(face, key, order, "CALCULATED" if is_forced else "TRADE", fill)
 
 
 def _of_the_venue(face: CexFace, key: str, fill: Fill) -> CexOrder:
@@ -91,7 +94,7 @@ def _of_the_venue(face: CexFace, key: str, fill: Fill) -> CexOrder:
         fill.order_id,
         face.listed[fill.instrument],
         fill.side.name,
-        "LIMIT" if is_liquidation else "MARKET",
+        "LIMIT",
         fill.lots,
         fill.price,
         "IOC" if is_liquidation else "GTC",
@@ -102,7 +105,6 @@ def _of_the_venue(face: CexFace, key: str, fill: Fill) -> CexOrder:
     records = face.records[key]
     records.add(order)
     records.forced[fill.order_id] = "LIQUIDATION" if is_liquidation else "ADL"
-    tell_order(face, key, order, "CALCULATED")
     return order
 
 
@@ -120,15 +122,25 @@ def _funding(face: CexFace, key: str, payment: FundingPayment) -> None:
     face.records[key].earn(
         payment.instrument, "FUNDING_FEE", payment.usd, payment.time_ms, face.next_income(), ""
     )
-    tell_balance(face, key, "FUNDING_FEE", payment.time_ms)
+    position = face.exchange.accounts[key].positions[payment.instrument]
+    isolated = [payment.instrument] if position.margin_mode is MarginMode.ISOLATED else []
+    tell_account(face, key, "FUNDING_FEE", isolated, payment.time_ms, payment.usd)
 
 
 def _liquidation(face: CexFace, key: str, event: Liquidation) -> None:
-    """Margin that went with a position to the insurance fund; what was closed is told by its fills."""
-    if event.forfeited_usd:
+    """What goes to the insurance fund: the fee of a liquidation, or all margin that was left."""
+    paid = event.forfeited_usd
+    if event.kind != "backstop":
+        listing = face.listed[event.instrument]
+        left = face.exchange.accounts[key].equity_usd(face.exchange.marks)
+        fee = abs(listing.instrument.notional(event.lots, event.price)) * LIQUIDATION_FEE
+        paid = usd(max(ZERO, min(fee, left)))
+        face.exchange.charge(key, paid, event.time_ms)
+    if paid:
         face.records[key].earn(
-            event.instrument, "INSURANCE_CLEAR", -event.forfeited_usd, event.time_ms, face.next_income(), ""
+            event.instrument, "INSURANCE_CLEAR", -paid, event.time_ms, face.next_income(), ""
         )
+        tell_account(face, key, "INSURANCE_CLEAR", [event.instrument], event.time_ms, -paid)
 
 
 # --- the user stream
@@ -141,14 +153,14 @@ def tell_order(face: CexFace, key: str, order: CexOrder, what: str, fill: Fill |
         "s": listing.symbol,
         "c": order.client_id,
         "S": order.side,
-        "o": "LIQUIDATION" if face.records[key].forced.get(order.order_id) == "LIQUIDATION" else order.kind,
+        "o": order.kind,
         "f": order.time_in_force,
         "q": listing.quantity(order.lots),
         "p": listing.price(order.price),
         "ap": f"{order.average_price:.{listing.price_decimals + 3}f}",
         "sp": listing.price(order.stop_price),
         "x": what,
-        "X": order.status,
+        "X": "NEW_ADL" if order.client_id == "adl_autoclose" else order.status,
         "i": order.order_id,
         "l": listing.quantity(0 if fill is None else fill.lots),
         "z": listing.quantity(order.filled_lots),
@@ -211,20 +223,14 @@ def tell_conditional(face: CexFace, key: str, order: Conditional) -> None:
     face.said(key, {"e": "ALGO_UPDATE", "E": face.now_ms, "T": order.updated_ms, "o": row})
 
 
-def tell_account(face: CexFace, key: str, reason: str, symbols: Iterable[str], time_ms: int) -> None:
-    """Say on the user stream what an account has, and the positions of these symbols."""
+def tell_account(
+    face: CexFace, key: str, reason: str, symbols: Iterable[str], time_ms: int, change: Decimal = ZERO
+) -> None:
+    """Say on the user stream what an account has, and the positions of these symbols.
+
+    `change` is what the balance changed by, profit and commissions aside.
+    """
     positions = [_position(face, key, face.listed[symbol]) for symbol in symbols]
-    face.said(key, _account_event(face, key, reason, positions, ZERO, time_ms))
-
-
-def tell_balance(face: CexFace, key: str, reason: str, time_ms: int) -> None:
-    """The same, without positions."""
-    face.said(key, _account_event(face, key, reason, [], ZERO, time_ms))
-
-
-def _account_event(
-    face: CexFace, key: str, reason: str, positions: list[Json], change: Decimal, time_ms: int
-) -> Json:
     wallet = face.wallet_usd(key)
     books = face.exchange.accounts[key]
     isolated = sum(
@@ -232,12 +238,8 @@ def _account_event(
         ZERO,
     )
     balance = {"a": USDT, "wb": money(wallet), "cw": money(wallet - isolated), "bc": money(change)}
-    return {
-        "e": "ACCOUNT_UPDATE",
-        "E": face.now_ms,
-        "T": time_ms,
-        "a": {"m": reason, "B": [balance], "P": positions},
-    }
+    said = {"m": reason, "B": [balance], "P": positions}
+    face.said(key, {"e": "ACCOUNT_UPDATE", "E": face.now_ms, "T": time_ms, "a": said})
 
 
 def _position(face: CexFace, key: str, listing: Listing) -> Json:

@@ -98,7 +98,7 @@ def listings(instruments: Sequence[Instrument], prices: FloatArray) -> dict[str,
     found: dict[str, Listing] = {}
     for column, each in enumerate(instruments):
         base = f"1000{each.name[1:]}" if each.multiplier == 1000 else each.name
-        if not re.fullmatch(r"[A-Z0-9]{1,20}", base) or each.is_delisted:
+        if not re.fullmatch(r"[A-Z0-9]{1,20}", base):
             continue
         symbol = base + USDT
         price_decimals, size_decimals, least = grids.get(base) or _grid_at(float(prices[column]))

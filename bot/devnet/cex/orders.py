@@ -211,7 +211,7 @@ def submit(face: CexFace, key: str, ask: Ask, **origin: Any) -> CexOrder:
     )
     if report.status is OrderStatus.REJECTED and not report.reason.startswith(_UNMATCHED):
         exchange.drain()
-        del records.orders[order.order_id]
+        del records.orders[order.order_id], records.live[order.order_id]
         if before is None:
             del records.by_client_id[order.client_id]
         else:

@@ -161,8 +161,10 @@ class Records:
     """Everything about one account that the exchange itself forgets; rows are oldest first."""
 
     orders: dict[int, CexOrder] = field(default_factory=dict)
+    live: dict[int, CexOrder] = field(default_factory=dict)  # the open ones, and a few that have ended since
     by_client_id: dict[str, int] = field(default_factory=dict)  # the newest order of each
     conditionals: dict[int, Conditional] = field(default_factory=dict)
+    waits: dict[int, Conditional] = field(default_factory=dict)  # likewise
     trades: deque[Json] = field(default_factory=lambda: deque(maxlen=MOST_ROWS))
     income: deque[Json] = field(default_factory=lambda: deque(maxlen=MOST_ROWS))
     forced: dict[int, str] = field(default_factory=dict)  # orders of the venue's own → why
@@ -171,25 +173,31 @@ class Records:
     cancel_at_ms: dict[str, int] = field(default_factory=dict)  # symbol → when its orders are cancelled
 
     def add(self, order: CexOrder) -> None:
-        self.orders[order.order_id] = order
+        self.orders[order.order_id] = self.live[order.order_id] = order
         self.by_client_id[order.client_id] = order.order_id
         if len(self.orders) > 2 * MOST_CLOSED:
             for each in [each for each in self.orders.values() if not each.is_open][:MOST_CLOSED]:
                 del self.orders[each.order_id]
+                self.live.pop(each.order_id, None)
                 if self.by_client_id.get(each.client_id) == each.order_id:
                     del self.by_client_id[each.client_id]
 
     def wait(self, order: Conditional) -> None:
-        self.conditionals[order.algo_id] = order
+        self.conditionals[order.algo_id] = self.waits[order.algo_id] = order
         if len(self.conditionals) > 2 * MOST_CLOSED:
             for each in [each for each in self.conditionals.values() if not each.is_open][:MOST_CLOSED]:
                 del self.conditionals[each.algo_id]
+                self.waits.pop(each.algo_id, None)
 
     def open_orders(self, symbol: str | None = None) -> list[CexOrder]:
-        return [o for o in self.orders.values() if o.is_open and symbol in {None, o.listing.symbol}]
+        """Those that rest, oldest first, of one symbol or of all."""
+        self.live = {number: each for number, each in self.live.items() if each.is_open}
+        return [each for each in self.live.values() if symbol in {None, each.listing.symbol}]
 
     def waiting(self, symbol: str | None = None) -> list[Conditional]:
-        return [o for o in self.conditionals.values() if o.is_open and symbol in {None, o.listing.symbol}]
+        """Conditional orders that have not fired, oldest first, of one symbol or of all."""
+        self.waits = {number: each for number, each in self.waits.items() if each.is_open}
+        return [each for each in self.waits.values() if symbol in {None, each.listing.symbol}]
 
     def earn(self, symbol: str, kind: str, amount: Decimal, time_ms: int, number: int, trade_id: str) -> None:
         """Write down income; what was paid is negative."""

@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 
 from bot.devnet import controls
 from bot.devnet.cex.authentication import Clock, Rejected, authenticate, secret_of
-from bot.devnet.cex.door import FAUCET, PUBLIC, SIGNED, Door
+from bot.devnet.cex.door import DELEVERAGE, FAUCET, PUBLIC, SIGNED, Door
 from bot.devnet.cex.limits import CexLimits
 from bot.devnet.cex.parameters import Parameters
 from bot.devnet.cex.records import Json
@@ -229,6 +229,7 @@ class CexServer:
         server, what = self._server, (request.method, request.match_info["what"])
         known: dict[tuple[str, str], Callable[[Server, dict[str, Any]], Any]] = {
             ("POST", "faucet"): self._faucet,
+            ("POST", "adl"): self._deleverage,
             ("POST", "clock"): controls.set_clock,
             ("GET", "clock"): controls.clock,
             ("POST", "chaos"): controls.set_chaos,
@@ -239,19 +240,33 @@ class CexServer:
 
     def _faucet(self, server: Server, body: dict[str, Any]) -> Any:
         """`{"api_key"?, "usdt"}`: credit an account, or a new one, whose secret is in the reply."""
-        key, given = body.get("api_key", ""), body.get("usdt", 0)
-        if not isinstance(key, str) or (key and key not in self._door.face.secrets):
-            raise Refused("no account has this api_key; leave it out to open one")
+        key, given = "", body.get("usdt", 0)
+        if "api_key" in body:
+            key = self._key(body)
         try:
             amount = Decimal(str(given))
         except InvalidOperation:
             raise Refused(f"usdt must be a number, found {given!r}") from None
         if isinstance(given, bool) or not amount.is_finite() or not 0 <= amount <= controls.LARGEST_GIFT_USD:
             raise Refused(f"usdt must be from 0 to {controls.LARGEST_GIFT_USD}, found {given!r}")
-        if key and amount < MICRO_USD:
+        if amount < MICRO_USD and (key or amount):
             raise Refused(f"usdt must be above 0, found {given!r}")
         server.world.catch_up()
         return self._change("POST", FAUCET, key, {"usdt": f"{amount:f}"})
+
+    def _key(self, body: dict[str, Any]) -> str:
+        key = body.get("api_key")
+        if not isinstance(key, str) or key not in self._door.face.secrets:
+            raise Refused("no account has this api_key; POST /devnet/faucet without one opens an account")
+        return key
+
+    def _deleverage(self, server: Server, body: dict[str, Any]) -> Any:
+        """`{"api_key", "symbol"}`: close a position as an auto-deleveraging does."""
+        key, symbol = self._key(body), body.get("symbol")
+        server.world.catch_up()
+        if symbol not in self._door.face.listed:
+            raise Refused(f"there is no symbol {symbol!r}; there are {', '.join(self._door.face.listed)}")
+        return self._change("POST", DELEVERAGE, key, {"symbol": symbol})
 
 
 def _frame(connection: Connection, text: str) -> None:

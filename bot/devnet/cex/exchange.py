@@ -1,0 +1,23 @@
+"""The exchange behind the devnet's Binance: the simulated one, which can also deleverage an account."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from bot.errors import Refused
+from bot.model.order import Purpose
+from bot.sim.exchange import Exchange
+
+
+class CexExchange(Exchange):
+    """Positions can be closed by the venue, against somebody who went under."""
+
+    def deleverage(self, account: str, instrument: str, price: Decimal, time_ms: int) -> None:
+        """Close a whole position at `price`, past the book and without a fee. Raises Refused if there is none."""
+        self._advance(time_ms)
+        member = self._clearing.member(account)
+        if not member.account.lots(instrument):
+            raise Refused(f"there is no position in {instrument} to deleverage")
+        self._matching.close_at(member, instrument, price, Purpose.SETTLEMENT, time_ms)
+        member.floor_usd = None
+        self._matching.drop_stale(member, instrument, time_ms)
