@@ -24,12 +24,13 @@ from bot.model.order import OrderReport
 from bot.signer.cex_client import Holding
 from bot.venues.cex import wire
 from bot.venues.cex.books import Books, Market, lots_of
-from bot.venues.cex.client import Client, NotKnown
+from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences
+from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, Register
 from bot.venues.cex.terms import CexTerms
-from bot.venues.cex.wire import Booked, Held, Trade
+from bot.venues.cex.wire import CONDITIONAL, Booked, Held, Trade
 from bot.venues.hyperliquid.signing import text
 from bot.venues.venue import AccountState, HeldPosition, VenueEvent
 
@@ -59,6 +60,7 @@ class AccountReader:
         terms: CexTerms,
         differences: Differences,
         client: Client,
+        lookup: Lookup,
         market: MarketData,
         markets: Sequence[Market],
         register: Register,
@@ -66,7 +68,8 @@ class AccountReader:
         now_ms: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._terms, self._differences, self._client, self._market = terms, differences, client, market
+        self._terms, self._differences = terms, differences
+        self._client, self._lookup, self._market = client, lookup, market
         self._markets, self._register, self._books = tuple(markets), register, books
         self._by_symbol = {each.symbol: each for each in markets}
         self._now_ms, self._sleep = now_ms, sleep
@@ -94,14 +97,7 @@ class AccountReader:
         return tuple(found)
 
     async def _open_orders(self) -> list[OrderReport]:
-        rows = await self._client.ask("fetch_open_orders")
-        reports = []
-        for row in rows:
-            market = self._by_symbol.get(row.get("symbol"))
-            if market is not None:
-                shown = wire.order(row, market.symbol, market.contract, self._now_ms())
-                reports.append(self._register.report(shown))
-        return reports
+        return [self._register.report(shown) for shown in await self._lookup.open(self._by_symbol)]
 
     async def trades(self, start_ms: int, end_ms: int) -> list[Trade]:
         """Of all our contracts, from a time on."""
@@ -126,11 +122,9 @@ class AccountReader:
 
     async def _learn(self, market: Market, venue_id: str) -> None:
         """Whose an order is that a trade names: trades don't tell the name that we gave it."""
-        try:
-            row = await self._client.ask("fetch_order", venue_id, market.symbol)
-        except NotKnown:
-            return
-        self._register.order(wire.order(row, market.symbol, market.contract, self._now_ms()))
+        shown = await self._lookup.by_id(market, 0, venue_id)
+        if shown is not None:
+            self._register.order(shown)
 
     async def ledger(self, start_ms: int, end_ms: int) -> list[Booked]:
         """What was booked from a time on."""
@@ -228,15 +222,13 @@ class AccountReader:
         """What became of an order that is no longer listed, if the venue says that it has ended."""
         name, order_id = key
         market = self._register.markets[name]
-        venue_id = self._register.venue_ids.get(key, str(order_id))
+        venue_id = self._register.venue_ids.get(key, str(order_id % CONDITIONAL))
         before = self._register.open[key]
-        try:
-            row = await self._client.ask("fetch_order", venue_id, market.symbol)
-        except NotKnown:
+        shown = await self._lookup.by_id(market, order_id, venue_id)
+        if shown is None:
             if self._now_ms() - before.time_ms > FORGOTTEN_MS:
                 self._register.open.pop(key)
             return []
-        shown = wire.order(row, market.symbol, market.contract, self._now_ms())
         report = self._register.report(shown, before.order)
         return [] if report.status.is_open else [report]
 

@@ -25,6 +25,7 @@ from bot.venues.cex.books import OVERLAP_MS, Books, Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences, differences_of
 from bot.venues.cex.exchange import Signs
+from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, CexAttempts, Key, Register, rejected
 from bot.venues.cex.sending import Sender
@@ -63,19 +64,12 @@ class CexVenue:
         self._register = Register(markets, self._attempts)
         self._books = Books(terms.venue, terms.settle, markets, differences, self._register.whose)
         self._market = MarketData(client, markets, differences)
+        self._lookup = Lookup(client, differences, clock.now_ms)
         self._reader = AccountReader(
-            terms,
-            differences,
-            client,
-            self._market,
-            markets,
-            self._register,
-            self._books,
-            clock.now_ms,
-            sleep,
-        )
+            terms, differences, client, self._lookup, self._market, markets, self._register, self._books, clock.now_ms, sleep
+        )  # fmt: skip
         self._sender = Sender(
-            terms, differences, client, clock, self._register, self._books, self._mark, sleep
+            terms, differences, client, self._lookup, clock, self._register, self._books, self._mark, sleep
         )
         self._levered: set[str] = set()
         self._distrust = ""  # why funding is not what the adapter takes it for
@@ -167,9 +161,10 @@ class CexVenue:
 
     async def _take_up_open(self, name: str, order_id: int) -> None:
         """An order that was open in an earlier run: what became of it, or that it is still open."""
-        report = await self._sender.status(name, self._register.venue_ids[name, order_id])
-        if report is not None:
-            self._tell([report])
+        venue_id = self._register.venue_ids[name, order_id]
+        shown = await self._lookup.by_id(self._markets[name], order_id, venue_id)
+        if shown is not None:
+            self._tell([self._register.report(shown)])
 
     def _meet_a_twin(self) -> None:
         """StateError where another daemon of this kind trades the account: two that both steer it undo each other."""

@@ -46,6 +46,7 @@ class Differences:
     can_withdraw: Callable[[Reply], bool | None] | None = None  # of the reply to `permissions`
     permissions: str = ""  # the library's method that tells what the key may do; none: nothing can be asked
     kept_codes: frozenset[str] = frozenset()
+    triggers_apart: bool = False  # orders that wait for a price have ids, lists and questions of their own
     tiers_of_all: bool = True  # margin tiers of all contracts in one reply
     margin_mode_of: str = "market"  # what has a margin mode of its own: "market", "account" or "order"
     interval_source: str = ""  # "fundingInfo" or "rate"
@@ -130,6 +131,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         ),
         orders_since=("fetch_orders",),
         kept_codes=frozenset({"-4046", "-4059"}),
+        triggers_apart=True,
         interval_source="fundingInfo",
         rates_per_reply=1000,
         trades_per_reply=1000,

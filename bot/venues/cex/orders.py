@@ -27,6 +27,7 @@ from bot.venues.cex.wire import Shown
 from bot.venues.hyperliquid.attempts import Attempts, epoch_of
 from bot.venues.hyperliquid.signing import text
 
+TAKER_SLIPPAGE: Final = Decimal("0.005")
 FORGOTTEN_MS: Final = 120_000
 """What the venue tells of an account may be behind for so long at most."""
 
@@ -73,10 +74,28 @@ def cloid_of_name(name: str) -> str | None:
     return cloid if len(cloid) == 34 and epoch_of(cloid) is not None else None
 
 
+def worst_price(order: Order, market: Market, mark: Decimal) -> Decimal | None:
+    """What the order may pay at worst, on the market's grid; None for one that only reduces and takes any price."""
+    instrument, up = market.instrument, order.side is Side.SELL
+    if order.limit_price is not None:
+        return instrument.round_price(order.limit_price, up=up)
+    if order.reduce_only:
+        return None
+    return instrument.round_price(mark * (1 + order.side.sign * TAKER_SLIPPAGE), up=up)
+
+
 def asked(
-    order: Order, market: Market, differences: Differences, cloid: str, mode: MarginMode
+    order: Order,
+    market: Market,
+    differences: Differences,
+    cloid: str,
+    mode: MarginMode,
+    worst: Decimal | None,
 ) -> tuple[Any, ...]:
-    """The arguments of the library's `create_order`: symbol, type, side, contracts, price and parameters, all text."""
+    """The arguments of the library's `create_order`: symbol, type, side, contracts, price and parameters, all text.
+
+    `worst` as `worst_price` says; what opens and takes the market is an IOC order with it.
+    """
     instrument = market.instrument
     contracts = text(instrument.size(order.lots) / market.contract)
     params: dict[str, Any] = {differences.new_client_id: name_of(cloid), **differences.always}
@@ -85,9 +104,8 @@ def asked(
         trigger = text(instrument.round_price(order.trigger.price))
         stops = order.trigger.kind is TriggerKind.STOP
         params |= {"stopLossPrice" if stops else "takeProfitPrice": trigger, **differences.trigger}
-    elif order.limit_price is not None:
-        kind = "limit"
-        price = text(instrument.round_price(order.limit_price, up=order.side is Side.SELL))
+    elif worst is not None:
+        kind, price = "limit", text(worst)
         if order.time_in_force is TimeInForce.IOC:
             params |= differences.ioc
         elif order.time_in_force is TimeInForce.ALO:
@@ -204,7 +222,7 @@ class Register:
         for name, order_id, venue_id in state["open"]:
             key = str(name), int(order_id)
             keys.append(key)
-            self.venue_ids[key] = str(venue_id) or str(order_id)
+            self.venue_ids[key] = str(venue_id) or str(int(order_id) % wire.CONDITIONAL)
         return keys
 
 

@@ -128,13 +128,20 @@ OPEN: Final = "open"
 FILLED: Final = "closed"
 CANCELED: Final = frozenset({"canceled", "expired", "canceling"})
 REJECTED: Final = "rejected"
+FIRED: Final = "fired"
+"""Of an order that waited for a price: it is no more, and `became` is what came of it."""
+CONDITIONAL: Final = 1 << 60
+"""Added to the id of an order that a venue keeps apart, as it is numbered apart."""
 STATUSES: Final = frozenset({OPEN, FILLED, REJECTED}) | CANCELED
 TIFS: Final = {"GTC": TimeInForce.GTC, "PO": TimeInForce.ALO, "IOC": TimeInForce.IOC, "FOK": TimeInForce.IOC}
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An order as the venue states it, `status` in the library's words. `venue_id` is what cancels it."""
+    """An order as the venue states it, `status` in the library's words. `venue_id` is what cancels it.
+
+    `became` is the venue's id of the order that came of one that has fired.
+    """
 
     order_id: int
     venue_id: str
@@ -151,6 +158,7 @@ class Shown:
     is_take_profit: bool
     status: str
     time_ms: int
+    became: str = ""
 
 
 def order(found: Reply, symbol: str, contract: Decimal, now_ms: int) -> Shown:
@@ -162,11 +170,15 @@ def order(found: Reply, symbol: str, contract: Decimal, now_ms: int) -> Shown:
         raise DataError(f"{what} has the status {str(status)[:20]!r}, which this program does not know")
     coins = price(found.get("amount"), f"{what}: its size") * contract
     filled = number(found.get("filled") or "0", f"{what}: its filled size", least=ZERO) * contract
+    row = found.get("info") or {}
+    waits_apart = "algoId" in row
+    if waits_apart and status == FILLED:
+        status = FIRED
     if filled > coins or (status == FILLED and filled != coins):
         raise DataError(f"{what} is {status} with {filled} of {coins} coins filled")
     when = found.get("lastUpdateTimestamp") or found.get("timestamp")
     return Shown(
-        order_id=id_number(found.get("id"), f"{what}: its id"),
+        order_id=id_number(found.get("id"), f"{what}: its id") + CONDITIONAL * waits_apart,
         venue_id=str(found.get("id")),
         client_name=str(found.get("clientOrderId") or ""),
         symbol=symbol,
@@ -181,6 +193,7 @@ def order(found: Reply, symbol: str, contract: Decimal, now_ms: int) -> Shown:
         is_take_profit=found.get("takeProfitPrice") is not None,
         status=str(status),
         time_ms=now_ms if when is None else moment(when, f"{what}: its time"),
+        became=str(row.get("actualOrderId") or "") if waits_apart else "",
     )
 
 

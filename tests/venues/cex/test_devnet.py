@@ -13,7 +13,17 @@ import pytest
 from bot.devnet.start import Options, running
 from bot.model.attempt import AttemptState
 from bot.model.decision import Cancel
-from bot.model.order import Fill, FundingPayment, OrderStatus, Purpose, Side, TimeInForce
+from bot.model.order import (
+    Fill,
+    FundingPayment,
+    Order,
+    OrderStatus,
+    Purpose,
+    Side,
+    TimeInForce,
+    Trigger,
+    TriggerKind,
+)
 from bot.model.panel import HOUR_MS
 from tests.venues.cex.desk import COINS, START_MS, Desk, play
 
@@ -112,6 +122,75 @@ def test_a_reduce_only_order_is_no_larger_than_the_position(desk: Desk) -> None:
         (closed,) = await desk.send(desk.order("BTC", Side.BUY, 50_000, reduce_only=True))
         assert (closed.order.lots, closed.filled_lots) == (held, held)
         desk.agree(await desk.look())
+
+    play(desk, scene)
+
+
+def test_an_order_larger_than_the_book_fills_in_part_and_in_several_trades(desk: Desk) -> None:
+    async def scene(desk: Desk) -> None:
+        limit = desk.instrument("HYPE").round_price(desk.mark("HYPE") * Decimal("1.0004"))
+        order = desk.order("HYPE", Side.BUY, 90_000, limit_price=limit, time_in_force=TimeInForce.IOC)
+        (report,) = await desk.send(order)
+        assert report.status is OrderStatus.CANCELED
+        assert 0 < report.filled_lots < order.lots
+        fills = desk.of(Fill)
+        assert sum(fill.lots for fill in fills) == report.filled_lots
+        assert {(fill.client_id, fill.order_id) for fill in fills} == {(order.client_id, report.order_id)}
+        assert desk.outbox.attempts_of(order.client_id)[0].filled_lots == report.filled_lots
+        desk.agree(await desk.look())
+
+    play(desk, scene)
+
+
+def test_a_stop_waits_at_the_venue_and_fires_while_nobody_looks(desk: Desk) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 2_000))
+        held = sum(fill.lots for fill in desk.of(Fill))
+        mark = desk.mark("BTC")
+        near, far = (
+            Order(f"d9{name}-binance:BTC-stop", "binance:BTC", Side.SELL, held, reduce_only=True, purpose=Purpose.STOP,
+                  trigger=Trigger(TriggerKind.STOP, desk.instrument("BTC").round_price(level, up=False)))
+            for name, level in (("near", mark - 1), ("far", mark * Decimal("0.9")))
+        )  # fmt: skip
+        placed = await desk.send(near, far)
+        assert [each.status for each in placed] == [OrderStatus.WAITING] * 2
+        state = await desk.look()
+        assert {each.order for each in state.view.open_orders} == {near, far}
+        withdraws = Cancel(placed[1].order_id, far.client_id, far.instrument, "moved")
+        (gone,) = await desk.send(cancels=(withdraws,))
+        assert (gone.status, gone.order) == (OrderStatus.CANCELED, far)
+        for _ in range(30):
+            await desk.control("clock", advance_s=120)
+            if not desk.face.exchange.accounts[desk.account_keys["api_key"]].positions:
+                break
+        state = await desk.look()
+        assert state.positions == ()
+        assert state.view.open_orders == ()
+        stopped = [each for each in desk.of(Fill) if each.purpose is Purpose.STOP]
+        assert {each.client_id for each in stopped} == {near.client_id}
+        assert desk.outbox.attempts_of(near.client_id)[0].state is AttemptState.FILLED
+        assert desk.outbox.attempts_of(far.client_id)[0].state is AttemptState.CANCELED
+        desk.agree(state)
+
+    play(desk, scene)
+
+
+def test_a_stop_whose_reply_was_lost_is_found_among_those_that_wait(desk: Desk) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 2_000))
+        held = sum(fill.lots for fill in desk.of(Fill))
+        level = desk.instrument("BTC").round_price(desk.mark("BTC") * Decimal("0.9"))
+        stop = Order(
+            "d9-binance:BTC-stop", "binance:BTC", Side.SELL, held, reduce_only=True, purpose=Purpose.STOP,
+            trigger=Trigger(TriggerKind.STOP, level),
+        )  # fmt: skip
+        await desk.control("chaos", paths=["/fapi/v1/algoOrder"], seed=5, executed_502=0.5)
+        (placed,) = await desk.send(stop)
+        await desk.control("chaos")
+        assert placed.status is OrderStatus.WAITING
+        (shown,) = (await desk.look()).view.open_orders
+        assert shown.order == stop
+        assert shown.order_id == placed.order_id
 
     play(desk, scene)
 
