@@ -40,6 +40,7 @@ log = structlog.get_logger("hedgerow")
 
 STATE_VERSION: Final = 1
 SENT_BEFORE: Final = "sent before"
+NOT_SIGNING: Final = frozenset({"locked", "storage"})  # the signer's words for it
 
 
 class CexVenue:
@@ -103,7 +104,7 @@ class CexVenue:
                 markets = await find_markets(client, terms, differences)
                 check_signer(signer, terms, markets)
                 await check_key(client, terms, differences)
-                await one_way(client, terms)
+                await one_way(client, terms, differences)
             return cls(terms, differences, signer, client, clock, markets, outbox, sleep)
         except BaseException:
             await client.close()
@@ -168,11 +169,14 @@ class CexVenue:
 
     def _meet_a_twin(self) -> None:
         """StateError where another daemon of this kind trades the account: two that both steer it undo each other."""
-        if self._register.twins:
+        twins = self._register.twins
+        if twins and not self._terms.adopts:
             raise StateError(
                 f"the account at {self._terms.venue} has an order that a daemon of this program sent and that this "
-                f"journal does not hold ({min(self._register.twins)}); stop the other, or run with its journal"
+                f"journal does not hold ({min(twins)}); stop the other, or run with its journal, or, where there is no "
+                "other, start once with --adopt, which takes its orders for somebody else's"
             )
+        self._register.adopt()
 
     # Seeing
 
@@ -290,24 +294,28 @@ class CexVenue:
             if not plan.orders:
                 return reports
             await self._tell_signer()
-            placed: list[OrderReport] = []
-            for order in plan.orders:
-                ready = await self._prepared(order)
-                if isinstance(ready, OrderReport):
-                    placed.append(ready)
-                    if ready.reason != SENT_BEFORE:
-                        self._events.append(ready)
-                    continue
-                placed += await self._place(ready)
-            await self._look()
+            placed = [await self._place(order) for order in plan.orders]
+            try:
+                await self._look()
+            except Unavailable as error:  # what was placed has been told
+                log.warning("account not read after trading", reason=str(error)[:200])
         return [*reports, *placed]
 
-    async def _place(self, order: Order) -> list[OrderReport]:
-        if not self._terms.clock.is_real:  # its time may have gone far since the last look
-            await self._clock.look()
-        reports = await self._sender.place([order])
-        self._tell(reports)
-        return reports
+    async def _place(self, order: Order) -> OrderReport:
+        """One order; what became of those before it stands, so it is told why it was not sent, and not raised."""
+        try:
+            ready = await self._prepared(order)
+            if isinstance(ready, OrderReport):
+                if ready.reason != SENT_BEFORE:
+                    self._events.append(ready)
+                return ready
+            if not self._terms.clock.is_real:  # its time may have gone far since the last look
+                await self._clock.look()
+            report = await self._sender.place(ready)
+        except Unavailable as error:
+            report = rejected(order, self._clock.now_ms(), f"not sent: {error}"[:200])
+        self._tell([report])
+        return report
 
     async def _tell_signer(self) -> None:
         """What is true now, as of a moment before all of it was read."""

@@ -46,6 +46,8 @@ class Differences:
     can_withdraw: Callable[[Reply], bool | None] | None = None  # of the reply to `permissions`
     permissions: str = ""  # the library's method that tells what the key may do; none: nothing can be asked
     kept_codes: frozenset[str] = frozenset()
+    tiers_in_contracts: bool = False  # else in dollars
+    many_assets: str | None = None  # the library's method that tells whether other money backs positions too
     triggers_apart: bool = False  # orders that wait for a price have ids, lists and questions of their own
     tiers_of_all: bool = True  # margin tiers of all contracts in one reply
     margin_mode_of: str = "market"  # what has a margin mode of its own: "market", "account" or "order"
@@ -131,6 +133,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         ),
         orders_since=("fetch_orders",),
         kept_codes=frozenset({"-4046", "-4059"}),
+        many_assets="fapiPrivateGetMultiAssetsMargin",
         triggers_apart=True,
         interval_source="fundingInfo",
         rates_per_reply=1000,
@@ -187,6 +190,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         can_withdraw=_okx_withdraws,
         permissions="privateGetAccountConfig",
         tiers_of_all=False,
+        tiers_in_contracts=True,
         margin_mode_of="order",
         interval_source="rate",
         bars_per_reply=100,

@@ -31,6 +31,8 @@ TAKER_SLIPPAGE: Final = Decimal("0.005")
 FORGOTTEN_MS: Final = 120_000
 """What the venue tells of an account may be behind for so long at most."""
 
+REMEMBERED: Final = 5_000
+
 Key = tuple[str, int]
 """Instrument and the venue's order id, which is unique within one market only."""
 
@@ -128,6 +130,7 @@ class Register:
         self.venue_ids: dict[Key, str] = {}
         self._names: dict[Key, tuple[str, Purpose]] = {}
         self.twins: set[str] = set()  # cloids of our form that the outbox doesn't hold
+        self._adopted: set[str] = set()  # of these the operator has said that there is no other daemon
 
     def whose(self, instrument: str, order_id: int) -> tuple[str, Purpose]:
         """Client id and purpose of an order by its id; a stranger's is named for the id."""
@@ -142,10 +145,10 @@ class Register:
         instrument = self._by_symbol[shown.symbol].instrument
         cloid = cloid_of_name(shown.client_name)
         known = self.attempts.whose(cloid)
-        if known is None and cloid is not None:
+        if known is None and cloid is not None and cloid not in self._adopted:
             self.twins.add(cloid)
         client_id, purpose = known or (shown.client_name or f"venue-{shown.order_id}", Purpose.EXTERNAL)
-        self._names[instrument.name, shown.order_id] = client_id, purpose
+        self._remember((instrument.name, shown.order_id), client_id, purpose)
         self.venue_ids[instrument.name, shown.order_id] = shown.venue_id
         trigger = None
         if shown.trigger_price is not None:
@@ -187,7 +190,7 @@ class Register:
         if not report.order_id:
             return
         key = report.order.instrument, report.order_id
-        self._names[key] = report.order.client_id, report.order.purpose
+        self._remember(key, report.order.client_id, report.order.purpose)
         if report.status.is_open:
             self.open[key] = report
         else:
@@ -201,12 +204,18 @@ class Register:
                 continue
             self._names[each.coin, evidence.order_id] = each.client_id, each.purpose
 
-    def forget(self, before: Mapping[Key, int]) -> None:
-        """Names of orders that ended long ago (by key, when) are dropped."""
-        for key in before:
-            if key not in self.open:
-                self._names.pop(key, None)
-                self.venue_ids.pop(key, None)
+    def adopt(self) -> None:
+        """Take the orders of daemons like this one for somebody else's."""
+        self._adopted |= self.twins
+        self.twins.clear()
+
+    def _remember(self, key: Key, client_id: str, purpose: Purpose) -> None:
+        """Whose an order is; the oldest are forgotten, and asked for again where they matter."""
+        self._names[key] = client_id, purpose
+        if len(self._names) > REMEMBERED:
+            oldest = next(each for each in self._names if each not in self.open)
+            self._names.pop(oldest)
+            self.venue_ids.pop(oldest, None)
 
     def state(self) -> dict[str, Any]:
         """Which orders were open, as JSON values."""

@@ -19,7 +19,7 @@ from bot.model.attempt import AttemptState, Proof
 from bot.model.decision import Cancel
 from bot.model.order import Order, OrderReport, OrderStatus
 from bot.signer.cex_client import SignedRequest
-from bot.venues.cex.books import Books
+from bot.venues.cex.books import Books, Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.lookup import APART, Lookup
@@ -109,11 +109,8 @@ class Sender:
 
     # Orders
 
-    async def place(self, orders: Sequence[Order]) -> list[OrderReport]:
-        """Send orders in sequence. OutcomeUnknown where the venue can't be brought to say what became of one."""
-        return [await self._place(order) for order in orders]
-
-    async def _place(self, order: Order) -> OrderReport:
+    async def place(self, order: Order) -> OrderReport:
+        """Send an order. OutcomeUnknown where the venue can't be brought to say what became of it."""
         market = self._register.markets[order.instrument]
         cloid = self._attempts.cloid(order.client_id)
         price = self._mark(order.instrument)
@@ -131,26 +128,30 @@ class Sender:
         arguments = asked(order, market, self._differences, cloid, self._terms.margin_mode, worst)
         try:
             told = await self._client.order(before_leaving, *arguments)
-            report = self._told(order, market, told)
-        except (Refused, Unavailable) as error:
-            report = rejected(order, self._clock.now_ms(), str(error)[:200])
-            if left and isinstance(error, Refused):
-                self._attempts.told([report], Proof.REPLY)
-            elif left:  # turned away at the door, by the venue's own word
-                report = rejected(order, self._clock.now_ms(), f"not taken: {error}"[:200])
-                self._attempts.told([report], Proof.REPLY)
-        except (OutcomeUnknown, DataError) as error:
-            if not left:
-                return rejected(order, self._clock.now_ms(), f"not sent: {error}"[:200])
-            return await self._unknown(order, cloid, left[0], str(error))
+        except (Refused, Unavailable) as error:  # Unavailable is the venue's word too, once it has left
+            report = rejected(order, self._clock.now_ms(), f"{'' if left else 'not sent: '}{error}"[:200])
+        except OutcomeUnknown as error:
+            if left:
+                return await self._unknown(order, cloid, left[0], str(error))
+            return rejected(order, self._clock.now_ms(), f"not sent: {error}"[:200])
         else:
-            self._attempts.told([report], Proof.REPLY)
+            try:
+                report = await self._told(order, market, told, cloid)
+            except (VenueError, DataError) as error:
+                return await self._unknown(order, cloid, left[0], str(error))
         if left:
+            self._attempts.told([report], Proof.REPLY)
             self.settled_nonce = max(self.settled_nonce, left[0].nonce)
         return report
 
-    def _told(self, order: Order, market: Any, told: Any) -> OrderReport:
-        shown = self._lookup.shown(told, market)
+    async def _told(self, order: Order, market: Market, told: Any, cloid: str) -> OrderReport:
+        """The report by the reply to an order; where that is its number only, the order is asked for."""
+        if told.get("status") is None:
+            shown = await self._lookup.by_name(market, name_of(cloid))
+        else:
+            shown = self._lookup.shown(told, market)
+        if shown is None:
+            raise DataError("the venue took an order and does not know it")
         if shown.side is not order.side or shown.coins != market.instrument.size(order.lots):
             raise DataError(
                 f"the reply to an order is of {shown.side} {shown.coins}, which was not asked for"
