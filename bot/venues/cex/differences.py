@@ -29,6 +29,7 @@ class Differences:
     private: Callable[[str, str], str | None]
     new_client_id: str
     by_client_id: str
+    rests: Reply
     ioc: Reply
     post_only: Reply
     reduce_only: Reply
@@ -116,6 +117,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         private=_binance_private,
         new_client_id="newClientOrderId",
         by_client_id="origClientOrderId",
+        rests={"timeInForce": "GTC"},
         ioc={"timeInForce": "IOC"},
         post_only={"timeInForce": "GTX"},
         reduce_only={"reduceOnly": "true"},
@@ -147,12 +149,20 @@ TABLE: Final[Mapping[str, Differences]] = {
         private=_bybit_private,
         new_client_id="orderLinkId",
         by_client_id="orderLinkId",
+        rests={"timeInForce": "GTC"},
         ioc={"timeInForce": "IOC"},
         post_only={"timeInForce": "PostOnly"},
         reduce_only={"reduceOnly": "true"},
         always={"positionIdx": "0"},
         trigger={"triggerBy": "MarkPrice"},
-        options={"fetchMarkets": {"types": ["linear"]}, "defaultType": "swap", "enableUnifiedAccount": True},
+        options={
+            "fetchMarkets": {"types": ["linear"]},
+            "defaultType": "swap",
+            "enableUnifiedAccount": True,  # all accounts are today; else it would be asked for
+            "enableUnifiedMargin": False,
+            "unifiedMarginStatus": 6,
+            "fetchOrder": {"acknowledged": True},  # of the last 500 orders
+        },
         code=_plain_code("retCode"),
         stale_codes=frozenset({"10002"}),
         wallet=_bybit_wallet,
@@ -173,12 +183,17 @@ TABLE: Final[Mapping[str, Differences]] = {
         private=_okx_private,
         new_client_id="clOrdId",
         by_client_id="clOrdId",
+        rests={},
         ioc={"ordType": "ioc"},
         post_only={"ordType": "post_only"},
         reduce_only={"reduceOnly": "true"},
         always={},
         trigger={},
-        options={"fetchMarkets": {"types": ["swap"]}, "defaultType": "swap"},
+        options={
+            "fetchMarkets": {"types": ["swap"]},
+            "defaultType": "swap",
+            "createOrder": "privatePostTradeOrder",  # and no batch of one
+        },
         code=_okx_code,
         stale_codes=frozenset({"50102"}),
         wallet=_okx_wallet,

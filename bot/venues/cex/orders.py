@@ -108,10 +108,11 @@ def asked(
         params |= {"stopLossPrice" if stops else "takeProfitPrice": trigger, **differences.trigger}
     elif worst is not None:
         kind, price = "limit", text(worst)
-        if order.time_in_force is TimeInForce.IOC:
-            params |= differences.ioc
-        elif order.time_in_force is TimeInForce.ALO:
-            params |= differences.post_only
+        params |= {
+            TimeInForce.GTC: differences.rests,
+            TimeInForce.IOC: differences.ioc,
+            TimeInForce.ALO: differences.post_only,
+        }[order.time_in_force]
     if order.reduce_only:
         params |= differences.reduce_only
     if differences.margin_mode_of == "order":

@@ -143,9 +143,7 @@ def test_money_is_the_wallet_of_the_one_currency(fixtures: Fixtures) -> None:
     answers: dict[str, tuple[dict[str, Answer], str]] = {
         "binance": ({"fapi_v3_account": fixtures.documented("Account_GetAccountInfoV3")}, "23.72469206"),
         "bybit": (
-            {"v5_account_wallet__balance": fixtures.plain("bybit/http_get_wallet_balance.json"),
-             "v5_user_query__api": fixtures.plain("bybit/http_get_user_query_api.json"),
-             "v5_account_info": fixtures.plain("bybit/http_get_account_info.json")},
+            {"v5_account_wallet__balance": fixtures.plain("bybit/http_get_wallet_balance.json")},
             "1000.50",
         ),
         "okx": ({"api_v5_account_balance": fixtures.plain("okx/http_get_account_balance.json")}, "94.42612990333333"),
