@@ -256,9 +256,9 @@ class CexVenue:
         except (Denied, Locked, SignerGone) as error:
             problem = f"nothing can be signed: {error}"
         else:
-            if status["state"] != "ready":
+            if status["state"] in NOT_SIGNING:
                 problem = (
-                    f"nothing can be signed: the signer is {status['state']}: {status.get('reason', '')}"
+                    f"nothing can be signed: {status['state']}: {status['reason']}; {status['remedy'] or ''}"
                 )
         offset_s = None
         if self._clock.venue_ms and self._terms.network != "devnet":
