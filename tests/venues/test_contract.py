@@ -1,292 +1,258 @@
-"""What every venue has to keep of the port's promises, whatever stands behind it: one suite for all of them.
-
-The simulated venue, the Hyperliquid adapter on a devnet, and the adapter of central exchanges on the devnet's Binance.
-"""
-
-from __future__ import annotations
+"""What a trader may rely on at every venue, whether simulated in this process or behind a wire."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
-import aiohttp
 import numpy as np
 import pytest
 
-from bot.devnet.start import Options, running
-from bot.model.decision import Cancel, OrderPlan
-from bot.model.instrument import simple_instrument
-from bot.model.order import Fill, FundingPayment, Order, OrderReport, OrderStatus, Side, TimeInForce
-from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
-from bot.sim.bars import Frictions
-from bot.venues import simulated
-from bot.venues.hyperliquid import terms as hyperliquid
-from bot.venues.hyperliquid.adapter import HyperliquidVenue
-from bot.venues.hyperliquid.feed import Patience
-from bot.venues.outbox import MemoryOutbox
-from bot.venues.simulated import SimulatedVenue
-from bot.venues.sources import ReplaySource
-from bot.venues.venue import AccountState, Observation, Venue, VenueEvent
-from tests.venues.cex.desk import COINS, START_MS, Desk
-from tests.venues.hyperliquid.sdk_signer import SdkSigns
+from bot.errors import VenueError
+from bot.model.decision import Cancel
+from bot.model.order import Fill, FundingPayment, Order, OrderReport, OrderStatus, Purpose, Side, TimeInForce
+from bot.model.panel import HOUR_MS
+from bot.venues.venue import AccountState
+from tests.venues.contract.places import PLACES, Place
 
-CENT = Decimal("0.01")
+Scene = Callable[[Place], Awaitable[None]]
 
 
-async def at_once() -> None:
-    """A simulated hour passes when it is observed."""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A venue to be held to the port's promises: how it is made, and how its time goes on."""
-
-    make: Callable[[], Awaitable[Venue]]
-    next_hour: Callable[[], Awaitable[None]]
-
-
-def simulated_bench() -> Bench:
-    rows, coins = 200, (simple_instrument("AAA", 2, 10), simple_instrument("BBB", 1, 10))
-    moves = 1 + 0.002 * np.sin(np.arange(2 * rows).reshape(rows, 2))
-    walk: FloatArray = (100 * np.cumprod(moves, axis=0)).astype(np.float64)
-    fields: dict[str, FloatArray] = dict.fromkeys(("open", "high", "low", "close", "mark", "oracle"), walk)
-    panel = Panel(Grid(1000, rows), ("AAA", "BBB"), {**fields, "funding_rate": np.full((rows, 2), 0.00002)})
-
-    async def make() -> Venue:
-        terms = simulated.Terms(Decimal(10_000), frictions=Frictions(0.0, 0.0))
-        return SimulatedVenue(ReplaySource(panel, coins, 24, 48, {}), terms)
-
-    return Bench(make, at_once)
-
-
-async def advance(devnet: Any) -> None:
-    seconds = -(-(HOUR_MS - devnet.world.now_ms % HOUR_MS) // 1000) + 1
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"{devnet.url}/devnet/clock", json={"advance_s": seconds}) as reply,
-    ):
-        assert reply.status == 200
-
-
-def hyperliquid_bench(devnet: Any) -> Bench:
-    signs = SdkSigns({coin: k for k, coin in enumerate(COINS)}, key=devnet.funded[0]["private_key"])
-    terms = hyperliquid.Terms(
-        devnet.url, "devnet", signs.address, COINS, history_h=24, weight_per_minute=None, settle_s=2,
-        feed=Patience(first_retry_s=0.02, longest_retry_s=0.2),
-    )  # fmt: skip
-    outbox = MemoryOutbox()
-
-    async def make() -> Venue:
-        return await HyperliquidVenue.connect(terms, signs, outbox)
-
-    return Bench(make, lambda: advance(devnet))
-
-
-def binance_bench(devnet: Any, folder: Path) -> Bench:
-    from bot.venues.cex.adapter import CexVenue
-
-    desk = Desk(devnet, folder)
-
-    async def make() -> Venue:
-        return await CexVenue.connect(desk.terms, desk.signer, desk.outbox)
-
-    return Bench(make, lambda: advance(devnet))
-
-
-@pytest.fixture(params=["simulated", "hyperliquid", "binance"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    if request.param == "simulated":
-        yield simulated_bench()
-        return
-    options = Options(
-        coins=COINS,
-        history_h=96,
-        flow=False,
-        paused=True,
-        start_ms=START_MS,
-        cex_port=0,
-        cex_usdt=Decimal(100_000),
-    )
-    with running(options) as devnet:
-        yield hyperliquid_bench(devnet) if request.param == "hyperliquid" else binance_bench(devnet, tmp_path)
-
-
-class Trader:
-    """Trades one venue as the daemon does, and keeps all that it is told."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self.events: list[VenueEvent] = []
-        self.venue: Venue
-        self.panel: Panel
-
-    async def begin(self, checkpoint: Any = None) -> None:
-        self.venue = await self._bench.make()
-        self.panel = await self.venue.open(checkpoint)
-        self.events += self.venue.take_events()
-
-    async def send(self, *orders: Order, cancels: tuple[Cancel, ...] = ()) -> list[OrderReport]:
-        reports = list(await self.venue.send(OrderPlan(cancels, orders)))
-        self.events += self.venue.take_events()
-        return reports
-
-    async def hour(self) -> Observation:
-        await self._bench.next_hour()
-        seen = await self.venue.observe()
-        assert seen is not None
-        self.events += seen.events
-        return seen
-
-    async def account(self) -> AccountState:
-        state = await self.venue.account()
-        self.events += self.venue.take_events()
-        return state
-
-    def of(self, kind: type) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    async def order(self, name: str, column: int, side: Side, usd: int, **other: Any) -> Order:
-        instrument = self.venue.instruments[column]
-        mark = Decimal(repr(float((await self.account()).mark[column])))
-        return Order(
-            f"{name}-{instrument.name}-x", instrument.name, side, instrument.lots(usd / mark), **other
-        )
-
-
-def play(bench: Bench, story: Callable[[Trader], Awaitable[None]]) -> None:
-    async def run() -> None:
-        trader = Trader(bench)
-        await trader.begin()
+def play(name: str, scene: Scene) -> None:
+    async def run(place: Place) -> None:
+        await place.open()
         try:
-            await story(trader)
+            await scene(place)
         finally:
-            await trader.venue.close()
+            await place.venue.close()
 
-    asyncio.run(run())
+    with ExitStack() as stack:
+        asyncio.run(run(PLACES[name](stack)))
 
 
-def test_history_and_hours_are_one_panel_in_the_order_of_the_instruments(bench: Bench) -> None:
-    async def story(trader: Trader) -> None:
-        names = tuple(instrument.name for instrument in trader.venue.instruments)
-        assert trader.panel.instruments == names
-        panel = trader.panel
-        for _ in range(2):
-            seen = await trader.hour()
+every = pytest.mark.parametrize("name", PLACES)
+with_books = pytest.mark.parametrize("name", [name for name, place in PLACES.items() if place.rests])
+behind_wires = pytest.mark.parametrize("name", [name for name, place in PLACES.items() if place.has_wire])
+
+
+def agree(place: Place, state: AccountState) -> None:
+    """What the account says in one way and in another."""
+    assert state.equity_usd == state.deposits_usd + state.price_usd + state.funding_usd - state.fees_usd
+    assert state.view.equity_usd == pytest.approx(float(state.equity_usd))
+    worth = sum(
+        (position.lots * position.mark * position.instrument.lot for position in state.positions), Decimal(0)
+    )
+    assert float(state.cash_usd + worth) == pytest.approx(float(state.equity_usd), abs=1e-4)
+    held = dict(zip((i.name for i in place.venue.instruments), state.view.lots.tolist(), strict=True))
+    assert {position.instrument.name: position.lots for position in state.positions} == {
+        coin: lots for coin, lots in held.items() if lots
+    }
+    traded = dict.fromkeys(held, 0)
+    for fill in place.of(Fill):
+        traded[fill.instrument] += fill.signed_lots
+    assert traded == held
+    assert state.fees_usd == sum((fill.fee_usd for fill in place.of(Fill)), Decimal(0))
+    assert state.funding_usd == sum((paid.usd for paid in place.of(FundingPayment)), Decimal(0))
+
+
+@every
+def test_history_ends_at_a_full_hour_with_every_instrument(name: str) -> None:
+    async def scene(place: Place) -> None:
+        names = tuple(instrument.name for instrument in place.venue.instruments)
+        assert place.panel.instruments == names
+        assert len(set(names)) == len(names)
+        assert place.panel.grid.interval_ms == HOUR_MS
+        assert np.isfinite(place.panel.mark.values[-1]).all()
+        assert json.loads(json.dumps(place.venue.identity)) == place.venue.identity
+
+    play(name, scene)
+
+
+@every
+def test_moments_follow_each_other_by_the_hour(name: str) -> None:
+    async def scene(place: Place) -> None:
+        panel = place.panel
+        for _ in range(3):
+            seen = await place.observe()
             assert seen.time_ms == panel.grid.end_ms + HOUR_MS
-            assert {values.shape for values in seen.row.values()} == {(len(names),)}
+            assert not seen.missed
+            assert all(values.shape == (len(panel.instruments),) for values in seen.row.values())
             assert np.isfinite(seen.row["mark"]).all()
+            assert np.isfinite(seen.row["funding_rate"]).all()
+            assert (np.abs(seen.row["funding_rate"]) < 0.04).all()  # by the hour
             panel = panel.append(seen.time_ms, seen.row, 100)
-            view = seen.account.view
-            assert {view.lots.shape, view.entry_price.shape, view.leverage.shape} == {(len(names),)}
+            agree(place, seen.account)
 
-    play(bench, story)
-
-
-def test_identity_and_checkpoint_are_json_and_identity_stays(bench: Bench) -> None:
-    async def story(trader: Trader) -> None:
-        before = json.dumps(dict(trader.venue.identity), sort_keys=True)
-        await trader.hour()
-        checkpoint = trader.venue.checkpoint()
-        assert json.loads(json.dumps(checkpoint)) == checkpoint
-        await trader.venue.close()
-        await trader.begin(json.loads(json.dumps(checkpoint)))
-        assert json.dumps(dict(trader.venue.identity), sort_keys=True) == before
-
-    play(bench, story)
+    play(name, scene)
 
 
-def test_an_empty_plan_does_nothing(bench: Bench) -> None:
-    async def story(trader: Trader) -> None:
-        assert list(await trader.send()) == []
-        assert trader.events == []
+@every
+def test_an_order_fills_and_its_exit_closes_it(name: str) -> None:
+    async def scene(place: Place) -> None:
+        (filled,) = await place.send(entry := await place.order(Side.BUY, 5_000))
+        assert (filled.status, filled.filled_lots) == (OrderStatus.FILLED, entry.lots)
+        state = await place.account()
+        assert state.view.lots[0] == entry.lots
+        assert state.fees_usd > 0
+        agree(place, state)
+        out = await place.order(Side.SELL, 20_000, reduce_only=True, purpose=Purpose.EXIT)
+        (closed,) = await place.send(out)
+        assert closed.filled_lots in {0, entry.lots}  # cut to what is held or refused, never through zero
+        assert (await place.account()).view.lots[0] == entry.lots - closed.filled_lots
+        if not closed.filled_lots:
+            (closed,) = await place.send(replace(out, client_id=f"{out.client_id}x", lots=entry.lots))
+        assert (closed.status, closed.filled_lots) == (OrderStatus.FILLED, entry.lots)
+        state = await place.account()
+        assert state.positions == ()
+        agree(place, state)
 
-    play(bench, story)
-
-
-def test_events_are_told_once_and_make_the_account(bench: Bench) -> None:
-    async def story(trader: Trader) -> None:
-        opens = await trader.order("d1", 0, Side.BUY, 2_000)
-        shorts = await trader.order("d1", 1, Side.SELL, 1_000)
-        reports = await trader.send(opens, shorts)
-        assert [each.status for each in reports] == [OrderStatus.FILLED] * 2
-        for _ in range(8):
-            await trader.hour()
-        (closed,) = await trader.send(await trader.order("d2", 0, Side.SELL, 1_000, reduce_only=True))
-        assert closed.status is OrderStatus.FILLED
-        state = await trader.account()
-        assert trader.venue.take_events() == ()
-        fills = trader.of(Fill)
-        assert len({fill.trade_id for fill in fills}) == len(fills)
-        for column, instrument in enumerate(trader.venue.instruments):
-            told = sum(fill.signed_lots for fill in fills if fill.instrument == instrument.name)
-            assert told == state.view.lots[column]
-        assert sum((fill.fee_usd for fill in fills), Decimal(0)) == state.fees_usd
-        paid = trader.of(FundingPayment)
-        assert paid
-        assert sum((each.usd for each in paid), Decimal(0)) == state.funding_usd
-        realised = sum((fill.closed_pnl_usd for fill in fills), Decimal(0))
-        unrealised = sum((held.unrealised_usd for held in state.positions), Decimal(0))
-        assert abs(state.price_usd - realised - unrealised) <= CENT
-        by_parts = state.cash_usd + sum((held.notional_usd for held in state.positions), Decimal(0))
-        assert abs(by_parts - state.equity_usd) <= CENT
-
-    play(bench, story)
+    play(name, scene)
 
 
-def test_what_rests_is_told_of_until_it_is_withdrawn(bench: Bench) -> None:
-    async def story(trader: Trader) -> None:
-        instrument = trader.venue.instruments[0]
-        mark = Decimal(repr(float((await trader.account()).mark[0])))
-        order = await trader.order(
-            "d1", 0, Side.BUY, 500, time_in_force=TimeInForce.GTC,
-            limit_price=instrument.round_price(mark * Decimal("0.97"), up=False),
-        )  # fmt: skip
-        (resting,) = await trader.send(order)
+@every
+def test_what_only_reduces_can_not_open(name: str) -> None:
+    async def scene(place: Place) -> None:
+        (refused,) = await place.send(
+            await place.order(Side.SELL, 5_000, reduce_only=True, purpose=Purpose.EXIT)
+        )
+        assert (refused.status, refused.filled_lots) == (OrderStatus.REJECTED, 0)
+        assert refused.reason
+        assert (await place.account()).positions == ()
+
+    play(name, scene)
+
+
+@every
+def test_an_order_below_the_least_size_is_a_refusal_with_a_reason_and_no_error(name: str) -> None:
+    async def scene(place: Place) -> None:
+        least = float(place.instrument.min_order_usd)
+        (refused,) = await place.send(await place.order(Side.BUY, int(least * 0.6)))
+        assert (refused.status, refused.filled_lots) == (OrderStatus.REJECTED, 0)
+        assert refused.reason
+        assert (await place.account()).positions == ()
+        assert not place.of(Fill)
+
+    play(name, scene)
+
+
+@with_books
+def test_an_order_that_rests_is_listed_until_it_is_cancelled(name: str) -> None:
+    async def scene(place: Place) -> None:
+        order = await place.order(Side.BUY, 5_000)
+        bid = place.instrument.round_price(
+            Decimal(repr(float((await place.account()).mark[0]))) * Decimal("0.95")
+        )
+        order = Order(order.client_id, order.instrument, order.side, order.lots, bid, TimeInForce.ALO)
+        (resting,) = await place.send(order)
         assert resting.status is OrderStatus.RESTING
-        (shown,) = (await trader.account()).view.open_orders
-        assert (shown.order, shown.order_id) == (order, resting.order_id)
-        await trader.send(cancels=(Cancel(resting.order_id, order.client_id, order.instrument, "moved"),))
-        gone = trader.of(OrderReport)[-1]
-        assert (gone.status, gone.order.client_id) == (OrderStatus.CANCELED, order.client_id)
-        assert len((await trader.account()).view.open_orders) == 0
+        (listed,) = (await place.account()).view.open_orders
+        assert (listed.order, listed.order_id) == (order, resting.order_id)
+        (ended,) = await place.send(cancels=(Cancel(resting.order_id, order.client_id, place.coin, "moved"),))
+        assert ended.status is OrderStatus.CANCELED
+        assert (await place.account()).view.open_orders == ()
 
-    play(bench, story)
-
-
-def test_nothing_is_reduced_where_nothing_is_held(bench: Bench) -> None:
-    async def story(trader: Trader) -> None:
-        (report,) = await trader.send(await trader.order("d1", 0, Side.SELL, 500, reduce_only=True))
-        assert report.status is OrderStatus.REJECTED
-        assert trader.of(Fill) == []
-
-    play(bench, story)
+    play(name, scene)
 
 
-def test_a_restart_from_a_checkpoint_finds_the_same_account(bench: Bench) -> None:
-    async def story(trader: Trader) -> None:
-        await trader.send(await trader.order("d1", 0, Side.BUY, 2_000))
-        await trader.hour()
-        before = await trader.account()
-        checkpoint = json.loads(json.dumps(trader.venue.checkpoint()))
-        told = len(trader.of(Fill))
-        await trader.venue.close()
-        await trader.begin(checkpoint)
-        after = await trader.account()
-        assert len(trader.of(Fill)) == told
-        assert after.view.lots.tolist() == before.view.lots.tolist()
-        assert (after.deposits_usd, after.fees_usd) == (before.deposits_usd, before.fees_usd)
-        assert after.funding_usd == before.funding_usd
+@with_books
+def test_post_only_never_takes(name: str) -> None:
+    async def scene(place: Place) -> None:
+        order = await place.order(Side.BUY, 5_000)
+        above = place.instrument.round_price(
+            Decimal(repr(float((await place.account()).mark[0]))) * Decimal("1.01")
+        )
+        (told,) = await place.send(
+            Order(order.client_id, order.instrument, order.side, order.lots, above, TimeInForce.ALO)
+        )
+        assert told.status in {OrderStatus.REJECTED, OrderStatus.CANCELED}
+        assert told.filled_lots == 0
+        assert (await place.account()).positions == ()
 
-    play(bench, story)
+    play(name, scene)
 
 
-def test_the_condition_of_a_venue_in_order_has_no_problem(bench: Bench) -> None:
-    async def story(trader: Trader) -> None:
-        told = await trader.venue.condition()
-        assert (told.signer_problem, told.twin) == ("", "")
+@every
+def test_a_restart_tells_nothing_twice_and_knows_what_is_held(name: str) -> None:
+    async def scene(place: Place) -> None:
+        order = await place.order(Side.SELL, 5_000)
+        await place.send(order)
+        await place.observe()
+        before, told = await place.account(), list(place.events)
+        await place.again()
+        after = await place.account()
+        assert (
+            after.view.lots.tolist()
+            == before.view.lots.tolist()
+            == [-order.lots, *[0] * (len(place.venue.instruments) - 1)]
+        )
+        fresh = place.events[len(told) :]
+        assert not [event for event in fresh if isinstance(event, Fill | FundingPayment)]
+        assert (after.deposits_usd, after.funding_usd, after.fees_usd) == (
+            before.deposits_usd, before.funding_usd, before.fees_usd,
+        )  # fmt: skip
+        agree(place, after)
 
-    play(bench, story)
+    play(name, scene)
+
+
+@behind_wires
+def test_an_order_is_placed_once_however_often_it_is_sent(name: str) -> None:
+    async def scene(place: Place) -> None:
+        order = await place.order(Side.BUY, 5_000)
+        await place.send(order)
+        await place.send(order)
+        await place.again()
+        await place.send(order)
+        assert (await place.account()).view.lots[0] == order.lots
+        assert sum(fill.lots for fill in place.of(Fill)) == order.lots
+
+    play(name, scene)
+
+
+@every
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_longs_pay_a_positive_rate_and_shorts_receive_it(name: str, side: Side) -> None:
+    async def scene(place: Place) -> None:
+        order = await place.order(side, 20_000)
+        await place.send(order)
+        due = 0.0
+        for _ in range(place.settles_h):
+            seen = await place.observe()
+            row = seen.row
+            settled = row.get("settled_funding", row["funding_rate"])[0]
+            rate = settled if np.isfinite(settled) else row["funding_rate"][0]
+            price = row["oracle"][0] if "oracle" in row and np.isfinite(row["oracle"][0]) else row["mark"][0]
+            due -= order.side.sign * float(place.instrument.size(order.lots)) * float(price) * float(rate)
+        paid = sum(float(each.usd) for each in place.of(FundingPayment))
+        assert due != 0
+        assert paid == pytest.approx(due, rel=0.02)
+        agree(place, await place.account())
+
+    play(name, scene)
+
+
+@behind_wires
+def test_a_venue_that_does_not_answer_is_never_taken_for_an_empty_account(name: str) -> None:
+    async def scene(place: Place) -> None:
+        await place.send(await place.order(Side.BUY, 5_000))
+        more = await place.order(Side.BUY, 5_000)
+        place.cut()
+        with pytest.raises(VenueError):
+            await place.venue.account()
+        with pytest.raises(VenueError):
+            await place.send(more)
+
+    play(name, scene)
+
+
+@every
+def test_reports_are_of_the_orders_that_were_sent(name: str) -> None:
+    async def scene(place: Place) -> None:
+        orders = [await place.order(Side.BUY, usd) for usd in (5_000, 3_000)]
+        reports = await place.send(*orders)
+        assert [report.order.client_id for report in reports] == [order.client_id for order in orders]
+        assert {report.order.client_id for report in place.of(OrderReport)} >= {o.client_id for o in orders}
+
+    play(name, scene)
