@@ -11,16 +11,17 @@ DUPLICATES = frozenset({"-4111", "-4116", "110072", "51016"})
 
 
 def failure_of(
-    error: Exception, *, is_order: bool, code: str = "", http_status: int | None = None
+    error: Exception, *, is_order: bool, code: str = "", http_status: int | None = None, asked: str = ""
 ) -> VenueError:
     """The error to raise in place of the library's; the library's text is left out, as it may hold what was signed.
 
     `code` is the venue's own, empty where its answer had none. An order that no word came back of, or a word that can't
-    be read, may stand at the venue, and so does one whose client id is taken. A question can be asked again.
+    be read, may stand at the venue, and so does one whose client id is taken. A question can be asked again. `asked` is the
+    library's method, for the sentence.
     """
     import ccxt  # type: ignore[import-untyped]  # slow to load, so only where it is needed
 
-    kind = type(error).__name__
+    kind = type(error).__name__ + (f" {code}" if code else "") + (f" to {asked}" if asked else "")
     unknown = OutcomeUnknown(f"What became of the order is not known ({kind}); look for it by its client id.")
     if http_status == BANNED:
         return Refused(
