@@ -87,7 +87,10 @@ class Client:
             if code in self._differences.stale_codes:
                 raise OutOfTime("the venue refused the request's time, so nothing happened") from None
             status = getattr(error, "http_status", None)
-            failure = failure_of(error, is_order=is_order, code=code, http_status=status, asked=method)
+            said = getattr(error, "venue_said", "")
+            failure = failure_of(
+                error, is_order=is_order, code=code, http_status=status, asked=method, said=said
+            )
             if code in self._differences.kept_codes and not is_order:
                 raise AsItIs(str(failure)) from None
             raise failure from None

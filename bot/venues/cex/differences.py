@@ -97,6 +97,15 @@ def _okx_code(reply: Any) -> str:
     return str(inner or reply.get("code", ""))
 
 
+def said_in(reply: Any) -> str:
+    """The sentence of a refusal; empty where there is none. It never repeats what was asked."""
+    if not isinstance(reply, dict):
+        return ""
+    rows = reply.get("data")
+    inner = rows[0].get("sMsg") if isinstance(rows, list) and rows and isinstance(rows[0], dict) else None
+    return str(inner or reply.get("msg") or reply.get("retMsg") or "")
+
+
 def _plain_code(key: str) -> Callable[[Any], str]:
     return lambda reply: str(reply.get(key, "")) if isinstance(reply, dict) else ""
 
