@@ -7,7 +7,7 @@ the venue is asked again a little later; where they differ for good, its word is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -97,11 +97,14 @@ class AccountReader:
         return tuple(found)
 
     async def _open_orders(self) -> list[OrderReport]:
-        return [self._register.report(shown) for shown in await self._lookup.open(self._by_symbol)]
+        return [self._register.report(shown) for shown in await self._lookup.open(self._markets)]
 
     async def trades(self, start_ms: int, end_ms: int) -> list[Trade]:
         """Of all our contracts, from a time on."""
-        parts = await asyncio.gather(*(self._trades(market, start_ms, end_ms) for market in self._markets))
+        return await self._trades_of(self._markets, start_ms, end_ms)
+
+    async def _trades_of(self, markets: Iterable[Market], start_ms: int, end_ms: int) -> list[Trade]:
+        parts = await asyncio.gather(*(self._trades(market, start_ms, end_ms) for market in markets))
         return [each for part in parts for each in part]
 
     async def _trades(self, market: Market, start_ms: int, end_ms: int) -> list[Trade]:
@@ -180,6 +183,7 @@ class AccountReader:
             self._register.note(report)
         for key in gone:
             self._taken += await self._became(key)
+        self._register.untouch()
         events, self._taken = self._taken, []
         return events
 
@@ -190,7 +194,12 @@ class AccountReader:
             read = await self._read(with_ledger=with_ledger)
             lots = self._books.strange_lots(read.held)
             apart = self._books.strange_usd(read.wallet_usd, read.held)
-            wait_s = next(waits, None) if lots or apart else None
+            owed = self._register.owed(self._books.filled, read.at_ms)
+            wait_s = next(waits, None) if lots or apart or owed else None
+            if wait_s is None and owed and not lots:
+                raise Unavailable(
+                    f"the venue has not told what filled of {', '.join(sorted(owed))}; looking again later"
+                )
             if wait_s is None:
                 return read, lots, apart
             await self._sleep(wait_s)
@@ -200,7 +209,11 @@ class AccountReader:
         start_ms, at_ms = self._books.from_ms(), self._now_ms()
         listed = await self._open_orders()
         wallet, held = await self._wallet(), await self._positions()
-        trades = await self.trades(start_ms, at_ms + AHEAD_MS)
+        # Each contract's trades are a question. Where nothing is open, sent or held otherwise than our books say, only
+        # somebody else can have traded, and that is asked for with the ledger.
+        moved = self._register.touched | self._books.strange_lots(held).keys()
+        asked = [each for each in self._markets if with_ledger or each.instrument.name in moved]
+        trades = await self._trades_of(asked, start_ms, at_ms + AHEAD_MS)
         lines = await self.ledger(start_ms, at_ms + AHEAD_MS) if with_ledger else []
         self._taken += self._books.take(trades, lines, self._market.settled_rate)
         return _Read(at_ms, wallet, held, listed)

@@ -146,7 +146,8 @@ class CexVenue:
                 self._sender.settled_nonce = int(checkpoint["settled_nonce"])
                 earlier = self._register.restore(checkpoint["orders"])
             since_ms = min(self._books.from_ms(), self._clock.now_ms() - FORGOTTEN_MS)
-            self._register.take_up([*self._attempts.at_venue(), *self._outbox.since(since_ms)])
+            known = [*self._attempts.at_venue(), *self._outbox.since(since_ms)]
+            self._register.take_up(known, goes_on=checkpoint is not None)
             self._sender.take_up()
             self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
             panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))

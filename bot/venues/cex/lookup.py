@@ -6,7 +6,8 @@ kind comes of it, and what became of that is what became of both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from bot.venues.cex.client import Client, NotKnown
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.wire import CONDITIONAL, Shown
 
+AT_ONCE_COSTS: Final = 40
 APART: Final[Mapping[str, Any]] = {"trigger": True}
 
 
@@ -59,12 +61,21 @@ class Lookup:
             return None  # not told yet
         return replace(child, order_id=found.order_id, venue_id=found.venue_id, client_name=found.client_name)
 
-    async def open(self, by_symbol: Mapping[str, Market]) -> list[Shown]:
-        """All that are open of our markets, of either kind."""
-        rows = list(await self._client.ask("fetch_open_orders"))
-        if self._differences.triggers_apart:
-            rows += await self._client.ask("fetch_open_orders", None, None, None, dict(APART))
-        return [self.shown(row, by_symbol[row["symbol"]]) for row in rows if row.get("symbol") in by_symbol]
+    async def open(self, markets: Sequence[Market]) -> list[Shown]:
+        """All that are open of our markets, of either kind: one by one where they are few, as all at once costs as forty."""
+        found = []
+        by_symbol = {market.symbol: market for market in markets}
+        for apart in (False, True) if self._differences.triggers_apart else (False,):
+            symbols = list(by_symbol) if len(markets) < AT_ONCE_COSTS else [None]
+            replies = await asyncio.gather(
+                *(
+                    self._client.ask("fetch_open_orders", each, None, None, dict(APART if apart else {}))
+                    for each in symbols
+                )
+            )
+            rows = [row for reply in replies for row in reply if row.get("symbol") in by_symbol]
+            found += [self.shown(row, by_symbol[row["symbol"]]) for row in rows]
+        return found
 
     async def listed(self, market: Market, since_ms: int, name: str) -> Shown | None:
         """The order of a name in the lists of all orders since a time, which are another source than `by_name`."""

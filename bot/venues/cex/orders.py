@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -129,6 +129,12 @@ class Register:
         self.attempts = attempts
         self.open: dict[Key, OrderReport] = {}
         self.venue_ids: dict[Key, str] = {}
+        self.touched: set[str] = (
+            set()
+        )  # instruments with orders that are open, or were told of since the last look
+        self._owed: dict[
+            Key, tuple[int, int]
+        ] = {}  # lots that the venue says have filled, and until when that counts
         self._names: dict[Key, tuple[str, Purpose]] = {}
         self.twins: set[str] = set()  # cloids of our form that the outbox doesn't hold
         self._adopted: set[str] = set()  # of these the operator has said that there is no other daemon
@@ -191,19 +197,39 @@ class Register:
         if not report.order_id:
             return
         key = report.order.instrument, report.order_id
+        self.touched.add(report.order.instrument)
+        if report.filled_lots and report.order_id < wire.CONDITIONAL:  # else the fills are another order's
+            self._owed[key] = report.filled_lots, report.time_ms + FORGOTTEN_MS
         self._remember(key, report.order.client_id, report.order.purpose)
         if report.status.is_open:
             self.open[key] = report
         else:
             self.open.pop(key, None)
 
-    def take_up(self, attempts: Sequence[Attempt]) -> None:
-        """Whose the orders are that an earlier run was told of, and which of them were open then."""
+    def owed(self, filled: Callable[[str, int], tuple[int, Decimal]], now_ms: int) -> set[str]:
+        """Instruments of which the venue says that more has filled than `filled` knows: what it tells of them is old."""
+        self._owed = {
+            key: (lots, until_ms)
+            for key, (lots, until_ms) in self._owed.items()
+            if filled(*key)[0] < lots and now_ms <= until_ms
+        }
+        return {name for name, _ in self._owed}
+
+    def take_up(self, attempts: Sequence[Attempt], *, goes_on: bool) -> None:
+        """Whose the orders are that an earlier run was told of; where its books go on, also what is to be in them."""
         for each in attempts:
             evidence = each.evidence
             if each.coin not in self.markets or evidence is None or not evidence.order_id:
                 continue
-            self._names[each.coin, evidence.order_id] = each.client_id, each.purpose
+            key = each.coin, evidence.order_id
+            self._names[key] = each.client_id, each.purpose
+            self.touched.add(each.coin)
+            if goes_on and each.filled_lots and evidence.order_id < wire.CONDITIONAL:
+                self._owed[key] = each.filled_lots, evidence.at_ms + FORGOTTEN_MS
+
+    def untouch(self) -> None:
+        """All has been looked at; what is open stays to be looked at."""
+        self.touched = {name for name, _ in self.open}
 
     def adopt(self) -> None:
         """Take the orders of daemons like this one for somebody else's."""

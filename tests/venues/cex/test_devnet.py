@@ -3,14 +3,18 @@
 What the adapter counts is held against the exchange's own books.
 """
 
+import contextlib
+import random
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bot.devnet.start import Options, running
+from bot.errors import VenueError
 from bot.model.attempt import AttemptState
 from bot.model.decision import Cancel
 from bot.model.order import (
@@ -170,7 +174,7 @@ def test_a_stop_waits_at_the_venue_and_fires_while_nobody_looks(desk: Desk) -> N
         assert {each.client_id for each in stopped} == {near.client_id}
         assert desk.outbox.attempts_of(near.client_id)[0].state is AttemptState.FILLED
         assert desk.outbox.attempts_of(far.client_id)[0].state is AttemptState.CANCELED
-        desk.agree(state)
+        desk.agree(await desk.look())
 
     play(desk, scene)
 
@@ -283,5 +287,45 @@ def test_a_restart_goes_on_from_its_checkpoint_and_counts_nothing_twice(desk: De
         assert shown.order == rest
         account = desk.face.exchange.accounts[desk.account_keys["api_key"]]
         assert (state.fees_usd, state.funding_usd) == (account.fees_usd, account.funding_usd)
+
+    play(desk, scene)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_under_fire_every_order_comes_to_an_end_and_the_books_are_the_exchanges(
+    desk: Desk, seed: int
+) -> None:
+    async def scene(desk: Desk) -> None:
+        dice = random.Random(seed)
+        await desk.send(desk.order("BTC", Side.BUY, 500), desk.order("HYPE", Side.BUY, 500))
+        await desk.control("clock", speed=120, paused=False)
+        await desk.control(
+            "chaos", paths=["/fapi/*"], seed=seed, lost_reply=0.03, executed_502=0.03, refused_502=0.03,
+            rate_limited=0.02,
+        )  # fmt: skip
+        for _ in range(30):
+            coin, side = dice.choice(COINS), dice.choice(list(Side))
+            keys: dict[str, Any] = {}
+            if dice.random() < 0.3:
+                keys = {"reduce_only": True}
+            elif dice.random() < 0.4:
+                level = desk.mark(coin) * (1 - side.sign * Decimal("0.01"))
+                keys = {
+                    "limit_price": desk.instrument(coin).round_price(level),
+                    "time_in_force": TimeInForce.GTC,
+                }
+            with contextlib.suppress(VenueError):  # as a trader does, who asks again later
+                await desk.send(desk.order(coin, side, dice.randrange(200, 2_000), **keys))
+        await desk.control("chaos")
+        await desk.control("clock", advance_s=300, paused=True)
+        state = await desk.look()
+        desk.agree(state)
+        rests = {report.order.client_id for report in state.view.open_orders}
+        for each in desk.outbox.since(0):
+            assert each.state.is_final or each.client_id in rests, each.state
+        assert len({fill.trade_id for fill in desk.of(Fill)}) == len(desk.of(Fill))
+        traded = {fill.client_id for fill in desk.of(Fill)}
+        sent = {each.client_id for each in desk.outbox.since(0)}
+        assert traded <= sent  # nothing was taken for a stranger's
 
     play(desk, scene)
