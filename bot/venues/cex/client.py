@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from bot.errors import DataError, HedgerowError, OutcomeUnknown, Refused, Unavailable
 from bot.signer.cex_client import Denied, Locked, SignerGone
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.exchange import BeforeLeaving
-from bot.venues.cex.failures import failure_of
+from bot.venues.cex.failures import NoAnswer, failure_of
+
+WAITS_S: Final = (0.1, 0.4)
+"""Before a question without an answer is asked again."""
 
 
 class NotSigned(Refused):
@@ -48,15 +52,20 @@ class Client:
     async def ask(self, method: str, *arguments: Any, **keywords: Any) -> Any:
         """A question, or a setting that may be set twice. Refused or Unavailable where there is no answer.
 
-        Where the venue refused its time, the clock is set and it is asked once more.
+        Where no answer came it is asked again, and where the venue refused its time, after the clock was set.
         """
-        try:
-            return await self._do(method, arguments, keywords, is_order=False)
-        except OutOfTime:
-            if self._set_clock is None:
-                raise
-            await self._set_clock()
-            return await self._do(method, arguments, keywords, is_order=False)
+        waits = iter(WAITS_S)
+        while True:
+            try:
+                return await self._do(method, arguments, keywords, is_order=False)
+            except (OutOfTime, NoAnswer) as error:
+                wait_s = next(waits, None)
+                if wait_s is None:
+                    raise
+                if isinstance(error, NoAnswer):
+                    await asyncio.sleep(wait_s)
+                elif self._set_clock is not None:
+                    await self._set_clock()
 
     async def order(self, before_leaving: BeforeLeaving, *arguments: Any) -> Any:
         """Place an order; one at a time. OutcomeUnknown where it may have been carried out.
@@ -96,7 +105,7 @@ class Client:
             raise failure from None
         except Exception as error:  # noqa: BLE001 - the library's own parsers fail in many ways on what they don't expect
             what = f"{method}: the answer could not be read ({type(error).__name__})"
-            raise (OutcomeUnknown(what) if is_order else Unavailable(what)) from None
+            raise (OutcomeUnknown(what) if is_order else NoAnswer(what)) from None
 
 
 def wanted(found: Any, what: str) -> Any:

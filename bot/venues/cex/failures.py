@@ -15,6 +15,10 @@ UNSAID = frozenset({"-1000", "-1001", "-1006", "-1007"})
 """Binance's own words for an order of which it does not know what became."""
 
 
+class NoAnswer(Unavailable):
+    """No answer, or none that can be used: to ask again at once may help."""
+
+
 def failure_of(
     error: Exception,
     *,
@@ -57,7 +61,7 @@ def failure_of(
         return Refused(f"The venue refused the request ({kind}); asking again will not change it.")
     if code and _is_clients_fault(http_status):
         return Refused(f"The venue refused the request ({kind}); asking again will not change it.")
-    return unknown if is_order else Unavailable(f"No usable answer came back ({kind}); ask again.")
+    return unknown if is_order else NoAnswer(f"No usable answer came back ({kind}); ask again.")
 
 
 def _is_clients_fault(http_status: int | None) -> bool:
