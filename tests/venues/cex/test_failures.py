@@ -3,7 +3,7 @@
 import pytest
 
 from bot.errors import OutcomeUnknown, Refused, Unavailable, VenueError
-from bot.venues.cex.failures import failure_of
+from bot.venues.cex.failures import NoAnswer, failure_of
 
 ccxt = pytest.importorskip("ccxt")
 
@@ -11,13 +11,13 @@ ccxt = pytest.importorskip("ccxt")
 @pytest.mark.parametrize(
     ("name", "of_order", "of_question"),
     [
-        ("RequestTimeout", OutcomeUnknown, Unavailable),
-        ("NetworkError", OutcomeUnknown, Unavailable),
-        ("ExchangeNotAvailable", OutcomeUnknown, Unavailable),
-        ("OnMaintenance", OutcomeUnknown, Unavailable),
-        ("BadResponse", OutcomeUnknown, Unavailable),
-        ("NullResponse", OutcomeUnknown, Unavailable),
-        ("ExchangeError", OutcomeUnknown, Unavailable),
+        ("RequestTimeout", OutcomeUnknown, NoAnswer),
+        ("NetworkError", OutcomeUnknown, NoAnswer),
+        ("ExchangeNotAvailable", OutcomeUnknown, NoAnswer),
+        ("OnMaintenance", OutcomeUnknown, NoAnswer),
+        ("BadResponse", OutcomeUnknown, NoAnswer),
+        ("NullResponse", OutcomeUnknown, NoAnswer),
+        ("ExchangeError", OutcomeUnknown, NoAnswer),
         ("DDoSProtection", Unavailable, Unavailable),
         ("RateLimitExceeded", Unavailable, Unavailable),
         ("InvalidOrder", Refused, Refused),
