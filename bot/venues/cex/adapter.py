@@ -62,7 +62,7 @@ class CexVenue:
         self._markets = {market.instrument.name: market for market in markets}
         self.instruments: tuple[Instrument, ...] = tuple(market.instrument for market in markets)
         self._attempts = CexAttempts(terms.network, terms.venue, outbox)
-        self._register = Register(markets, self._attempts)
+        self._register = Register(markets, self._attempts, differences.forced)
         self._books = Books(terms.venue, terms.settle, markets, differences, self._register.whose)
         self._market = MarketData(client, markets, differences)
         self._lookup = Lookup(client, differences, clock.now_ms)

@@ -7,10 +7,11 @@ the place where one may practise, which parameters say what an order is, which c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bot.errors import ConfigError
+from bot.model.order import Purpose
 
 Reply = Mapping[str, Any]
 
@@ -43,10 +44,14 @@ class Differences:
     funding_kinds: frozenset[str]
     fee_kinds: frozenset[str]  # counted with the fills
     transfer_kinds: frozenset[str]
+    lost_kinds: frozenset[str]  # went to a liquidator
     orders_since: tuple[str, ...]  # the library's methods that together list every order since a time
     can_withdraw: Callable[[Reply], bool | None] | None = None  # of the reply to `permissions`
     permissions: str = ""  # the library's method that tells what the key may do; none: nothing can be asked
     kept_codes: frozenset[str] = frozenset()
+    forced: Mapping[str, Purpose] = field(
+        default_factory=dict
+    )  # by how the venue begins the names of its own orders
     tiers_in_contracts: bool = False  # else in dollars
     many_assets: str | None = None  # the library's method that tells whether other money backs positions too
     triggers_apart: bool = False  # orders that wait for a price have ids, lists and questions of their own
@@ -142,6 +147,12 @@ TABLE: Final[Mapping[str, Differences]] = {
         transfer_kinds=frozenset(
             {"TRANSFER", "INTERNAL_TRANSFER", "CROSS_COLLATERAL_TRANSFER", "WELCOME_BONUS"}
         ),
+        lost_kinds=frozenset({"INSURANCE_CLEAR"}),
+        forced={
+            "autoclose-": Purpose.LIQUIDATION,
+            "adl_autoclose": Purpose.LIQUIDATION,
+            "settlement_autoclose-": Purpose.SETTLEMENT,
+        },
         orders_since=("fetch_orders",),
         kept_codes=frozenset({"-4046", "-4059"}),
         many_assets="fapiPrivateGetMultiAssetsMargin",
@@ -179,6 +190,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         funding_kinds=frozenset({"SETTLEMENT"}),
         fee_kinds=frozenset({"TRADE", "LIQUIDATION", "ADL"}),
         transfer_kinds=frozenset({"TRANSFER_IN", "TRANSFER_OUT", "AIRDROP", "BONUS"}),
+        lost_kinds=frozenset(),
         orders_since=("fetch_open_orders", "fetch_closed_orders"),
         can_withdraw=_bybit_withdraws,
         permissions="privateGetV5UserQueryApi",
@@ -210,6 +222,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         funding_kinds=frozenset({"8"}),
         fee_kinds=frozenset({"2", "3", "5", "9"}),
         transfer_kinds=frozenset({"1", "6"}),
+        lost_kinds=frozenset(),
         orders_since=("fetch_open_orders", "fetch_closed_orders"),
         can_withdraw=_okx_withdraws,
         permissions="privateGetAccountConfig",

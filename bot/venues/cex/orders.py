@@ -123,7 +123,10 @@ def asked(
 class Register:
     """Which orders are ours, and which of them were open when last looked at."""
 
-    def __init__(self, markets: Sequence[Market], attempts: CexAttempts) -> None:
+    def __init__(
+        self, markets: Sequence[Market], attempts: CexAttempts, forced: Mapping[str, Purpose]
+    ) -> None:
+        self._forced = forced
         self.markets = {market.instrument.name: market for market in markets}
         self._by_symbol = {market.symbol: market for market in markets}
         self.attempts = attempts
@@ -154,7 +157,9 @@ class Register:
         known = self.attempts.whose(cloid)
         if known is None and cloid is not None and cloid not in self._adopted:
             self.twins.add(cloid)
-        client_id, purpose = known or (shown.client_name or f"venue-{shown.order_id}", Purpose.EXTERNAL)
+        forced = (each for start, each in self._forced.items() if shown.client_name.startswith(start))
+        purpose = next(forced, Purpose.EXTERNAL)
+        client_id, purpose = known or (shown.client_name or f"venue-{shown.order_id}", purpose)
         self._remember((instrument.name, shown.order_id), client_id, purpose)
         self.venue_ids[instrument.name, shown.order_id] = shown.venue_id
         trigger = None

@@ -19,6 +19,7 @@ from bot.model.money import ZERO
 from bot.model.order import Side, TimeInForce
 
 LARGEST: Final = Decimal(10) ** 15
+PRICE_DIGITS: Final = Decimal("0.001")
 EARLIEST_MS: Final = 1_500_000_000_000
 LATEST_MS: Final = 4_000_000_000_000
 NUMBER: Final = re.compile(r"-?[0-9]{1,24}(\.[0-9]{1,24})?([eE][-+]?[0-9]{1,2})?", re.ASCII)
@@ -91,7 +92,11 @@ def id_number(found: Any, what: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One of the account's trades. `trade_id` is the venue's, unique of one market only."""
+    """One of the account's trades. `trade_id` is the venue's, unique of one market only.
+
+    `notional` is what the venue says was paid where that is the price's to within its rounding: at a liquidation the price
+    is an average that has more digits than are told.
+    """
 
     trade_id: str
     order_id: int
@@ -100,6 +105,7 @@ class Trade:
     side: Side
     coins: Decimal
     price: Decimal
+    notional: Decimal
     fee: Decimal
     fee_currency: str
     is_maker: bool
@@ -110,14 +116,21 @@ def trade(found: Reply, symbol: str, contract: Decimal) -> Trade:
     what = f"a trade of {symbol}"
     same_market(found.get("symbol"), symbol, what)
     fee = found.get("fee") or {}
+    coins = price(found.get("amount"), f"{what}: its size") * contract
+    paid = price(found.get("price"), f"{what}: its price")
+    told = optional(found.get("cost"), f"{what}: its value")
+    notional = coins * paid
+    if told is not None and abs(told - notional) <= notional * PRICE_DIGITS:
+        notional = told
     return Trade(
         trade_id=str(id_number(found.get("id"), f"{what}: its id")),
         order_id=id_number(found.get("order"), f"{what}: its order"),
         symbol=symbol,
         time_ms=moment(found.get("timestamp"), f"{what}: its time"),
         side=side(found.get("side"), what),
-        coins=price(found.get("amount"), f"{what}: its size") * contract,
-        price=price(found.get("price"), f"{what}: its price"),
+        coins=coins,
+        price=paid,
+        notional=notional,
         fee=number(fee.get("cost", "0") or "0", f"{what}: its fee"),
         fee_currency=str(fee.get("currency") or ""),
         is_maker=found.get("takerOrMaker") == "maker",

@@ -39,7 +39,7 @@ def trade(
         "trade_id": str(number), "order_id": 7, "symbol": BTC.symbol, "time_ms": T + after_ms, "side": side,
         "coins": Decimal(coins), "price": Decimal(price), "fee": Decimal(fee), "fee_currency": "USDT", "is_maker": False,
     }  # fmt: skip
-    return Trade(**told | other)
+    return Trade(**{"notional": Decimal(coins) * Decimal(price)} | told | other)
 
 
 def line(kind: str, usd: str, after_ms: int = 1, symbol: str = "BTCUSDT", key: str = "") -> Booked:

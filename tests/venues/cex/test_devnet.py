@@ -10,40 +10,48 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import numpy as np
 import pytest
 
 from bot.devnet.start import Options, running
 from bot.errors import VenueError
+from bot.model.account import MarginMode
 from bot.model.attempt import AttemptState
 from bot.model.decision import Cancel
 from bot.model.order import (
     Fill,
     FundingPayment,
+    Liquidation,
     Order,
     OrderStatus,
     Purpose,
     Side,
     TimeInForce,
+    Transfer,
     Trigger,
     TriggerKind,
 )
 from bot.model.panel import HOUR_MS
+from bot.venues.cex.market_data import MarketData
 from tests.venues.cex.desk import COINS, START_MS, Desk, play
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    options = Options(
+def options(usdt: int) -> Options:
+    return Options(
         coins=COINS,
         history_h=96,
         flow=False,
         paused=True,
         start_ms=START_MS,
         cex_port=0,
-        cex_usdt=Decimal(100_000),
+        cex_usdt=Decimal(usdt),
     )
-    with running(options) as devnet:
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with running(options(100_000)) as devnet:
         yield Desk(devnet, tmp_path)
 
 
@@ -287,6 +295,88 @@ def test_a_restart_goes_on_from_its_checkpoint_and_counts_nothing_twice(desk: De
         assert shown.order == rest
         account = desk.face.exchange.accounts[desk.account_keys["api_key"]]
         assert (state.fees_usd, state.funding_usd) == (account.fees_usd, account.funding_usd)
+
+    play(desk, scene)
+
+
+def test_a_liquidation_is_told_as_one_and_what_it_cost_is_no_withdrawal(tmp_path: Path) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("HYPE", Side.BUY, 1_800))
+        for _ in range(400):
+            await desk.control("clock", advance_s=60)
+            if not desk.face.exchange.accounts[desk.account_keys["api_key"]].positions:
+                break
+        state = await desk.look()
+        assert state.positions == ()
+        taken = [fill for fill in desk.of(Fill) if fill.purpose is Purpose.LIQUIDATION]
+        assert taken
+        closed, *rest = desk.of(Liquidation)
+        assert (closed.lots, closed.kind) == (sum(fill.lots for fill in taken), "full")
+        assert [each.kind for each in rest] == ["fee"]
+        assert rest[0].forfeited_usd > 0
+        assert desk.of(Transfer) == []
+        desk.agree(state)
+
+    with running(options(100)) as devnet:
+        play(Desk(devnet, tmp_path, leverage=20), scene)
+
+
+def test_isolated_positions_have_their_own_margin_and_the_books_agree(tmp_path: Path) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 2_000), desk.order("HYPE", Side.SELL, 1_000))
+        for _ in range(3):
+            await desk.to_next_hour()
+            await desk.observe()
+        state = await desk.look()
+        assert {held.margin_mode for held in state.positions} == {MarginMode.ISOLATED}
+        isolated = state.view.isolated_usd
+        assert isolated is not None
+        assert isolated[0] == pytest.approx(2_000 / 5, rel=0.1)
+        assert len(desk.of(FundingPayment)) == 2
+        desk.agree(state)
+
+    with running(options(10_000)) as devnet:
+        play(Desk(devnet, tmp_path, margin_mode=MarginMode.ISOLATED), scene)
+
+
+def test_money_brought_in_is_a_transfer_and_no_gain(desk: Desk) -> None:
+    async def scene(desk: Desk) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{desk.url}/devnet/faucet", json={"api_key": desk.account_keys["api_key"], "usdt": 500}
+            ) as reply,
+        ):
+            assert reply.status == 200, await reply.text()
+        state = await desk.look()
+        (moved,) = desk.of(Transfer)
+        assert (state.deposits_usd, state.price_usd) == (Decimal(100_500), Decimal(0))
+        assert moved.usd == 500
+        desk.agree(state)
+
+    play(desk, scene)
+
+
+def test_funding_paid_the_other_way_than_it_is_read_ends_opening(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = MarketData.settled_rate
+
+    def turned(self: MarketData, instrument: str, time_ms: int) -> Decimal | None:
+        rate = right(self, instrument, time_ms)
+        return None if rate is None else -rate
+
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 2_000))
+        monkeypatch.setattr(MarketData, "settled_rate", turned)
+        for _ in range(2):
+            await desk.to_next_hour()
+            await desk.observe()
+        assert "sign, rate or unit" in (await desk.venue.condition()).signer_problem
+        (opens,) = await desk.send(desk.order("BTC", Side.BUY, 500))
+        assert opens.status is OrderStatus.REJECTED
+        (closes,) = await desk.send(desk.order("BTC", Side.SELL, 9_000, reduce_only=True))
+        assert closes.status is OrderStatus.FILLED
 
     play(desk, scene)
 

@@ -74,7 +74,7 @@ def resolve(
 
         clock = VenueClock(time_ms, lambda: 0.0)
         clock.venue_ms = NOW_MS
-        register = Register([market], attempts)
+        register = Register([market], attempts, row.forced)
         books = Books("binance", "USDT", [market], row, register.whose)
         terms = CexTerms("binance", "testnet", ("BTC",), resolve_s=1, poll_s=0.5)
         lookup = Lookup(client, row, lambda: NOW_MS)
