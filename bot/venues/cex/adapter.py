@@ -18,7 +18,6 @@ from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.order import FundingPayment, Order, OrderReport, Purpose
 from bot.model.panel import HOUR_MS, FloatArray, Panel
-from bot.signer.cex_client import Denied, Locked, SignerGone
 from bot.venues.cex import exchange as exchanges
 from bot.venues.cex.account_reader import AccountReader
 from bot.venues.cex.books import OVERLAP_MS, Books, Market
@@ -29,7 +28,16 @@ from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, CexAttempts, Key, Register, rejected
 from bot.venues.cex.sending import Sender
-from bot.venues.cex.startup import check_funding, check_key, check_signer, find_markets, one_way, set_leverage
+from bot.venues.cex.startup import (
+    check_funding,
+    check_key,
+    check_signer,
+    find_markets,
+    one_way,
+    set_leverage,
+    whose_account,
+)
+from bot.venues.cex.telling import Teller, signer_problem
 from bot.venues.cex.terms import CexTerms
 from bot.venues.hyperliquid.signing import text
 from bot.venues.hyperliquid.venue_clock import VenueClock
@@ -40,7 +48,6 @@ log = structlog.get_logger("hedgerow")
 
 STATE_VERSION: Final = 1
 SENT_BEFORE: Final = "sent before"
-NOT_SIGNING: Final = frozenset({"locked", "storage"})  # the signer's words for it
 
 
 class CexVenue:
@@ -55,13 +62,15 @@ class CexVenue:
         clock: VenueClock,
         markets: Sequence[Market],
         outbox: Outbox,
+        account: str,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._terms, self._differences, self._signs, self._client = terms, differences, signs, client
         self._clock, self._sleep, self._outbox = clock, sleep, outbox
         self._markets = {market.instrument.name: market for market in markets}
         self.instruments: tuple[Instrument, ...] = tuple(market.instrument for market in markets)
-        self._attempts = CexAttempts(terms.network, terms.venue, outbox)
+        self._account = account
+        self._attempts = CexAttempts(terms.network, f"{terms.venue}:{account}", outbox)
         self._register = Register(markets, self._attempts, differences.forced)
         self._books = Books(terms.venue, terms.settle, markets, differences, self._register.whose)
         self._market = MarketData(client, markets, differences)
@@ -72,6 +81,7 @@ class CexVenue:
         self._sender = Sender(
             terms, differences, client, self._lookup, clock, self._register, self._books, self._mark, sleep
         )
+        self._teller = Teller(signs, clock, self._market, self._reader, self._sender, self._look)
         self._levered: set[str] = set()
         self._distrust = ""  # why funding is not what the adapter takes it for
         self._events: list[VenueEvent] = []
@@ -105,7 +115,8 @@ class CexVenue:
                 check_signer(signer, terms, markets)
                 await check_key(client, terms, differences)
                 await one_way(client, terms, differences)
-            return cls(terms, differences, signer, client, clock, markets, outbox, sleep)
+                account = await whose_account(client, differences)
+            return cls(terms, differences, signer, client, clock, markets, outbox, account, sleep)
         except BaseException:
             await client.close()
             raise
@@ -119,11 +130,12 @@ class CexVenue:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Exchange, network and contracts; where the server stands may change."""
+        """Exchange, network, account and contracts; where the server stands, and by which key, may change."""
         return {
             "venue": self._terms.venue,
             "network": self._terms.network,
             "service": self._terms.service,
+            "account": self._account,
             "coins": [instrument.name for instrument in self.instruments],
         }
 
@@ -251,16 +263,7 @@ class CexVenue:
 
     async def condition(self) -> Condition:
         """Of the signer and the clocks."""
-        problem = self._distrust
-        try:
-            status = self._signs.status()
-        except (Denied, Locked, SignerGone) as error:
-            problem = f"nothing can be signed: {error}"
-        else:
-            if status["state"] in NOT_SIGNING:
-                problem = (
-                    f"nothing can be signed: {status['state']}: {status['reason']}; {status['remedy'] or ''}"
-                )
+        problem = self._distrust or signer_problem(self._signs)
         offset_s = None
         if self._clock.venue_ms and self._terms.network != "devnet":
             offset_s = (self._clock.now_ms() - WallClock().now_ms()) / 1000
@@ -294,7 +297,7 @@ class CexVenue:
             self._tell(await self._sender.resolve())
             if not plan.orders:
                 return reports
-            await self._tell_signer()
+            await self._teller.tell()
             placed = [await self._place(order) for order in plan.orders]
             try:
                 await self._look()
@@ -317,29 +320,6 @@ class CexVenue:
             report = rejected(order, self._clock.now_ms(), f"not sent: {error}"[:200])
         self._tell([report])
         return report
-
-    async def _tell_signer(self) -> None:
-        """What is true now, as of a moment before all of it was read."""
-        venue_ms = await self._clock.look()
-        await self._market.refresh()
-        await self._look()
-        holdings, open_orders = self._reader.holdings()
-        try:
-            self._signs.clock(await self._clock.look())
-            for name, mark in self._market.marks.items():
-                self._tell_price(self._markets[name].market_id, text(mark), venue_ms)
-            self._signs.positions(
-                holdings, open_orders=open_orders, through_nonce=self._sender.through_nonce, at_ms=venue_ms
-            )
-        except (Denied, Locked, SignerGone) as error:
-            raise Unavailable(f"the signer does not take what is true: {error}") from None
-
-    def _tell_price(self, market_id: str, mark: str, venue_ms: int) -> None:
-        """One contract's price; where it is refused, so will be its orders, and those alone."""
-        try:
-            self._signs.prices({market_id: mark}, venue_ms)
-        except Denied as denial:
-            log.warning("price refused by the signer", market=market_id, price=mark, reason=str(denial))
 
     async def _prepared(self, order: Order) -> Order | OrderReport:
         """The order as it can be sent now: nothing twice, reduce-only no larger than the position; or why it is not."""

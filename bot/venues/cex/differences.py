@@ -39,6 +39,9 @@ class Differences:
     options: Reply
     code: Callable[[Any], str]
     stale_codes: frozenset[str]  # the timestamp was refused: nothing happened
+    account: tuple[
+        str, Callable[[Any], Any]
+    ]  # the library's method whose reply says whose account it is, and where
     wallet: Callable[[Reply, str], Any]  # money without unrealised profit, of one currency
     ledger_kind: Callable[[Reply], str]  # the venue's word for what was booked
     funding_kinds: frozenset[str]
@@ -140,6 +143,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         options={"warnOnFetchOpenOrdersWithoutSymbol": False},
         code=_plain_code("code"),
         stale_codes=frozenset({"-1021", "-5028"}),
+        account=("fapiPrivateV3GetBalance", lambda reply: reply[0]["accountAlias"]),
         wallet=_binance_wallet,
         ledger_kind=lambda row: str(row.get("incomeType")),
         funding_kinds=frozenset({"FUNDING_FEE"}),
@@ -185,6 +189,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         },
         code=_plain_code("retCode"),
         stale_codes=frozenset({"10002"}),
+        account=("privateGetV5UserQueryApi", lambda reply: reply["result"]["userID"]),
         wallet=_bybit_wallet,
         ledger_kind=lambda row: str(row.get("type")),
         funding_kinds=frozenset({"SETTLEMENT"}),
@@ -217,6 +222,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         },
         code=_okx_code,
         stale_codes=frozenset({"50102"}),
+        account=("privateGetAccountConfig", lambda reply: reply["data"][0]["uid"]),
         wallet=_okx_wallet,
         ledger_kind=lambda row: str(row.get("type")),
         funding_kinds=frozenset({"8"}),

@@ -68,6 +68,11 @@ class MarketData:
         """The newest mark of each instrument."""
         return {name: now.mark for name, now in self._now.items()}
 
+    def marks_by_id(self) -> dict[str, Decimal]:
+        """The same by the exchange's own names."""
+        by_name = {market.instrument.name: market.market_id for market in self._markets}
+        return {by_name[name]: now.mark for name, now in self._now.items()}
+
     def mark_array(self) -> FloatArray:
         """The same in the order of the instruments, 0 before the first."""
         return np.array([float(self.marks.get(market.instrument.name, 0)) for market in self._markets])

@@ -87,6 +87,16 @@ async def _in_dollars(
     ]
 
 
+async def whose_account(client: Client, differences: Differences) -> str:
+    """The venue's own name for the account, the same under every key of it."""
+    method, name_in = differences.account
+    reply = await client.ask(method)
+    try:
+        return str(name_in(reply))
+    except (KeyError, IndexError, TypeError):
+        raise Unavailable("whose account it is could not be read; asking again later") from None
+
+
 async def check_key(client: Client, terms: CexTerms, differences: Differences) -> None:
     """ConfigError where the key may withdraw; a warning where the venue can't be asked."""
     if differences.can_withdraw is None or terms.network == "devnet":

@@ -200,3 +200,12 @@ def test_the_condition_says_when_nothing_can_be_signed(desk: Desk) -> None:
         assert "does not answer" in (await desk.venue.condition()).signer_problem
 
     play(desk, scene)
+
+
+def test_identity_names_the_account_and_no_key(desk: Desk) -> None:
+    async def scene(desk: Desk) -> None:
+        identity = desk.venue.identity
+        assert identity["account"] == desk.account_keys["api_key"][:8]  # the devnet's alias
+        assert desk.account_keys["api_key"] not in str(identity)
+
+    play(desk, scene)
