@@ -111,7 +111,7 @@ class AccountReader:
         rows = await self._period(
             "fetch_my_trades", market.symbol, start_ms, end_ms, self._differences.trades_per_reply
         )
-        found = [wire.trade(row, market.symbol, market.contract) for row in rows]
+        found = [wire.trade(row, market.symbol, market.market_id, market.contract) for row in rows]
         name = market.instrument.name
         for order_id in {each.order_id for each in found}:
             if not self._register.knows(name, order_id):

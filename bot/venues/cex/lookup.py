@@ -29,7 +29,7 @@ class Lookup:
 
     def shown(self, row: Any, market: Market) -> Shown:
         """An order in the library's form. DataError where it can't be right."""
-        return wire.order(row, market.symbol, market.contract, self._now_ms())
+        return wire.order(row, market.symbol, market.market_id, market.contract, self._now_ms())
 
     async def by_id(self, market: Market, order_id: int, venue_id: str) -> Shown | None:
         """An order by the number that it has here and the venue's own; None where the venue does not know it."""

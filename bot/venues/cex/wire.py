@@ -67,10 +67,15 @@ def moment(found: Any, what: str) -> int:
     return int(told)
 
 
-def same_market(found: Any, symbol: str, what: str) -> None:
-    """DataError where a reply is about another market than the one asked about."""
-    if found != symbol:
-        raise DataError(f"{what} is of {str(found)[:40]!r}, asked was {symbol}")
+def same_market(found: Reply, symbol: str, market_id: str, what: str) -> None:
+    """DataError where a reply is about another market than the one asked about.
+
+    The library fills in what was asked where it does not know a name, so the venue's own row is looked at too.
+    """
+    row = found.get("info")
+    told = (row.get("symbol") or row.get("instId")) if isinstance(row, dict) else None
+    if found.get("symbol") != symbol or (told is not None and told != market_id):
+        raise DataError(f"{what} is of {str(told or found.get('symbol'))[:40]!r}, asked was {market_id}")
 
 
 def side(found: Any, what: str) -> Side:
@@ -111,10 +116,10 @@ class Trade:
     is_maker: bool
 
 
-def trade(found: Reply, symbol: str, contract: Decimal) -> Trade:
+def trade(found: Reply, symbol: str, market_id: str, contract: Decimal) -> Trade:
     """A trade of a market whose contract is of so many coins."""
     what = f"a trade of {symbol}"
-    same_market(found.get("symbol"), symbol, what)
+    same_market(found, symbol, market_id, what)
     fee = found.get("fee") or {}
     coins = price(found.get("amount"), f"{what}: its size") * contract
     paid = price(found.get("price"), f"{what}: its price")
@@ -174,10 +179,10 @@ class Shown:
     became: str = ""
 
 
-def order(found: Reply, symbol: str, contract: Decimal, now_ms: int) -> Shown:
+def order(found: Reply, symbol: str, market_id: str, contract: Decimal, now_ms: int) -> Shown:
     """An order of a market. What has no time of its own is of `now_ms`."""
     what = f"an order of {symbol}"
-    same_market(found.get("symbol"), symbol, what)
+    same_market(found, symbol, market_id, what)
     status = found.get("status")
     if status not in STATUSES:
         raise DataError(f"{what} has the status {str(status)[:20]!r}, which this program does not know")
