@@ -141,7 +141,10 @@ class AccountReader:
         if end_ms - start_ms > WEEK_MS:
             middle_ms = start_ms + WEEK_MS
         else:
-            rows = list(await self._client.ask(method, of, start_ms, most, {"until": end_ms}))
+            params = {"until": end_ms}
+            if method == "fetch_ledger":
+                params = dict(self._differences.ledger_period(start_ms, end_ms))
+            rows = list(await self._client.ask(method, of, start_ms, most, params))
             if len(rows) < most:
                 return rows
             if start_ms >= end_ms:

@@ -169,7 +169,9 @@ class CexVenue:
             await self._look(with_ledger=True)
         self._meet_a_twin()
         markets = list(self._markets.values())
-        agree = await check_funding(self._client, self._terms, panel, self._market, markets)
+        agree = await check_funding(
+            self._client, self._terms, self._differences, panel, self._market, markets
+        )
         log.info("funding is read as the venue means it", settlements=agree)
         return panel
 

@@ -63,8 +63,10 @@ class Differences:
     interval_source: str = ""  # "fundingInfo" or "rate"
     bars_per_reply: int = 1000
     rates_per_reply: int = 200
+    settled_rate: str = "fundingRate"  # the venue's word, in its history, for what was paid
     trades_per_reply: int = 100
     lines_per_reply: int = 50
+    ledger_period: Callable[[int, int], Reply] = lambda _, end_ms: {"until": end_ms}
     quotes: str = "fetch_tickers"  # the library's method that tells best bid and ask of many
     marks: str = ""  # another method for marks, where funding rates don't tell them
 
@@ -200,6 +202,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         can_withdraw=_bybit_withdraws,
         permissions="privateGetV5UserQueryApi",
         kept_codes=frozenset({"110043", "110025"}),
+        ledger_period=lambda _, end_ms: {"endTime": end_ms},
         margin_mode_of="account",
         interval_source="rate",
     ),
@@ -232,8 +235,10 @@ TABLE: Final[Mapping[str, Differences]] = {
         orders_since=("fetch_open_orders", "fetch_closed_orders"),
         can_withdraw=_okx_withdraws,
         permissions="privateGetAccountConfig",
+        settled_rate="realizedRate",
         tiers_of_all=False,
         tiers_in_contracts=True,
+        ledger_period=lambda start_ms, end_ms: {"begin": start_ms, "end": end_ms},
         margin_mode_of="order",
         interval_source="rate",
         bars_per_reply=100,

@@ -136,7 +136,12 @@ async def one_way(client: Client, terms: CexTerms, differences: Differences) -> 
 
 
 async def check_funding(
-    client: Client, terms: CexTerms, panel: Panel, market: MarketData, markets: Sequence[Market]
+    client: Client,
+    terms: CexTerms,
+    differences: Differences,
+    panel: Panel,
+    market: MarketData,
+    markets: Sequence[Market],
 ) -> int:
     """Hold the panel's funding against the venue's record in its own words; how many settlements agree. DataError where not.
 
@@ -146,7 +151,7 @@ async def check_funding(
     for column, each in enumerate(markets):
         name = each.instrument.name
         told = await client.ask("fetch_funding_rate_history", each.symbol, panel.grid.start_ms, RECENT)
-        raw = sorted((int(row["timestamp"]), float(row["info"]["fundingRate"])) for row in told)
+        raw = sorted((int(row["timestamp"]), float(row["info"][differences.settled_rate])) for row in told)
         rates, hours = panel.fields["funding_rate"][:, column], panel.fields["funding_interval_h"][:, column]
         with np.errstate(invalid="ignore"):
             premium = panel.fields["mark"][:, column] / panel.fields["oracle"][:, column] - 1
