@@ -7,7 +7,7 @@ the venue is asked again a little later; where they differ for good, its word is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -96,8 +96,8 @@ class AccountReader:
                 found.append(held)
         return tuple(found)
 
-    async def _open_orders(self) -> list[OrderReport]:
-        return [self._register.report(shown) for shown in await self._lookup.open(self._markets)]
+    async def _open_orders(self, markets: Sequence[Market]) -> list[OrderReport]:
+        return [self._register.report(shown) for shown in await self._lookup.open(markets)]
 
     async def trades(self, start_ms: int, end_ms: int) -> list[Trade]:
         """Of all our contracts, from a time on."""
@@ -210,16 +210,20 @@ class AccountReader:
 
     async def _read(self, *, with_ledger: bool) -> _Read:
         start_ms, at_ms = self._books.from_ms(), self._now_ms()
-        listed = await self._open_orders()
+        # Orders and trades are asked for contract by contract. Where nothing was sent, is open, or is held otherwise than
+        # our books say, only somebody else can have acted, and that is asked for with the ledger.
+        moved = set(self._register.touched)
+        listed = await self._open_orders(self._of(moved, all_of_them=with_ledger))
         wallet, held = await self._wallet(), await self._positions()
-        # Each contract's trades are a question. Where nothing is open, sent or held otherwise than our books say, only
-        # somebody else can have traded, and that is asked for with the ledger.
-        moved = self._register.touched | self._books.strange_lots(held).keys()
-        asked = [each for each in self._markets if with_ledger or each.instrument.name in moved]
+        moved |= self._books.strange_lots(held).keys()
+        asked = self._of(moved, all_of_them=with_ledger)
         trades = await self._trades_of(asked, start_ms, at_ms + AHEAD_MS)
         lines = await self.ledger(start_ms, at_ms + AHEAD_MS) if with_ledger else []
         self._taken += self._books.take(trades, lines, self._market.settled_rate)
         return _Read(at_ms, wallet, held, listed)
+
+    def _of(self, names: Container[str], *, all_of_them: bool) -> list[Market]:
+        return [each for each in self._markets if all_of_them or each.instrument.name in names]
 
     def _bear(self, lots: dict[str, int], apart: Decimal, read: _Read) -> None:
         """What nothing explains is borne once it has stood for a while. Unavailable until then."""
