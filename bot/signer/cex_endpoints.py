@@ -42,7 +42,20 @@ BINANCE: Final[dict[tuple[str, str], Endpoint]] = {
         positionSide="BOTH",
         newOrderRespType="ACK RESULT",
     ),
+    ("POST", "/fapi/v1/algoOrder"): _endpoint(
+        "order",
+        "algoType symbol side type quantity triggerPrice reduceOnly clientAlgoId",
+        "workingType positionSide newOrderRespType",
+        algoType="CONDITIONAL",
+        side="BUY SELL",
+        type="STOP_MARKET TAKE_PROFIT_MARKET",
+        reduceOnly="true",
+        workingType="MARK_PRICE CONTRACT_PRICE",
+        positionSide="BOTH",
+        newOrderRespType="ACK RESULT",
+    ),
     ("DELETE", "/fapi/v1/order"): _endpoint("cancel", "symbol", "orderId origClientOrderId"),
+    ("DELETE", "/fapi/v1/algoOrder"): _endpoint("cancel", "symbol", "algoId clientAlgoId"),
     ("DELETE", "/fapi/v1/allOpenOrders"): _endpoint("cancel", "symbol"),
     ("POST", "/fapi/v1/countdownCancelAll"): _endpoint("dead_man", "symbol countdownTime"),
     ("POST", "/fapi/v1/leverage"): _endpoint("leverage", "symbol leverage"),
@@ -60,6 +73,10 @@ BINANCE: Final[dict[tuple[str, str], Endpoint]] = {
         " /fapi/v1/accountConfig /fapi/v1/symbolConfig /fapi/v2/account /fapi/v2/balance /fapi/v2/positionRisk"
         " /fapi/v3/account /fapi/v3/balance /fapi/v3/positionRisk",
         "symbol orderId origClientOrderId startTime endTime limit fromId incomeType page",
+    ),
+    **_queries(
+        "/fapi/v1/algoOrder /fapi/v1/openAlgoOrders /fapi/v1/allAlgoOrders",
+        "symbol algoId clientAlgoId algoType startTime endTime limit page",
     ),
 }
 

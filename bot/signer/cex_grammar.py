@@ -15,6 +15,7 @@ PATH: Final = re.compile(r"(/[A-Za-z0-9_-]{1,40}){1,8}")
 KEY: Final = re.compile(r"[A-Za-z]{1,32}")
 VALUE: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 """No character that a URL or JSON would write otherwise."""
+CLIENT_NAMES: Final = ("newClientOrderId", "clientAlgoId", "orderLinkId")
 WHOLE: Final = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.0+)?")
 NAMES: Final = {
     "binance": re.compile(r"[A-Za-z0-9_-]{1,36}"),
@@ -122,7 +123,9 @@ def _order(params: Mapping[str, str], venue: str) -> Order:
     binance = venue == "binance"
     kind = params["type" if binance else "orderType"].upper()
     is_buy, reduce_only = params["side"].upper() == "BUY", params.get("reduceOnly") == "true"
-    fires = params.get("stopPrice" if binance else "triggerPrice")
+    fires = params.get(
+        "stopPrice", params.get("triggerPrice")
+    )  # Binance has both, each for a path of its own
     tif = params.get("timeInForce")
     trigger = None
     if binance and (fires is not None) != kind.endswith("_MARKET"):
@@ -148,7 +151,7 @@ def _order(params: Mapping[str, str], venue: str) -> Order:
         size_e8=_number(params["quantity" if binance else "qty"], "the size"),
         price_e8=price_e8,
         reduce_only=reduce_only,
-        cloid=params["newClientOrderId" if binance else "orderLinkId"],
+        cloid=next(params[key] for key in CLIENT_NAMES if key in params),
         tif=None if kind != "LIMIT" else TIFS[str(tif)],
         trigger=trigger,
     )

@@ -61,7 +61,14 @@ def test_every_endpoint_is_signed_as_ccxt_signs_it(
     desk = CexDesk(tmp_path, venue)
     desk.ready()
     endpoint = ENDPOINTS[venue][method, path]
-    if endpoint.kind == "order":
+    if path == "/fapi/v1/algoOrder" and endpoint.kind == "order":
+        stop = {"algoType": "CONDITIONAL", "symbol": "BTCUSDT", "quantity": "0.0100", "reduceOnly": "true"}
+        cases = [
+            {**stop, "side": side, "type": kind, "triggerPrice": "49500.1", "clientAlgoId": f"a{side}{kind}"}
+            for side in ("BUY", "SELL")
+            for kind in ("STOP_MARKET", "TAKE_PROFIT_MARKET")
+        ]
+    elif endpoint.kind == "order":
         cases = [
             order(venue, side, "0.0100", price, reduce=reduce)[2]
             for side in ("buy", "sell")

@@ -7,7 +7,7 @@ the venue is asked again a little later; where they differ for good, its word is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -24,12 +24,13 @@ from bot.model.order import OrderReport
 from bot.signer.cex_client import Holding
 from bot.venues.cex import wire
 from bot.venues.cex.books import Books, Market, lots_of
-from bot.venues.cex.client import Client, NotKnown
+from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences
+from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, Register
 from bot.venues.cex.terms import CexTerms
-from bot.venues.cex.wire import Booked, Held, Trade
+from bot.venues.cex.wire import CONDITIONAL, Booked, Held, Trade
 from bot.venues.hyperliquid.signing import text
 from bot.venues.venue import AccountState, HeldPosition, VenueEvent
 
@@ -59,6 +60,7 @@ class AccountReader:
         terms: CexTerms,
         differences: Differences,
         client: Client,
+        lookup: Lookup,
         market: MarketData,
         markets: Sequence[Market],
         register: Register,
@@ -66,7 +68,8 @@ class AccountReader:
         now_ms: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._terms, self._differences, self._client, self._market = terms, differences, client, market
+        self._terms, self._differences = terms, differences
+        self._client, self._lookup, self._market = client, lookup, market
         self._markets, self._register, self._books = tuple(markets), register, books
         self._by_symbol = {each.symbol: each for each in markets}
         self._now_ms, self._sleep = now_ms, sleep
@@ -93,26 +96,22 @@ class AccountReader:
                 found.append(held)
         return tuple(found)
 
-    async def _open_orders(self) -> list[OrderReport]:
-        rows = await self._client.ask("fetch_open_orders")
-        reports = []
-        for row in rows:
-            market = self._by_symbol.get(row.get("symbol"))
-            if market is not None:
-                shown = wire.order(row, market.symbol, market.contract, self._now_ms())
-                reports.append(self._register.report(shown))
-        return reports
+    async def _open_orders(self, markets: Sequence[Market]) -> list[OrderReport]:
+        return [self._register.report(shown) for shown in await self._lookup.open(markets)]
 
     async def trades(self, start_ms: int, end_ms: int) -> list[Trade]:
         """Of all our contracts, from a time on."""
-        parts = await asyncio.gather(*(self._trades(market, start_ms, end_ms) for market in self._markets))
+        return await self._trades_of(self._markets, start_ms, end_ms)
+
+    async def _trades_of(self, markets: Iterable[Market], start_ms: int, end_ms: int) -> list[Trade]:
+        parts = await asyncio.gather(*(self._trades(market, start_ms, end_ms) for market in markets))
         return [each for part in parts for each in part]
 
     async def _trades(self, market: Market, start_ms: int, end_ms: int) -> list[Trade]:
         rows = await self._period(
             "fetch_my_trades", market.symbol, start_ms, end_ms, self._differences.trades_per_reply
         )
-        found = [wire.trade(row, market.symbol, market.contract) for row in rows]
+        found = [wire.trade(row, market.symbol, market.market_id, market.contract) for row in rows]
         name = market.instrument.name
         for order_id in {each.order_id for each in found}:
             if not self._register.knows(name, order_id):
@@ -126,11 +125,9 @@ class AccountReader:
 
     async def _learn(self, market: Market, venue_id: str) -> None:
         """Whose an order is that a trade names: trades don't tell the name that we gave it."""
-        try:
-            row = await self._client.ask("fetch_order", venue_id, market.symbol)
-        except NotKnown:
-            return
-        self._register.order(wire.order(row, market.symbol, market.contract, self._now_ms()))
+        shown = await self._lookup.by_id(market, 0, venue_id)
+        if shown is not None:
+            self._register.order(shown)
 
     async def ledger(self, start_ms: int, end_ms: int) -> list[Booked]:
         """What was booked from a time on."""
@@ -144,7 +141,10 @@ class AccountReader:
         if end_ms - start_ms > WEEK_MS:
             middle_ms = start_ms + WEEK_MS
         else:
-            rows = list(await self._client.ask(method, of, start_ms, most, {"until": end_ms}))
+            params = {"until": end_ms}
+            if method == "fetch_ledger":
+                params = dict(self._differences.ledger_period(start_ms, end_ms))
+            rows = list(await self._client.ask(method, of, start_ms, most, params))
             if len(rows) < most:
                 return rows
             if start_ms >= end_ms:
@@ -186,6 +186,7 @@ class AccountReader:
             self._register.note(report)
         for key in gone:
             self._taken += await self._became(key)
+        self._register.untouch()
         events, self._taken = self._taken, []
         return events
 
@@ -196,7 +197,12 @@ class AccountReader:
             read = await self._read(with_ledger=with_ledger)
             lots = self._books.strange_lots(read.held)
             apart = self._books.strange_usd(read.wallet_usd, read.held)
-            wait_s = next(waits, None) if lots or apart else None
+            owed = self._register.owed(self._books.filled, read.at_ms)
+            wait_s = next(waits, None) if lots or apart or owed else None
+            if wait_s is None and owed and not lots:
+                raise Unavailable(
+                    f"the venue has not told what filled of {', '.join(sorted(owed))}; looking again later"
+                )
             if wait_s is None:
                 return read, lots, apart
             await self._sleep(wait_s)
@@ -204,12 +210,20 @@ class AccountReader:
 
     async def _read(self, *, with_ledger: bool) -> _Read:
         start_ms, at_ms = self._books.from_ms(), self._now_ms()
-        listed = await self._open_orders()
+        # Orders and trades are asked for contract by contract. Where nothing was sent, is open, or is held otherwise than
+        # our books say, only somebody else can have acted, and that is asked for with the ledger.
+        moved = set(self._register.touched)
+        listed = await self._open_orders(self._of(moved, all_of_them=with_ledger))
         wallet, held = await self._wallet(), await self._positions()
-        trades = await self.trades(start_ms, at_ms + AHEAD_MS)
+        moved |= self._books.strange_lots(held).keys()
+        asked = self._of(moved, all_of_them=with_ledger)
+        trades = await self._trades_of(asked, start_ms, at_ms + AHEAD_MS)
         lines = await self.ledger(start_ms, at_ms + AHEAD_MS) if with_ledger else []
         self._taken += self._books.take(trades, lines, self._market.settled_rate)
         return _Read(at_ms, wallet, held, listed)
+
+    def _of(self, names: Container[str], *, all_of_them: bool) -> list[Market]:
+        return [each for each in self._markets if all_of_them or each.instrument.name in names]
 
     def _bear(self, lots: dict[str, int], apart: Decimal, read: _Read) -> None:
         """What nothing explains is borne once it has stood for a while. Unavailable until then."""
@@ -228,15 +242,13 @@ class AccountReader:
         """What became of an order that is no longer listed, if the venue says that it has ended."""
         name, order_id = key
         market = self._register.markets[name]
-        venue_id = self._register.venue_ids.get(key, str(order_id))
+        venue_id = self._register.venue_ids.get(key, str(order_id % CONDITIONAL))
         before = self._register.open[key]
-        try:
-            row = await self._client.ask("fetch_order", venue_id, market.symbol)
-        except NotKnown:
+        shown = await self._lookup.by_id(market, order_id, venue_id)
+        if shown is None:
             if self._now_ms() - before.time_ms > FORGOTTEN_MS:
                 self._register.open.pop(key)
             return []
-        shown = wire.order(row, market.symbol, market.contract, self._now_ms())
         report = self._register.report(shown, before.order)
         return [] if report.status.is_open else [report]
 

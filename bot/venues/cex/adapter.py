@@ -18,17 +18,26 @@ from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.order import FundingPayment, Order, OrderReport, Purpose
 from bot.model.panel import HOUR_MS, FloatArray, Panel
-from bot.signer.cex_client import Denied, Locked, SignerGone
 from bot.venues.cex import exchange as exchanges
 from bot.venues.cex.account_reader import AccountReader
 from bot.venues.cex.books import OVERLAP_MS, Books, Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences, differences_of
 from bot.venues.cex.exchange import Signs
+from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, CexAttempts, Key, Register, rejected
 from bot.venues.cex.sending import Sender
-from bot.venues.cex.startup import check_funding, check_key, check_signer, find_markets, one_way, set_leverage
+from bot.venues.cex.startup import (
+    check_funding,
+    check_key,
+    check_signer,
+    find_markets,
+    one_way,
+    set_leverage,
+    whose_account,
+)
+from bot.venues.cex.telling import Teller, signer_problem
 from bot.venues.cex.terms import CexTerms
 from bot.venues.hyperliquid.signing import text
 from bot.venues.hyperliquid.venue_clock import VenueClock
@@ -53,30 +62,26 @@ class CexVenue:
         clock: VenueClock,
         markets: Sequence[Market],
         outbox: Outbox,
+        account: str,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._terms, self._differences, self._signs, self._client = terms, differences, signs, client
         self._clock, self._sleep, self._outbox = clock, sleep, outbox
         self._markets = {market.instrument.name: market for market in markets}
         self.instruments: tuple[Instrument, ...] = tuple(market.instrument for market in markets)
-        self._attempts = CexAttempts(terms.network, terms.venue, outbox)
-        self._register = Register(markets, self._attempts)
+        self._account = account
+        self._attempts = CexAttempts(terms.network, f"{terms.venue}:{account}", outbox)
+        self._register = Register(markets, self._attempts, differences.forced)
         self._books = Books(terms.venue, terms.settle, markets, differences, self._register.whose)
         self._market = MarketData(client, markets, differences)
+        self._lookup = Lookup(client, differences, clock.now_ms)
         self._reader = AccountReader(
-            terms,
-            differences,
-            client,
-            self._market,
-            markets,
-            self._register,
-            self._books,
-            clock.now_ms,
-            sleep,
-        )
+            terms, differences, client, self._lookup, self._market, markets, self._register, self._books, clock.now_ms, sleep
+        )  # fmt: skip
         self._sender = Sender(
-            terms, differences, client, clock, self._register, self._books, self._mark, sleep
+            terms, differences, client, self._lookup, clock, self._register, self._books, self._mark, sleep
         )
+        self._teller = Teller(signs, clock, self._market, self._reader, self._sender, self._look)
         self._levered: set[str] = set()
         self._distrust = ""  # why funding is not what the adapter takes it for
         self._events: list[VenueEvent] = []
@@ -102,15 +107,16 @@ class CexVenue:
             return int(await client.ask("fetch_time"))
 
         clock = VenueClock(ask_ms, now_s, sleep, terms.clock)
-        client = Client(exchanges.made(terms, differences, signer, clock.now_ms), differences)
+        client = Client(exchanges.made(terms, differences, signer, clock.now_ms), differences, clock.look)
         try:
             with _as_unavailable():
                 await clock.look()
                 markets = await find_markets(client, terms, differences)
                 check_signer(signer, terms, markets)
                 await check_key(client, terms, differences)
-                await one_way(client, terms)
-            return cls(terms, differences, signer, client, clock, markets, outbox, sleep)
+                await one_way(client, terms, differences)
+                account = await whose_account(client, differences)
+            return cls(terms, differences, signer, client, clock, markets, outbox, account, sleep)
         except BaseException:
             await client.close()
             raise
@@ -124,11 +130,12 @@ class CexVenue:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Exchange, network and contracts; where the server stands may change."""
+        """Exchange, network, account and contracts; where the server stands, and by which key, may change."""
         return {
             "venue": self._terms.venue,
             "network": self._terms.network,
             "service": self._terms.service,
+            "account": self._account,
             "coins": [instrument.name for instrument in self.instruments],
         }
 
@@ -151,7 +158,8 @@ class CexVenue:
                 self._sender.settled_nonce = int(checkpoint["settled_nonce"])
                 earlier = self._register.restore(checkpoint["orders"])
             since_ms = min(self._books.from_ms(), self._clock.now_ms() - FORGOTTEN_MS)
-            self._register.take_up([*self._attempts.at_venue(), *self._outbox.since(since_ms)])
+            known = [*self._attempts.at_venue(), *self._outbox.since(since_ms)]
+            self._register.take_up(known, goes_on=checkpoint is not None)
             self._sender.take_up()
             self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
             panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
@@ -161,23 +169,29 @@ class CexVenue:
             await self._look(with_ledger=True)
         self._meet_a_twin()
         markets = list(self._markets.values())
-        agree = await check_funding(self._client, self._terms, panel, self._market, markets)
+        agree = await check_funding(
+            self._client, self._terms, self._differences, panel, self._market, markets
+        )
         log.info("funding is read as the venue means it", settlements=agree)
         return panel
 
     async def _take_up_open(self, name: str, order_id: int) -> None:
         """An order that was open in an earlier run: what became of it, or that it is still open."""
-        report = await self._sender.status(name, self._register.venue_ids[name, order_id])
-        if report is not None:
-            self._tell([report])
+        venue_id = self._register.venue_ids[name, order_id]
+        shown = await self._lookup.by_id(self._markets[name], order_id, venue_id)
+        if shown is not None:
+            self._tell([self._register.report(shown)])
 
     def _meet_a_twin(self) -> None:
         """StateError where another daemon of this kind trades the account: two that both steer it undo each other."""
-        if self._register.twins:
+        twins = self._register.twins
+        if twins and not self._terms.adopts:
             raise StateError(
                 f"the account at {self._terms.venue} has an order that a daemon of this program sent and that this "
-                f"journal does not hold ({min(self._register.twins)}); stop the other, or run with its journal"
+                f"journal does not hold ({min(twins)}); stop the other, or run with its journal, or, where there is no "
+                "other, start once with --adopt, which takes its orders for somebody else's"
             )
+        self._register.adopt()
 
     # Seeing
 
@@ -251,16 +265,7 @@ class CexVenue:
 
     async def condition(self) -> Condition:
         """Of the signer and the clocks."""
-        problem = self._distrust
-        try:
-            status = self._signs.status()
-        except (Denied, Locked, SignerGone) as error:
-            problem = f"nothing can be signed: {error}"
-        else:
-            if status["state"] != "ready":
-                problem = (
-                    f"nothing can be signed: the signer is {status['state']}: {status.get('reason', '')}"
-                )
+        problem = self._distrust or signer_problem(self._signs)
         offset_s = None
         if self._clock.venue_ms and self._terms.network != "devnet":
             offset_s = (self._clock.now_ms() - WallClock().now_ms()) / 1000
@@ -294,46 +299,29 @@ class CexVenue:
             self._tell(await self._sender.resolve())
             if not plan.orders:
                 return reports
-            await self._tell_signer()
-            placed: list[OrderReport] = []
-            for order in plan.orders:
-                ready = await self._prepared(order)
-                if isinstance(ready, OrderReport):
-                    placed.append(ready)
-                    if ready.reason != SENT_BEFORE:
-                        self._events.append(ready)
-                    continue
-                placed += await self._place(ready)
-            await self._look()
+            await self._teller.tell()
+            placed = [await self._place(order) for order in plan.orders]
+            try:
+                await self._look()
+            except Unavailable as error:  # what was placed has been told
+                log.warning("account not read after trading", reason=str(error)[:200])
         return [*reports, *placed]
 
-    async def _place(self, order: Order) -> list[OrderReport]:
-        reports = await self._sender.place([order])
-        self._tell(reports)
-        return reports
-
-    async def _tell_signer(self) -> None:
-        """What is true now, as of a moment before all of it was read."""
-        venue_ms = await self._clock.look()
-        await self._market.refresh()
-        await self._look()
-        holdings, open_orders = self._reader.holdings()
+    async def _place(self, order: Order) -> OrderReport:
+        """One order; what became of those before it stands, so it is told why it was not sent, and not raised."""
         try:
-            self._signs.clock(await self._clock.look())
-            for name, mark in self._market.marks.items():
-                self._tell_price(self._markets[name].market_id, text(mark), venue_ms)
-            self._signs.positions(
-                holdings, open_orders=open_orders, through_nonce=self._sender.through_nonce, at_ms=venue_ms
-            )
-        except (Denied, Locked, SignerGone) as error:
-            raise Unavailable(f"the signer does not take what is true: {error}") from None
-
-    def _tell_price(self, market_id: str, mark: str, venue_ms: int) -> None:
-        """One contract's price; where it is refused, so will be its orders, and those alone."""
-        try:
-            self._signs.prices({market_id: mark}, venue_ms)
-        except Denied as denial:
-            log.warning("price refused by the signer", market=market_id, price=mark, reason=str(denial))
+            ready = await self._prepared(order)
+            if isinstance(ready, OrderReport):
+                if ready.reason != SENT_BEFORE:
+                    self._events.append(ready)
+                return ready
+            if not self._terms.clock.is_real:  # its time may have gone far since the last look
+                await self._clock.look()
+            report = await self._sender.place(ready)
+        except Unavailable as error:
+            report = rejected(order, self._clock.now_ms(), f"not sent: {error}"[:200])
+        self._tell([report])
+        return report
 
     async def _prepared(self, order: Order) -> Order | OrderReport:
         """The order as it can be sent now: nothing twice, reduce-only no larger than the position; or why it is not."""

@@ -18,7 +18,7 @@ from bot.errors import DataError
 from bot.model.account import Account, Position
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, usd
-from bot.model.order import Fill, FundingPayment, Purpose, Transfer
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Transfer
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.wire import Booked, Held, Trade
 from bot.venues.venue import VenueEvent
@@ -83,8 +83,9 @@ class Books:
         trades: Sequence[Trade],
         booked: Sequence[Booked],
     ) -> None:
-        """Open the books on an account as it is; `trades` and `booked` are in it already."""
-        self.since_ms = self.complete_ms = self._floor_ms = time_ms
+        """Open the books on an account as it is; `trades` and `booked` of the time of the overlap are in it already."""
+        self.since_ms = self.complete_ms = time_ms
+        self._floor_ms = time_ms - self.overlap_ms
         account = Account()
         account.deposit(usd(wallet_usd + sum((each.unrealised_usd for each in held), ZERO)))
         account.cash_usd = usd(wallet_usd)
@@ -129,12 +130,13 @@ class Books:
         """What is new, in the order in which it happened. `settled` knows the rate settled of an instrument at a time."""
         events: list[VenueEvent] = []
         rows: list[tuple[int, int, Trade | Booked]] = [(each.time_ms, 1, each) for each in trades]
-        # A position held at the instant pays: what is booked in the same millisecond comes before a trade.
-        rows += [(each.time_ms, 0, each) for each in booked]
+        # A position held at the instant pays: funding of the same millisecond comes before a trade, all else after it.
+        funding = self._differences.funding_kinds
+        rows += [(each.time_ms, 0 if each.kind in funding else 2, each) for each in booked]
         for time_ms, _, each in sorted(rows, key=lambda row: row[:2]):
             if isinstance(each, Trade):
                 if self._is_new(_trade_key(each), time_ms):
-                    events.append(self._fill(each))
+                    events += self._fill(each)
             elif self._is_new(f"l:{each.key}", time_ms):
                 events += self._line(each, settled)
         return events
@@ -146,7 +148,7 @@ class Books:
         self._events += 1
         return True
 
-    def _fill(self, told: Trade) -> Fill:
+    def _fill(self, told: Trade) -> list[VenueEvent]:
         market = self._by_symbol[told.symbol]
         instrument = market.instrument
         lots = lots_of(instrument, told.coins, "a trade")
@@ -158,7 +160,7 @@ class Books:
             fee = ZERO
         client_id, purpose = self._whose(instrument.name, told.order_id)
         position = self.account.positions.get(instrument.name) or Position(instrument)
-        before, notional = position.lots, usd(told.price * told.coins)
+        before, notional = position.lots, usd(told.notional)
         closed = position.trade(lots * told.side.sign, notional * told.side.sign)
         if before == 0 or (before > 0) != (position.lots > 0):
             position.opened_ms = told.time_ms
@@ -180,8 +182,11 @@ class Books:
         self.account.apply_fill(fill, position)
         key = _order_key(instrument.name, told.order_id)
         known, spent, _ = self._filled.get(key, (0, ZERO, 0))
-        self._filled[key] = known + lots, spent + told.price * told.coins, told.time_ms
-        return fill
+        self._filled[key] = known + lots, spent + told.notional, told.time_ms
+        if purpose is not Purpose.LIQUIDATION:
+            return [fill]
+        kind = "partial" if position.lots else "full"
+        return [fill, Liquidation(told.time_ms, instrument.name, -fill.signed_lots, told.price, kind)]
 
     def _line(self, told: Booked, settled: Callable[[str, int], Decimal | None]) -> list[VenueEvent]:
         differences, amount = self._differences, usd(told.usd)
@@ -192,6 +197,11 @@ class Books:
             return []
         if told.kind in differences.funding_kinds:
             return self._funding(told, amount, settled)
+        market = self._by_id.get(told.symbol)
+        if told.kind in differences.lost_kinds and market is not None:
+            self.account.forfeit(-amount)
+            name = market.instrument.name
+            return [Liquidation(told.time_ms, name, 0, ZERO, "fee", forfeited_usd=-amount)]
         self.account.deposit(amount)
         if told.kind not in differences.transfer_kinds:
             log.warning("booked by the venue; it counts as a transfer", kind=told.kind, usd=str(amount))

@@ -7,10 +7,11 @@ the place where one may practise, which parameters say what an order is, which c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bot.errors import ConfigError
+from bot.model.order import Purpose
 
 Reply = Mapping[str, Any]
 
@@ -29,6 +30,7 @@ class Differences:
     private: Callable[[str, str], str | None]
     new_client_id: str
     by_client_id: str
+    rests: Reply
     ioc: Reply
     post_only: Reply
     reduce_only: Reply
@@ -37,22 +39,34 @@ class Differences:
     options: Reply
     code: Callable[[Any], str]
     stale_codes: frozenset[str]  # the timestamp was refused: nothing happened
+    account: tuple[
+        str, Callable[[Any], Any]
+    ]  # the library's method whose reply says whose account it is, and where
     wallet: Callable[[Reply, str], Any]  # money without unrealised profit, of one currency
     ledger_kind: Callable[[Reply], str]  # the venue's word for what was booked
     funding_kinds: frozenset[str]
     fee_kinds: frozenset[str]  # counted with the fills
     transfer_kinds: frozenset[str]
+    lost_kinds: frozenset[str]  # went to a liquidator
     orders_since: tuple[str, ...]  # the library's methods that together list every order since a time
     can_withdraw: Callable[[Reply], bool | None] | None = None  # of the reply to `permissions`
     permissions: str = ""  # the library's method that tells what the key may do; none: nothing can be asked
     kept_codes: frozenset[str] = frozenset()
+    forced: Mapping[str, Purpose] = field(
+        default_factory=dict
+    )  # by how the venue begins the names of its own orders
+    tiers_in_contracts: bool = False  # else in dollars
+    many_assets: str | None = None  # the library's method that tells whether other money backs positions too
+    triggers_apart: bool = False  # orders that wait for a price have ids, lists and questions of their own
     tiers_of_all: bool = True  # margin tiers of all contracts in one reply
     margin_mode_of: str = "market"  # what has a margin mode of its own: "market", "account" or "order"
     interval_source: str = ""  # "fundingInfo" or "rate"
     bars_per_reply: int = 1000
     rates_per_reply: int = 200
+    settled_rate: str = "fundingRate"  # the venue's word, in its history, for what was paid
     trades_per_reply: int = 100
     lines_per_reply: int = 50
+    ledger_period: Callable[[int, int], Reply] = lambda _, end_ms: {"until": end_ms}
     quotes: str = "fetch_tickers"  # the library's method that tells best bid and ask of many
     marks: str = ""  # another method for marks, where funding rates don't tell them
 
@@ -93,6 +107,15 @@ def _okx_code(reply: Any) -> str:
     return str(inner or reply.get("code", ""))
 
 
+def said_in(reply: Any) -> str:
+    """The sentence of a refusal; empty where there is none. It never repeats what was asked."""
+    if not isinstance(reply, dict):
+        return ""
+    rows = reply.get("data")
+    inner = rows[0].get("sMsg") if isinstance(rows, list) and rows and isinstance(rows[0], dict) else None
+    return str(inner or reply.get("msg") or reply.get("retMsg") or "")
+
+
 def _plain_code(key: str) -> Callable[[Any], str]:
     return lambda reply: str(reply.get(key, "")) if isinstance(reply, dict) else ""
 
@@ -113,6 +136,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         private=_binance_private,
         new_client_id="newClientOrderId",
         by_client_id="origClientOrderId",
+        rests={"timeInForce": "GTC"},
         ioc={"timeInForce": "IOC"},
         post_only={"timeInForce": "GTX"},
         reduce_only={"reduceOnly": "true"},
@@ -121,6 +145,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         options={"warnOnFetchOpenOrdersWithoutSymbol": False},
         code=_plain_code("code"),
         stale_codes=frozenset({"-1021", "-5028"}),
+        account=("fapiPrivateV3GetBalance", lambda reply: reply[0]["accountAlias"]),
         wallet=_binance_wallet,
         ledger_kind=lambda row: str(row.get("incomeType")),
         funding_kinds=frozenset({"FUNDING_FEE"}),
@@ -128,7 +153,16 @@ TABLE: Final[Mapping[str, Differences]] = {
         transfer_kinds=frozenset(
             {"TRANSFER", "INTERNAL_TRANSFER", "CROSS_COLLATERAL_TRANSFER", "WELCOME_BONUS"}
         ),
+        lost_kinds=frozenset({"INSURANCE_CLEAR"}),
+        forced={
+            "autoclose-": Purpose.LIQUIDATION,
+            "adl_autoclose": Purpose.LIQUIDATION,
+            "settlement_autoclose-": Purpose.SETTLEMENT,
+        },
         orders_since=("fetch_orders",),
+        kept_codes=frozenset({"-4046", "-4059"}),
+        many_assets="fapiPrivateGetMultiAssetsMargin",
+        triggers_apart=True,
         interval_source="fundingInfo",
         rates_per_reply=1000,
         trades_per_reply=1000,
@@ -141,23 +175,34 @@ TABLE: Final[Mapping[str, Differences]] = {
         private=_bybit_private,
         new_client_id="orderLinkId",
         by_client_id="orderLinkId",
+        rests={"timeInForce": "GTC"},
         ioc={"timeInForce": "IOC"},
         post_only={"timeInForce": "PostOnly"},
         reduce_only={"reduceOnly": "true"},
         always={"positionIdx": "0"},
         trigger={"triggerBy": "MarkPrice"},
-        options={"fetchMarkets": {"types": ["linear"]}, "defaultType": "swap", "enableUnifiedAccount": True},
+        options={
+            "fetchMarkets": {"types": ["linear"]},
+            "defaultType": "swap",
+            "enableUnifiedAccount": True,  # all accounts are today; else it would be asked for
+            "enableUnifiedMargin": False,
+            "unifiedMarginStatus": 6,
+            "fetchOrder": {"acknowledged": True},  # of the last 500 orders
+        },
         code=_plain_code("retCode"),
         stale_codes=frozenset({"10002"}),
+        account=("privateGetV5UserQueryApi", lambda reply: reply["result"]["userID"]),
         wallet=_bybit_wallet,
         ledger_kind=lambda row: str(row.get("type")),
         funding_kinds=frozenset({"SETTLEMENT"}),
         fee_kinds=frozenset({"TRADE", "LIQUIDATION", "ADL"}),
         transfer_kinds=frozenset({"TRANSFER_IN", "TRANSFER_OUT", "AIRDROP", "BONUS"}),
+        lost_kinds=frozenset(),
         orders_since=("fetch_open_orders", "fetch_closed_orders"),
         can_withdraw=_bybit_withdraws,
         permissions="privateGetV5UserQueryApi",
         kept_codes=frozenset({"110043", "110025"}),
+        ledger_period=lambda _, end_ms: {"endTime": end_ms},
         margin_mode_of="account",
         interval_source="rate",
     ),
@@ -167,23 +212,33 @@ TABLE: Final[Mapping[str, Differences]] = {
         private=_okx_private,
         new_client_id="clOrdId",
         by_client_id="clOrdId",
+        rests={},
         ioc={"ordType": "ioc"},
         post_only={"ordType": "post_only"},
         reduce_only={"reduceOnly": "true"},
         always={},
         trigger={},
-        options={"fetchMarkets": {"types": ["swap"]}, "defaultType": "swap"},
+        options={
+            "fetchMarkets": {"types": ["swap"]},
+            "defaultType": "swap",
+            "createOrder": "privatePostTradeOrder",  # and no batch of one
+        },
         code=_okx_code,
         stale_codes=frozenset({"50102"}),
+        account=("privateGetAccountConfig", lambda reply: reply["data"][0]["uid"]),
         wallet=_okx_wallet,
         ledger_kind=lambda row: str(row.get("type")),
         funding_kinds=frozenset({"8"}),
         fee_kinds=frozenset({"2", "3", "5", "9"}),
         transfer_kinds=frozenset({"1", "6"}),
+        lost_kinds=frozenset(),
         orders_since=("fetch_open_orders", "fetch_closed_orders"),
         can_withdraw=_okx_withdraws,
         permissions="privateGetAccountConfig",
+        settled_rate="realizedRate",
         tiers_of_all=False,
+        tiers_in_contracts=True,
+        ledger_period=lambda start_ms, end_ms: {"begin": start_ms, "end": end_ms},
         margin_mode_of="order",
         interval_source="rate",
         bars_per_reply=100,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bot.errors import Refused
 from bot.signer.cex_client import SignedRequest
-from bot.venues.cex.differences import Differences
+from bot.venues.cex.differences import Differences, said_in
 from bot.venues.cex.terms import CexTerms
 
 PLACEHOLDER = "signed-elsewhere"
@@ -115,6 +115,7 @@ def _signing(
             except Exception as error:
                 error.http_status = code  # type: ignore[attr-defined]
                 error.venue_code = differences.code(rest[4])  # type: ignore[attr-defined]
+                error.venue_said = said_in(rest[4])  # type: ignore[attr-defined]
                 raise
 
         def handle_http_status_code(self, code: int, *rest: Any) -> Any:

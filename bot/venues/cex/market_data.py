@@ -68,6 +68,11 @@ class MarketData:
         """The newest mark of each instrument."""
         return {name: now.mark for name, now in self._now.items()}
 
+    def marks_by_id(self) -> dict[str, Decimal]:
+        """The same by the exchange's own names."""
+        by_name = {market.instrument.name: market.market_id for market in self._markets}
+        return {by_name[name]: now.mark for name, now in self._now.items()}
+
     def mark_array(self) -> FloatArray:
         """The same in the order of the instruments, 0 before the first."""
         return np.array([float(self.marks.get(market.instrument.name, 0)) for market in self._markets])
@@ -94,7 +99,7 @@ class MarketData:
             name, row = market.instrument.name, told.get(market.symbol)
             if row is None:
                 raise DataError(f"{name} is not among the venue's funding rates")
-            wire.same_market(row.get("symbol"), market.symbol, f"{name}: the funding rate")
+            wire.same_market(row, market.symbol, market.market_id, f"{name}: the funding rate")
             mark = row.get("markPrice") or (marks.get(market.symbol) or {}).get("markPrice")
             index, predicted, following = (
                 row.get("indexPrice"),
@@ -264,7 +269,7 @@ class MarketData:
     async def _open_interest(self, market: Market) -> float:
         told = await self._client.ask("fetch_open_interest", market.symbol)
         what = f"{market.instrument.name}: the open interest"
-        wire.same_market(told.get("symbol"), market.symbol, what)
+        wire.same_market(told, market.symbol, market.market_id, what)
         amount = told.get("baseVolume") or told.get("openInterestAmount")
         return float(wire.number(amount, what, least=Decimal(0)))
 
@@ -299,7 +304,7 @@ class MarketData:
                 "fetch_funding_rate_history", market.symbol, start_ms, most, {"until": end_ms - 1}
             )
             for row in rows:
-                wire.same_market(row.get("symbol"), market.symbol, f"{name}: a settled rate")
+                wire.same_market(row, market.symbol, market.market_id, f"{name}: a settled rate")
                 hour = _hour(wire.moment(row.get("timestamp"), f"{name}: a settlement's time"))
                 rates[hour] = _rate(row.get("fundingRate"), name)
             if len(rows) < most:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -27,8 +27,11 @@ from bot.venues.cex.wire import Shown
 from bot.venues.hyperliquid.attempts import Attempts, epoch_of
 from bot.venues.hyperliquid.signing import text
 
+TAKER_SLIPPAGE: Final = Decimal("0.005")
 FORGOTTEN_MS: Final = 120_000
 """What the venue tells of an account may be behind for so long at most."""
+
+REMEMBERED: Final = 5_000
 
 Key = tuple[str, int]
 """Instrument and the venue's order id, which is unique within one market only."""
@@ -73,10 +76,28 @@ def cloid_of_name(name: str) -> str | None:
     return cloid if len(cloid) == 34 and epoch_of(cloid) is not None else None
 
 
+def worst_price(order: Order, market: Market, mark: Decimal) -> Decimal | None:
+    """What the order may pay at worst, on the market's grid; None for one that only reduces and takes any price."""
+    instrument, up = market.instrument, order.side is Side.SELL
+    if order.limit_price is not None:
+        return instrument.round_price(order.limit_price, up=up)
+    if order.reduce_only:
+        return None
+    return instrument.round_price(mark * (1 + order.side.sign * TAKER_SLIPPAGE), up=up)
+
+
 def asked(
-    order: Order, market: Market, differences: Differences, cloid: str, mode: MarginMode
+    order: Order,
+    market: Market,
+    differences: Differences,
+    cloid: str,
+    mode: MarginMode,
+    worst: Decimal | None,
 ) -> tuple[Any, ...]:
-    """The arguments of the library's `create_order`: symbol, type, side, contracts, price and parameters, all text."""
+    """The arguments of the library's `create_order`: symbol, type, side, contracts, price and parameters, all text.
+
+    `worst` as `worst_price` says; what opens and takes the market is an IOC order with it.
+    """
     instrument = market.instrument
     contracts = text(instrument.size(order.lots) / market.contract)
     params: dict[str, Any] = {differences.new_client_id: name_of(cloid), **differences.always}
@@ -85,13 +106,13 @@ def asked(
         trigger = text(instrument.round_price(order.trigger.price))
         stops = order.trigger.kind is TriggerKind.STOP
         params |= {"stopLossPrice" if stops else "takeProfitPrice": trigger, **differences.trigger}
-    elif order.limit_price is not None:
-        kind = "limit"
-        price = text(instrument.round_price(order.limit_price, up=order.side is Side.SELL))
-        if order.time_in_force is TimeInForce.IOC:
-            params |= differences.ioc
-        elif order.time_in_force is TimeInForce.ALO:
-            params |= differences.post_only
+    elif worst is not None:
+        kind, price = "limit", text(worst)
+        params |= {
+            TimeInForce.GTC: differences.rests,
+            TimeInForce.IOC: differences.ioc,
+            TimeInForce.ALO: differences.post_only,
+        }[order.time_in_force]
     if order.reduce_only:
         params |= differences.reduce_only
     if differences.margin_mode_of == "order":
@@ -102,14 +123,24 @@ def asked(
 class Register:
     """Which orders are ours, and which of them were open when last looked at."""
 
-    def __init__(self, markets: Sequence[Market], attempts: CexAttempts) -> None:
+    def __init__(
+        self, markets: Sequence[Market], attempts: CexAttempts, forced: Mapping[str, Purpose]
+    ) -> None:
+        self._forced = forced
         self.markets = {market.instrument.name: market for market in markets}
         self._by_symbol = {market.symbol: market for market in markets}
         self.attempts = attempts
         self.open: dict[Key, OrderReport] = {}
         self.venue_ids: dict[Key, str] = {}
+        self.touched: set[str] = (
+            set()
+        )  # instruments with orders that are open, or were told of since the last look
+        self._owed: dict[
+            Key, tuple[int, int]
+        ] = {}  # lots that the venue says have filled, and until when that counts
         self._names: dict[Key, tuple[str, Purpose]] = {}
         self.twins: set[str] = set()  # cloids of our form that the outbox doesn't hold
+        self._adopted: set[str] = set()  # of these the operator has said that there is no other daemon
 
     def whose(self, instrument: str, order_id: int) -> tuple[str, Purpose]:
         """Client id and purpose of an order by its id; a stranger's is named for the id."""
@@ -124,10 +155,12 @@ class Register:
         instrument = self._by_symbol[shown.symbol].instrument
         cloid = cloid_of_name(shown.client_name)
         known = self.attempts.whose(cloid)
-        if known is None and cloid is not None:
+        if known is None and cloid is not None and cloid not in self._adopted:
             self.twins.add(cloid)
-        client_id, purpose = known or (shown.client_name or f"venue-{shown.order_id}", Purpose.EXTERNAL)
-        self._names[instrument.name, shown.order_id] = client_id, purpose
+        forced = (each for start, each in self._forced.items() if shown.client_name.startswith(start))
+        purpose = next(forced, Purpose.EXTERNAL)
+        client_id, purpose = known or (shown.client_name or f"venue-{shown.order_id}", purpose)
+        self._remember((instrument.name, shown.order_id), client_id, purpose)
         self.venue_ids[instrument.name, shown.order_id] = shown.venue_id
         trigger = None
         if shown.trigger_price is not None:
@@ -169,26 +202,52 @@ class Register:
         if not report.order_id:
             return
         key = report.order.instrument, report.order_id
-        self._names[key] = report.order.client_id, report.order.purpose
+        self.touched.add(report.order.instrument)
+        if report.filled_lots and report.order_id < wire.CONDITIONAL:  # else the fills are another order's
+            self._owed[key] = report.filled_lots, report.time_ms + FORGOTTEN_MS
+        self._remember(key, report.order.client_id, report.order.purpose)
         if report.status.is_open:
             self.open[key] = report
         else:
             self.open.pop(key, None)
 
-    def take_up(self, attempts: Sequence[Attempt]) -> None:
-        """Whose the orders are that an earlier run was told of, and which of them were open then."""
+    def owed(self, filled: Callable[[str, int], tuple[int, Decimal]], now_ms: int) -> set[str]:
+        """Instruments of which the venue says that more has filled than `filled` knows: what it tells of them is old."""
+        self._owed = {
+            key: (lots, until_ms)
+            for key, (lots, until_ms) in self._owed.items()
+            if filled(*key)[0] < lots and now_ms <= until_ms
+        }
+        return {name for name, _ in self._owed}
+
+    def take_up(self, attempts: Sequence[Attempt], *, goes_on: bool) -> None:
+        """Whose the orders are that an earlier run was told of; where its books go on, also what is to be in them."""
         for each in attempts:
             evidence = each.evidence
             if each.coin not in self.markets or evidence is None or not evidence.order_id:
                 continue
-            self._names[each.coin, evidence.order_id] = each.client_id, each.purpose
+            key = each.coin, evidence.order_id
+            self._names[key] = each.client_id, each.purpose
+            self.touched.add(each.coin)
+            if goes_on and each.filled_lots and evidence.order_id < wire.CONDITIONAL:
+                self._owed[key] = each.filled_lots, evidence.at_ms + FORGOTTEN_MS
 
-    def forget(self, before: Mapping[Key, int]) -> None:
-        """Names of orders that ended long ago (by key, when) are dropped."""
-        for key in before:
-            if key not in self.open:
-                self._names.pop(key, None)
-                self.venue_ids.pop(key, None)
+    def untouch(self) -> None:
+        """All has been looked at; what is open stays to be looked at."""
+        self.touched = {name for name, _ in self.open}
+
+    def adopt(self) -> None:
+        """Take the orders of daemons like this one for somebody else's."""
+        self._adopted |= self.twins
+        self.twins.clear()
+
+    def _remember(self, key: Key, client_id: str, purpose: Purpose) -> None:
+        """Whose an order is; the oldest are forgotten, and asked for again where they matter."""
+        self._names[key] = client_id, purpose
+        if len(self._names) > REMEMBERED:
+            oldest = next(each for each in self._names if each not in self.open)
+            self._names.pop(oldest)
+            self.venue_ids.pop(oldest, None)
 
     def state(self) -> dict[str, Any]:
         """Which orders were open, as JSON values."""
@@ -204,7 +263,7 @@ class Register:
         for name, order_id, venue_id in state["open"]:
             key = str(name), int(order_id)
             keys.append(key)
-            self.venue_ids[key] = str(venue_id) or str(order_id)
+            self.venue_ids[key] = str(venue_id) or str(int(order_id) % wire.CONDITIONAL)
         return keys
 
 

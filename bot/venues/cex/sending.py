@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -18,12 +19,13 @@ from bot.model.attempt import AttemptState, Proof
 from bot.model.decision import Cancel
 from bot.model.order import Order, OrderReport, OrderStatus
 from bot.signer.cex_client import SignedRequest
-from bot.venues.cex import wire
-from bot.venues.cex.books import Books
-from bot.venues.cex.client import Client, NotKnown
+from bot.venues.cex.books import Books, Market
+from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences
-from bot.venues.cex.orders import Register, asked, name_of, rejected
+from bot.venues.cex.lookup import APART, Lookup
+from bot.venues.cex.orders import Register, asked, name_of, rejected, worst_price
 from bot.venues.cex.terms import CexTerms
+from bot.venues.cex.wire import CONDITIONAL
 from bot.venues.hyperliquid.attempts import order_of
 from bot.venues.hyperliquid.signing import text
 from bot.venues.hyperliquid.venue_clock import VenueClock
@@ -50,13 +52,15 @@ class Sender:
         terms: CexTerms,
         differences: Differences,
         client: Client,
+        lookup: Lookup,
         clock: VenueClock,
         register: Register,
         books: Books,
         mark: Callable[[str], str | None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._terms, self._differences, self._client = terms, differences, client
+        self._terms, self._differences = terms, differences
+        self._client, self._lookup = client, lookup
         self._clock, self._register, self._books = clock, register, books
         self._attempts, self._mark, self._sleep = register.attempts, mark, sleep
         self.lost: list[Lost] = []
@@ -81,14 +85,16 @@ class Sender:
     async def _cancel(self, cancel: Cancel) -> OrderReport | None:
         market = self._register.markets[cancel.instrument]
         key = cancel.instrument, cancel.order_id
-        venue_id = self._register.venue_ids.get(key, str(cancel.order_id))
+        venue_id = self._register.venue_ids.get(key, str(cancel.order_id % CONDITIONAL))
+        apart = dict(APART) if cancel.order_id >= CONDITIONAL else {}
         try:
-            await self._client.ask("cancel_order", venue_id, market.symbol)
+            await self._client.ask("cancel_order", venue_id, market.symbol, apart)
         except VenueError as error:
             # A cancel changes no position; what became of the order is asked for in any case.
             log.warning("cancel not confirmed", order=cancel.order_id, reason=str(error)[:200])
         try:
-            report = await self.status(cancel.instrument, venue_id)
+            shown = await self._lookup.by_id(market, cancel.order_id, venue_id)
+            report = None if shown is None else self._register.report(shown)
         except (VenueError, DataError) as error:
             log.warning("order not told", order=cancel.order_id, reason=str(error)[:200])
             return None
@@ -101,59 +107,51 @@ class Sender:
             report.time_ms, report.order_id, order, report.status, report.filled_lots, report.average_price, reason
         )  # fmt: skip
 
-    async def status(self, instrument: str, venue_id: str | None, name: str = "") -> OrderReport | None:
-        """An order by the venue's id, or by the name that we gave it; None where the venue does not know it."""
-        market = self._register.markets[instrument]
-        params = {} if venue_id is not None else {self._differences.by_client_id: name}
-        try:
-            found = await self._client.ask("fetch_order", venue_id, market.symbol, params)
-        except NotKnown:
-            return None
-        return self._register.report(wire.order(found, market.symbol, market.contract, self._clock.now_ms()))
-
     # Orders
 
-    async def place(self, orders: Sequence[Order]) -> list[OrderReport]:
-        """Send orders in sequence. OutcomeUnknown where the venue can't be brought to say what became of one."""
-        return [await self._place(order) for order in orders]
-
-    async def _place(self, order: Order) -> OrderReport:
+    async def place(self, order: Order) -> OrderReport:
+        """Send an order. OutcomeUnknown where the venue can't be brought to say what became of it."""
         market = self._register.markets[order.instrument]
         cloid = self._attempts.cloid(order.client_id)
         price = self._mark(order.instrument)
         if price is None:
             return rejected(order, self._clock.now_ms(), "not sent: the contract has no price at the venue")
-        if order.limit_price is not None:
-            price = text(market.instrument.round_price(order.limit_price))
+        worst = worst_price(order, market, Decimal(price))
+        if worst is not None:
+            price = text(worst)
         left: list[SignedRequest] = []
 
         def before_leaving(signed: SignedRequest) -> None:
             self._attempts.record(order, cloid, price, signed, self._clock.now_ms())
             left.append(signed)
 
-        arguments = asked(order, market, self._differences, cloid, self._terms.margin_mode)
+        arguments = asked(order, market, self._differences, cloid, self._terms.margin_mode, worst)
         try:
             told = await self._client.order(before_leaving, *arguments)
-            report = self._told(order, market, told)
-        except (Refused, Unavailable) as error:
-            report = rejected(order, self._clock.now_ms(), str(error)[:200])
-            if left and isinstance(error, Refused):
-                self._attempts.told([report], Proof.REPLY)
-            elif left:  # turned away at the door, by the venue's own word
-                report = rejected(order, self._clock.now_ms(), f"not taken: {error}"[:200])
-                self._attempts.told([report], Proof.REPLY)
-        except (OutcomeUnknown, DataError) as error:
-            if not left:
-                return rejected(order, self._clock.now_ms(), f"not sent: {error}"[:200])
-            return await self._unknown(order, cloid, left[0], str(error))
+        except (Refused, Unavailable) as error:  # Unavailable is the venue's word too, once it has left
+            report = rejected(order, self._clock.now_ms(), f"{'' if left else 'not sent: '}{error}"[:200])
+        except OutcomeUnknown as error:
+            if left:
+                return await self._unknown(order, cloid, left[0], str(error))
+            return rejected(order, self._clock.now_ms(), f"not sent: {error}"[:200])
         else:
-            self._attempts.told([report], Proof.REPLY)
+            try:
+                report = await self._told(order, market, told, cloid)
+            except (VenueError, DataError) as error:
+                return await self._unknown(order, cloid, left[0], str(error))
         if left:
+            self._attempts.told([report], Proof.REPLY)
             self.settled_nonce = max(self.settled_nonce, left[0].nonce)
         return report
 
-    def _told(self, order: Order, market: Any, told: Any) -> OrderReport:
-        shown = wire.order(told, market.symbol, market.contract, self._clock.now_ms())
+    async def _told(self, order: Order, market: Market, told: Any, cloid: str) -> OrderReport:
+        """The report by the reply to an order; where that is its number only, the order is asked for."""
+        if told.get("status") is None:
+            shown = await self._lookup.by_name(market, name_of(cloid))
+        else:
+            shown = self._lookup.shown(told, market)
+        if shown is None:
+            raise DataError("the venue took an order and does not know it")
         if shown.side is not order.side or shown.coins != market.instrument.size(order.lots):
             raise DataError(
                 f"the reply to an order is of {shown.side} {shown.coins}, which was not asked for"
@@ -205,10 +203,13 @@ class Sender:
                 # The clock first: what is looked for after it can't have come later.
                 is_past = await self._clock.look() > lost.expires_ms + self._terms.after_window_ms
                 at_ms = self._clock.venue_ms
-                found = await self.status(lost.order.instrument, None, name_of(lost.cloid))
-                if found is None and is_past:
-                    found = await self._listed(lost)
-                if found is not None:
+                market, name = self._register.markets[lost.order.instrument], name_of(lost.cloid)
+                shown = await self._lookup.by_name(market, name)
+                if shown is None and is_past:
+                    since_ms = lost.sent_ms - self._terms.after_window_ms
+                    shown = await self._lookup.listed(market, since_ms, name)
+                if shown is not None:
+                    found = self._register.report(shown)
                     report = OrderReport(
                         found.time_ms, found.order_id, lost.order, found.status,
                         min(found.filled_lots, lost.order.lots), found.average_price, found.reason,
@@ -228,14 +229,3 @@ class Sender:
                 )
             await self._sleep(self._terms.poll_s)
             waited_s += self._terms.poll_s
-
-    async def _listed(self, lost: Lost) -> OrderReport | None:
-        """The order in the venue's lists of all orders, which are another source than the question for one."""
-        market = self._register.markets[lost.order.instrument]
-        for method in self._differences.orders_since:
-            rows = await self._client.ask(method, market.symbol, lost.sent_ms - self._terms.after_window_ms)
-            for row in rows:
-                if row.get("clientOrderId") == name_of(lost.cloid):
-                    shown = wire.order(row, market.symbol, market.contract, self._clock.now_ms())
-                    return self._register.report(shown)
-        return None

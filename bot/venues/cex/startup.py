@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import structlog
 from bot.errors import ConfigError, DataError, Refused, Unavailable
 from bot.model.instrument import Instrument
 from bot.model.panel import HOUR_MS, Panel
+from bot.signer.cex_client import Denied, Locked, SignerGone
 from bot.venues.cex.books import Market
 from bot.venues.cex.client import AsItIs, Client
 from bot.venues.cex.differences import Differences
@@ -20,7 +21,7 @@ from bot.venues.cex.exchange import Signs
 from bot.venues.cex.instruments import instrument_of
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.terms import CexTerms
-from bot.venues.cex.wire import price
+from bot.venues.cex.wire import number, price
 from bot.venues.polarity import SettledRate, check_adapter
 
 log = structlog.get_logger("hedgerow")
@@ -30,7 +31,10 @@ RECENT: Final = 100  # settlements that the start looks back on
 
 def check_signer(signs: Signs, terms: CexTerms, markets: Sequence[Market]) -> None:
     """ConfigError where the signer is another venue's or network's, or its policy lacks a contract."""
-    status = signs.status()
+    try:
+        status = signs.status()
+    except (Denied, Locked, SignerGone) as error:
+        raise Unavailable(str(error)) from None
     found = status.get("venue"), status.get("network")
     if found != (terms.venue, terms.network):
         raise ConfigError(
@@ -58,6 +62,8 @@ async def find_markets(client: Client, terms: CexTerms, differences: Differences
         rows = tiers.get(symbol)
         if rows is None:
             rows = await client.ask("fetch_market_leverage_tiers", symbol)
+        if differences.tiers_in_contracts:
+            rows = await _in_dollars(client, symbol, rows, market)
         try:
             instrument: Instrument = instrument_of(terms.venue, market, rows)
             contract = price(market.get("contractSize"), f"{symbol}: the contract's size")
@@ -65,6 +71,30 @@ async def find_markets(client: Client, terms: CexTerms, differences: Differences
             raise ConfigError(str(error)) from None
         found.append(Market(instrument, symbol, str(market["id"]), contract))
     return tuple(found)
+
+
+async def _in_dollars(
+    client: Client, symbol: str, rows: Sequence[Mapping[str, Any]], market: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Tiers whose bounds are told in contracts, at the price of today."""
+    ticker = await client.ask("fetch_ticker", symbol)
+    worth = price(ticker.get("last"), f"{symbol}: the last price") * price(
+        market.get("contractSize"), f"{symbol}: the contract's size"
+    )
+    return [
+        {**row, "minNotional": str(number(row.get("minNotional") or "0", f"{symbol}: a tier") * worth)}
+        for row in rows
+    ]
+
+
+async def whose_account(client: Client, differences: Differences) -> str:
+    """The venue's own name for the account, the same under every key of it."""
+    method, name_in = differences.account
+    reply = await client.ask(method)
+    try:
+        return str(name_in(reply))
+    except (KeyError, IndexError, TypeError):
+        raise Unavailable("whose account it is could not be read; asking again later") from None
 
 
 async def check_key(client: Client, terms: CexTerms, differences: Differences) -> None:
@@ -82,8 +112,15 @@ async def check_key(client: Client, terms: CexTerms, differences: Differences) -
         raise ConfigError(f"the API key of {terms.venue} may withdraw; make one that can only trade")
 
 
-async def one_way(client: Client, terms: CexTerms) -> None:
-    """Switch the account to positions of one side. ConfigError where it does not let itself be switched."""
+async def one_way(client: Client, terms: CexTerms, differences: Differences) -> None:
+    """Switch the account to positions of one side. ConfigError where that can't be, or money of several kinds backs them."""
+    if differences.many_assets is not None:
+        reply = await client.ask(differences.many_assets)
+        if reply.get("multiAssetsMargin") is not False:
+            raise ConfigError(
+                f"the account at {terms.venue} is in multi-assets mode; switch it to single-asset mode, since only "
+                f"{terms.settle} is counted here"
+            )
     try:
         told = await client.ask("fetch_position_mode")
         if told.get("hedged") is False:
@@ -99,7 +136,12 @@ async def one_way(client: Client, terms: CexTerms) -> None:
 
 
 async def check_funding(
-    client: Client, terms: CexTerms, panel: Panel, market: MarketData, markets: Sequence[Market]
+    client: Client,
+    terms: CexTerms,
+    differences: Differences,
+    panel: Panel,
+    market: MarketData,
+    markets: Sequence[Market],
 ) -> int:
     """Hold the panel's funding against the venue's record in its own words; how many settlements agree. DataError where not.
 
@@ -109,7 +151,7 @@ async def check_funding(
     for column, each in enumerate(markets):
         name = each.instrument.name
         told = await client.ask("fetch_funding_rate_history", each.symbol, panel.grid.start_ms, RECENT)
-        raw = sorted((int(row["timestamp"]), float(row["info"]["fundingRate"])) for row in told)
+        raw = sorted((int(row["timestamp"]), float(row["info"][differences.settled_rate])) for row in told)
         rates, hours = panel.fields["funding_rate"][:, column], panel.fields["funding_interval_h"][:, column]
         with np.errstate(invalid="ignore"):
             premium = panel.fields["mark"][:, column] / panel.fields["oracle"][:, column] - 1

@@ -19,7 +19,8 @@ class CexTerms:
     `url` is the base of all REST requests in place of the venue's own, which a devnet needs. `settle` is the currency
     of the contracts. `settle_s` is how long after the hour its settlement is waited for, `resolve_s` how long for what
     became of an order without an answer, `after_window_ms` how far beyond the end of its receive window the venue's
-    clock must be before an order that it does not know is taken never to have arrived.
+    clock must be before an order that it does not know is taken never to have arrived. `adopts`: orders under names of
+    ours that the outbox doesn't hold are taken for somebody else's, instead of another daemon's.
     """
 
     venue: str
@@ -37,6 +38,7 @@ class CexTerms:
     resolve_s: float = 90.0
     poll_s: float = 0.5
     after_window_ms: int = 10_000
+    adopts: bool = False
     pace: Pace = field(default_factory=Pace)
 
     def __post_init__(self) -> None:

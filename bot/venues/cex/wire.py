@@ -19,6 +19,7 @@ from bot.model.money import ZERO
 from bot.model.order import Side, TimeInForce
 
 LARGEST: Final = Decimal(10) ** 15
+PRICE_DIGITS: Final = Decimal("0.001")
 EARLIEST_MS: Final = 1_500_000_000_000
 LATEST_MS: Final = 4_000_000_000_000
 NUMBER: Final = re.compile(r"-?[0-9]{1,24}(\.[0-9]{1,24})?([eE][-+]?[0-9]{1,2})?", re.ASCII)
@@ -66,10 +67,15 @@ def moment(found: Any, what: str) -> int:
     return int(told)
 
 
-def same_market(found: Any, symbol: str, what: str) -> None:
-    """DataError where a reply is about another market than the one asked about."""
-    if found != symbol:
-        raise DataError(f"{what} is of {str(found)[:40]!r}, asked was {symbol}")
+def same_market(found: Reply, symbol: str, market_id: str, what: str) -> None:
+    """DataError where a reply is about another market than the one asked about.
+
+    The library fills in what was asked where it does not know a name, so the venue's own row is looked at too.
+    """
+    row = found.get("info")
+    told = (row.get("symbol") or row.get("instId")) if isinstance(row, dict) else None
+    if found.get("symbol") != symbol or (told is not None and told != market_id):
+        raise DataError(f"{what} is of {str(told or found.get('symbol'))[:40]!r}, asked was {market_id}")
 
 
 def side(found: Any, what: str) -> Side:
@@ -91,7 +97,11 @@ def id_number(found: Any, what: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One of the account's trades. `trade_id` is the venue's, unique of one market only."""
+    """One of the account's trades. `trade_id` is the venue's, unique of one market only.
+
+    `notional` is what the venue says was paid where that is the price's to within its rounding: at a liquidation the price
+    is an average that has more digits than are told.
+    """
 
     trade_id: str
     order_id: int
@@ -100,24 +110,32 @@ class Trade:
     side: Side
     coins: Decimal
     price: Decimal
+    notional: Decimal
     fee: Decimal
     fee_currency: str
     is_maker: bool
 
 
-def trade(found: Reply, symbol: str, contract: Decimal) -> Trade:
+def trade(found: Reply, symbol: str, market_id: str, contract: Decimal) -> Trade:
     """A trade of a market whose contract is of so many coins."""
     what = f"a trade of {symbol}"
-    same_market(found.get("symbol"), symbol, what)
+    same_market(found, symbol, market_id, what)
     fee = found.get("fee") or {}
+    coins = price(found.get("amount"), f"{what}: its size") * contract
+    paid = price(found.get("price"), f"{what}: its price")
+    told = optional(found.get("cost"), f"{what}: its value")
+    notional = coins * paid
+    if told is not None and abs(told - notional) <= notional * PRICE_DIGITS:
+        notional = told
     return Trade(
         trade_id=str(id_number(found.get("id"), f"{what}: its id")),
         order_id=id_number(found.get("order"), f"{what}: its order"),
         symbol=symbol,
         time_ms=moment(found.get("timestamp"), f"{what}: its time"),
         side=side(found.get("side"), what),
-        coins=price(found.get("amount"), f"{what}: its size") * contract,
-        price=price(found.get("price"), f"{what}: its price"),
+        coins=coins,
+        price=paid,
+        notional=notional,
         fee=number(fee.get("cost", "0") or "0", f"{what}: its fee"),
         fee_currency=str(fee.get("currency") or ""),
         is_maker=found.get("takerOrMaker") == "maker",
@@ -128,13 +146,20 @@ OPEN: Final = "open"
 FILLED: Final = "closed"
 CANCELED: Final = frozenset({"canceled", "expired", "canceling"})
 REJECTED: Final = "rejected"
+FIRED: Final = "fired"
+"""Of an order that waited for a price: it is no more, and `became` is what came of it."""
+CONDITIONAL: Final = 1 << 60
+"""Added to the id of an order that a venue keeps apart, as it is numbered apart."""
 STATUSES: Final = frozenset({OPEN, FILLED, REJECTED}) | CANCELED
 TIFS: Final = {"GTC": TimeInForce.GTC, "PO": TimeInForce.ALO, "IOC": TimeInForce.IOC, "FOK": TimeInForce.IOC}
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An order as the venue states it, `status` in the library's words. `venue_id` is what cancels it."""
+    """An order as the venue states it, `status` in the library's words. `venue_id` is what cancels it.
+
+    `became` is the venue's id of the order that came of one that has fired.
+    """
 
     order_id: int
     venue_id: str
@@ -151,22 +176,27 @@ class Shown:
     is_take_profit: bool
     status: str
     time_ms: int
+    became: str = ""
 
 
-def order(found: Reply, symbol: str, contract: Decimal, now_ms: int) -> Shown:
+def order(found: Reply, symbol: str, market_id: str, contract: Decimal, now_ms: int) -> Shown:
     """An order of a market. What has no time of its own is of `now_ms`."""
     what = f"an order of {symbol}"
-    same_market(found.get("symbol"), symbol, what)
+    same_market(found, symbol, market_id, what)
     status = found.get("status")
     if status not in STATUSES:
         raise DataError(f"{what} has the status {str(status)[:20]!r}, which this program does not know")
     coins = price(found.get("amount"), f"{what}: its size") * contract
     filled = number(found.get("filled") or "0", f"{what}: its filled size", least=ZERO) * contract
+    row = found.get("info") or {}
+    waits_apart = "algoId" in row
+    if waits_apart and status == FILLED:
+        status = FIRED
     if filled > coins or (status == FILLED and filled != coins):
         raise DataError(f"{what} is {status} with {filled} of {coins} coins filled")
     when = found.get("lastUpdateTimestamp") or found.get("timestamp")
     return Shown(
-        order_id=id_number(found.get("id"), f"{what}: its id"),
+        order_id=id_number(found.get("id"), f"{what}: its id") + CONDITIONAL * waits_apart,
         venue_id=str(found.get("id")),
         client_name=str(found.get("clientOrderId") or ""),
         symbol=symbol,
@@ -181,6 +211,7 @@ def order(found: Reply, symbol: str, contract: Decimal, now_ms: int) -> Shown:
         is_take_profit=found.get("takeProfitPrice") is not None,
         status=str(status),
         time_ms=now_ms if when is None else moment(when, f"{what}: its time"),
+        became=str(row.get("actualOrderId") or "") if waits_apart else "",
     )
 
 

@@ -106,7 +106,11 @@ class Desk:
 
     async def connect(self, checkpoint: Any = None) -> None:
         self.venue = await CexVenue.connect(self.terms, self.signer, self.outbox)
-        self.panel = await self.venue.open(checkpoint)
+        try:
+            self.panel = await self.venue.open(checkpoint)
+        except BaseException:
+            await self.venue.close()
+            raise
         self.hear()
 
     async def send(self, *orders: Order, cancels: tuple[Cancel, ...] = ()) -> list[OrderReport]:

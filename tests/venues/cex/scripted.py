@@ -65,7 +65,8 @@ class Wire:
     def bind(self, exchange: Any) -> None:
         async def fetch(url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
             parts = urlsplit(url)
-            params = dict(parse_qsl(parts.query or (body or "")))
+            is_json = body is not None and body.startswith("{")
+            params = json.loads(body) if is_json else dict(parse_qsl(parts.query or (body or "")))
             self.sent.append((method, f"{parts.scheme}://{parts.netloc}{parts.path}", params))
             answer = self.answers[parts.path]
             answer = answer(params) if callable(answer) else answer

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.errors import OutcomeUnknown, Refused, Unavailable, VenueError
-from bot.venues.cex.failures import failure_of
+from bot.venues.cex.failures import NoAnswer, failure_of
 
 ccxt = pytest.importorskip("ccxt")
 
@@ -11,13 +11,13 @@ ccxt = pytest.importorskip("ccxt")
 @pytest.mark.parametrize(
     ("name", "of_order", "of_question"),
     [
-        ("RequestTimeout", OutcomeUnknown, Unavailable),
-        ("NetworkError", OutcomeUnknown, Unavailable),
-        ("ExchangeNotAvailable", OutcomeUnknown, Unavailable),
-        ("OnMaintenance", OutcomeUnknown, Unavailable),
-        ("BadResponse", OutcomeUnknown, Unavailable),
-        ("NullResponse", OutcomeUnknown, Unavailable),
-        ("ExchangeError", OutcomeUnknown, Unavailable),
+        ("RequestTimeout", OutcomeUnknown, NoAnswer),
+        ("NetworkError", OutcomeUnknown, NoAnswer),
+        ("ExchangeNotAvailable", OutcomeUnknown, NoAnswer),
+        ("OnMaintenance", OutcomeUnknown, NoAnswer),
+        ("BadResponse", OutcomeUnknown, NoAnswer),
+        ("NullResponse", OutcomeUnknown, NoAnswer),
+        ("ExchangeError", OutcomeUnknown, NoAnswer),
         ("DDoSProtection", Unavailable, Unavailable),
         ("RateLimitExceeded", Unavailable, Unavailable),
         ("InvalidOrder", Refused, Refused),
@@ -56,3 +56,26 @@ def test_no_class_makes_a_server_error_a_no(name: str) -> None:
 def test_a_ban_stops_all_asking() -> None:
     for is_order in (True, False):
         assert type(failure_of(ccxt.DDoSProtection(), is_order=is_order, http_status=418)) is Refused
+
+
+@pytest.mark.parametrize(
+    ("code", "http_status", "meaning"),
+    [
+        ("-4164", 400, Refused),  # a code that the library has no class for
+        ("-1007", 408, OutcomeUnknown),
+        ("-1000", 400, OutcomeUnknown),
+        ("", 403, OutcomeUnknown),  # of somebody in between
+        ("-4164", 503, OutcomeUnknown),
+    ],
+)
+def test_a_code_and_a_clients_fault_are_a_no(code: str, http_status: int, meaning: type[VenueError]) -> None:
+    failure = failure_of(
+        ccxt.ExchangeError("signature=abc"), is_order=True, code=code, http_status=http_status
+    )
+    assert type(failure) is meaning
+
+
+def test_the_venues_own_sentence_is_told() -> None:
+    failure = failure_of(ccxt.InvalidOrder(), is_order=True, code="-2019", said="Margin is insufficient.\n")
+    assert "InvalidOrder -2019: Margin is insufficient." in str(failure)
+    assert "\n" not in str(failure)

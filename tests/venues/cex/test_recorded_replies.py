@@ -89,7 +89,7 @@ def test_a_binance_trade_is_read_to_the_last_digit(fixtures: Fixtures) -> None:
     told = [{**fixtures.documented("Trading_GetUserTrades")[0], "positionSide": "BOTH"}]
     client = loaded(fixtures, "binance", fapi_v1_userTrades=told)
     rows = run(ask(client, "fetch_my_trades", SYMBOL))
-    trade = wire.trade(rows[0], SYMBOL, ONE)
+    trade = wire.trade(rows[0], SYMBOL, "BTCUSDT", ONE)
     assert (trade.trade_id, trade.order_id, trade.time_ms) == ("698759", 25851813, 1569514978020)
     assert (trade.side, trade.coins, trade.price) == (Side.SELL, Decimal("0.002"), Decimal("7819.01"))
     assert (trade.fee, trade.fee_currency, trade.is_maker) == (Decimal("-0.07819010"), "USDT", False)
@@ -98,7 +98,7 @@ def test_a_binance_trade_is_read_to_the_last_digit(fixtures: Fixtures) -> None:
 def test_a_bybit_trade_keeps_its_order_by_a_number_of_its_own(fixtures: Fixtures) -> None:
     client = loaded(fixtures, "bybit", v5_execution_list=fixtures.plain("bybit/http_get_executions.json"))
     rows = run(ask(client, "fetch_my_trades", SYMBOL))
-    trade = wire.trade(next(row for row in rows if row["symbol"] == SYMBOL), SYMBOL, ONE)
+    trade = wire.trade(next(row for row in rows if row["symbol"] == SYMBOL), SYMBOL, "BTCUSDT", ONE)
     assert (trade.coins, trade.price, trade.fee) == (Decimal("0.100"), Decimal("50000.00"), Decimal("0.0150"))
     assert trade.order_id == wire.id_number("8c065341-7b52-4ca9-ac2c-37e31ac55c94", "")
     assert 0 < trade.order_id < 1 << 48
@@ -107,10 +107,10 @@ def test_a_bybit_trade_keeps_its_order_by_a_number_of_its_own(fixtures: Fixtures
 
 def test_an_okx_size_in_contracts_becomes_coins(fixtures: Fixtures) -> None:
     told = fixtures.plain("okx/http_get_orders_pending.json")
-    client = loaded(fixtures, "okx", **{"api_v5_trade_orders__pending": told})
+    client = loaded(fixtures, "okx", api_v5_trade_orders__pending=told)
     rows = run(ask(client, "fetch_open_orders", SYMBOL))
-    shown = wire.order(rows[0], SYMBOL, Decimal("0.01"), NOW_MS)
-    assert (shown.coins, shown.filled, shown.limit_price) == (Decimal("0.0010"), 0, Decimal("103500"))
+    shown = wire.order(rows[0], SYMBOL, "BTC-USDT-SWAP", Decimal("0.01"), NOW_MS)
+    assert (shown.coins, shown.filled, shown.limit_price) == (Decimal("0.0010"), Decimal(0), Decimal(103500))
     assert (shown.client_name, shown.status, shown.tif) == ("client-order-1", "open", TimeInForce.GTC)
 
 
@@ -143,9 +143,7 @@ def test_money_is_the_wallet_of_the_one_currency(fixtures: Fixtures) -> None:
     answers: dict[str, tuple[dict[str, Answer], str]] = {
         "binance": ({"fapi_v3_account": fixtures.documented("Account_GetAccountInfoV3")}, "23.72469206"),
         "bybit": (
-            {"v5_account_wallet__balance": fixtures.plain("bybit/http_get_wallet_balance.json"),
-             "v5_user_query__api": fixtures.plain("bybit/http_get_user_query_api.json"),
-             "v5_account_info": fixtures.plain("bybit/http_get_account_info.json")},
+            {"v5_account_wallet__balance": fixtures.plain("bybit/http_get_wallet_balance.json")},
             "1000.50",
         ),
         "okx": ({"api_v5_account_balance": fixtures.plain("okx/http_get_account_balance.json")}, "94.42612990333333"),

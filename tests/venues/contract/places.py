@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +21,7 @@ from bot.model.decision import Cancel, OrderPlan
 from bot.model.instrument import Instrument, MarginTier, simple_instrument
 from bot.model.order import Order, OrderReport, Side
 from bot.model.panel import HOUR_MS, Grid, Panel
+from bot.venues.cex.adapter import CexVenue
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.feed import Patience as FeedPatience
 from bot.venues.hyperliquid.sending import Patience
@@ -29,6 +32,7 @@ from bot.venues.simulated import SimulatedVenue
 from bot.venues.simulated import Terms as SimulatedTerms
 from bot.venues.sources import ReplaySource
 from bot.venues.venue import AccountState, Observation, Venue, VenueEvent
+from tests.venues.cex.desk import Desk
 from tests.venues.hyperliquid.sdk_signer import SdkSigns
 
 START_MS: Final = 1_790_000_000_000
@@ -193,6 +197,32 @@ class Hyperliquid(Place):
         self.devnet.faults.set({"refused_502": 1.0})
 
 
+class Binance(Place):
+    """The adapter of central exchanges on the devnet's Binance, with the signer's own rules."""
+
+    settles_h = 8
+
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__(stack)
+        options = Options(
+            coins=("BTC", "HYPE"), history_h=96, flow=False, paused=True, start_ms=START_MS, cex_port=0,
+            cex_usdt=Decimal(EQUITY_USD),
+        )  # fmt: skip
+        self.devnet: Server = stack.enter_context(running(options))
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        self._desk = Desk(self.devnet, folder)
+
+    async def connect(self) -> Venue:
+        return await CexVenue.connect(self._desk.terms, self._desk.signer, self.outbox)
+
+    async def pass_hour(self) -> None:
+        world = self.devnet.world
+        world.advance_to((world.now_ms // HOUR_MS + 1) * HOUR_MS + 1000)
+
+    def cut(self) -> None:
+        self.devnet.faults.set({"refused_502": 1.0, "paths": ["/fapi/*"]})
+
+
 def _source(instrument: Instrument, price: float) -> ReplaySource:
     """A flat market in which longs pay."""
     rows, first = 60, 30
@@ -202,4 +232,9 @@ def _source(instrument: Instrument, price: float) -> ReplaySource:
     return ReplaySource(panel, (instrument,), first, first, {"recorded": instrument.name})
 
 
-PLACES: Final = {"simulated": Simulated, "joint": Joint, "hyperliquid": Hyperliquid}
+PLACES: Final[Mapping[str, type[Place]]] = {
+    "simulated": Simulated,
+    "joint": Joint,
+    "hyperliquid": Hyperliquid,
+    "binance": Binance,
+}

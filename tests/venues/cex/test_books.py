@@ -1,0 +1,150 @@
+"""The books by hand: every trade, payment and transfer once, and money held against what the venue states."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bot.errors import DataError
+from bot.model.account import MarginMode
+from bot.model.instrument import Instrument, MarginTier
+from bot.model.order import Fill, FundingPayment, Purpose, Side, Transfer
+from bot.venues.cex.books import Books, Market
+from bot.venues.cex.differences import TABLE
+from bot.venues.cex.wire import Booked, Held, Trade
+
+T = 1_790_000_000_000
+BTC = Market(
+    Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 50),), venue="binance", tick=Decimal("0.1")),
+    "BTC/USDT:USDT", "BTCUSDT", Decimal(1),
+)  # fmt: skip
+ETH = Market(
+    Instrument("binance:ETH", 3, (MarginTier(Decimal(0), 50),), venue="binance", tick=Decimal("0.01")),
+    "ETH/USDT:USDT", "ETHUSDT", Decimal(1),
+)  # fmt: skip
+
+
+def books() -> Books:
+    made = Books(
+        "binance", "USDT", [BTC, ETH], TABLE["binance"], lambda _, order: (f"o{order}", Purpose.ENTRY)
+    )
+    made.begin(T, Decimal(1000), (), (), ())
+    return made
+
+
+def trade(
+    number: int, side: Side, coins: str, price: str, fee: str, after_ms: int = 1, **other: Any
+) -> Trade:
+    told: dict[str, Any] = {
+        "trade_id": str(number), "order_id": 7, "symbol": BTC.symbol, "time_ms": T + after_ms, "side": side,
+        "coins": Decimal(coins), "price": Decimal(price), "fee": Decimal(fee), "fee_currency": "USDT", "is_maker": False,
+    }  # fmt: skip
+    return Trade(**{"notional": Decimal(coins) * Decimal(price)} | told | other)
+
+
+def line(kind: str, usd: str, after_ms: int = 1, symbol: str = "BTCUSDT", key: str = "") -> Booked:
+    return Booked(key or f"{kind}{after_ms}", T + after_ms, kind, symbol, "USDT", Decimal(usd))
+
+
+def held(coins: str, entry: str, mark: str) -> Held:
+    size = Decimal(coins)
+    return Held(
+        BTC.symbol, size, Decimal(entry), Decimal(mark), size * Decimal(mark), size * (Decimal(mark) - Decimal(entry)),
+        None, MarginMode.CROSS, Decimal(0), None,
+    )  # fmt: skip
+
+
+def nothing(_: str, __: int) -> None:
+    return None
+
+
+def test_a_day_by_hand() -> None:
+    made = books()
+    rates = {T + 10: Decimal("0.0001")}
+    events = made.take(
+        [
+            trade(1, Side.BUY, "0.010", "50000", "0.25"),
+            trade(2, Side.SELL, "0.004", "51000", "0.102", after_ms=20),
+        ],
+        [line("FUNDING_FEE", "-0.05", 10), line("TRANSFER", "100", 15), line("COMMISSION", "-0.25", 1)],
+        lambda _, at: rates.get(at),
+    )
+    buy, paid, moved, sell = events
+    assert isinstance(buy, Fill)
+    assert (buy.notional_usd, buy.fee_usd) == (Decimal(500), Decimal("0.25"))
+    assert (buy.closed_pnl_usd, buy.client_id) == (Decimal(0), "o7")
+    assert isinstance(paid, FundingPayment)
+    # 0.01 BTC at 50,000 and a rate of 0.01 % for its interval: 5 cents.
+    assert (paid.lots, paid.oracle, paid.usd) == (10, Decimal(50000), Decimal("-0.05"))
+    assert paid.rate_per_hour == Decimal("0.0001")
+    assert isinstance(moved, Transfer)
+    assert moved.usd == 100
+    assert isinstance(sell, Fill)
+    assert sell.closed_pnl_usd == 4  # 0.004 coins, 1,000 dollars higher
+    account = made.account
+    assert (account.deposits_usd, account.funding_usd) == (Decimal(1100), Decimal("-0.05"))
+    assert account.fees_usd == Decimal("0.352")
+    # The venue's wallet: 1000 + 100 + 4 − 0.05 − 0.352, six thousandths of a coin left at 50,000.
+    assert made.strange_usd(Decimal("1103.598"), [held("0.006", "50000", "51000")]) == 0
+    assert made.strange_lots([held("0.006", "50000", "51000")]) == {}
+
+
+def test_what_is_told_twice_counts_once() -> None:
+    made = books()
+    told = [trade(1, Side.BUY, "0.010", "50000", "0.25")], [line("FUNDING_FEE", "-0.05", 10)]
+    assert len(made.take(*told, nothing)) == 2
+    assert made.take(*told, nothing) == []
+    assert made.account.fees_usd == Decimal("0.25")
+    again = Books("binance", "USDT", [BTC, ETH], TABLE["binance"], lambda *_: ("o", Purpose.ENTRY))
+    again.restore(made.state())
+    assert again.take(*told, nothing) == []
+    assert again.account == made.account
+
+
+def test_one_number_in_two_markets_is_two_trades_and_two_numbers_in_the_journal() -> None:
+    made = books()
+    fills = made.take(
+        [
+            trade(1, Side.BUY, "0.010", "50000", "0.25"),
+            trade(1, Side.BUY, "0.1", "3000", "0.15", symbol=ETH.symbol),
+        ],
+        [],
+        nothing,
+    )
+    numbers = {fill.trade_id for fill in fills if isinstance(fill, Fill)}
+    assert len(numbers) == 2
+    assert all(0 < number < 1 << 63 for number in numbers)
+    assert made.account.lots("binance:ETH") == 100
+
+
+def test_a_missing_trade_shows_in_lots_and_money_that_nothing_explains_in_dollars() -> None:
+    made = books()
+    assert made.strange_lots([held("0.010", "50000", "50000")]) == {"binance:BTC": 10}
+    assert made.strange_usd(Decimal(990), ()) == -10
+    made.take_as_it_is({"binance:BTC": 10}, Decimal(-510), [held("0.010", "50000", "50000")])
+    assert made.strange_lots([held("0.010", "50000", "50000")]) == {}
+    assert made.strange_usd(Decimal(990), [held("0.010", "50000", "50000")]) == 0
+    assert made.unexplained_usd == -510
+
+
+def test_what_was_there_when_the_books_were_opened_is_in_the_opening_equity() -> None:
+    made = Books("binance", "USDT", [BTC, ETH], TABLE["binance"], lambda *_: ("o", Purpose.ENTRY))
+    before = trade(1, Side.SELL, "0.010", "50000", "0.25", after_ms=-5)
+    made.begin(T, Decimal(1000), [held("-0.010", "50000", "49000")], [before], [line("TRANSFER", "1000", -9)])
+    assert made.account.deposits_usd == 1010  # with ten dollars of profit that was not realised yet
+    assert made.take([before], [line("TRANSFER", "1000", -9)], nothing) == []
+    (closes,) = made.take([trade(2, Side.BUY, "0.010", "49000", "0.24")], [], nothing)
+    assert isinstance(closes, Fill)
+    assert closes.closed_pnl_usd == 10
+    assert made.strange_usd(Decimal("1009.76"), ()) == 0
+
+
+def test_a_fee_in_another_currency_is_said_and_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    made = books()
+    made.take([trade(1, Side.BUY, "0.010", "50000", "0.0004", fee_currency="BNB")], [], nothing)
+    assert made.account.fees_usd == 0
+
+
+def test_a_trade_between_two_lots_is_refused() -> None:
+    with pytest.raises(DataError, match="not a multiple"):
+        books().take([trade(1, Side.BUY, "0.0105", "50000", "0.25")], [], nothing)
