@@ -38,7 +38,9 @@ def python_and_packages(settings: Settings) -> Iterator[Finding]:
     try:
         lines = requires("hedgerow") or []
     except PackageNotFoundError:
-        yield warning("packages", "hedgerow is not installed, so what it needs is not known; run `pip install -e .`")
+        yield warning(
+            "packages", "hedgerow is not installed, so what it needs is not known; run `pip install -e .`"
+        )
         return
     wrong = list(unmet(lines, extras))
     named = f"hedgerow[{','.join(extras)}]" if extras else "hedgerow"
@@ -95,7 +97,8 @@ def disk_and_journal(settings: Settings, now_ms: int) -> Iterator[Finding]:
     if sqlite3.sqlite_version_info < journal_file.OLDEST_SQLITE:
         oldest = ".".join(map(str, journal_file.OLDEST_SQLITE))
         yield failed(
-            "sqlite", f"this Python has SQLite {sqlite3.sqlite_version}, and the journal needs {oldest}; use a newer Python"
+            "sqlite",
+            f"this Python has SQLite {sqlite3.sqlite_version}, and the journal needs {oldest}; use a newer Python",
         )
     else:
         yield ok("sqlite", f"SQLite {sqlite3.sqlite_version}")
@@ -115,7 +118,9 @@ def _folder(check: str, file: Path, least_mb: float) -> Finding:
     if not folder.is_dir():
         return failed(check, f"{folder} is not a folder; move it away or name another place for {file}")
     if not os.access(folder, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
-        return failed(check, f"{file} can't be written; give yourself permission in {folder} or name another place")
+        return failed(
+            check, f"{file} can't be written; give yourself permission in {folder} or name another place"
+        )
     try:
         free_mb = shutil.disk_usage(folder).free / 1e6
     except OSError as error:
@@ -136,7 +141,8 @@ def _journal(path: Path) -> Finding:
     holder = journal_file.owner(path)
     if holder is not None:
         return failed(
-            "journal", f"a daemon (pid {holder or 'unknown'}) is writing {path}; stop it before another one is started"
+            "journal",
+            f"a daemon (pid {holder or 'unknown'}) is writing {path}; stop it before another one is started",
         )
     try:
         with read(path) as journal:
@@ -167,5 +173,5 @@ def _clock(settings: Settings, now_ms: int) -> Finding:
 
 def _is_simulated(settings: Settings) -> bool:
     """Whether the time of some venue is its own."""
-    venues = [*settings.cex.values(), *([settings.venue] if settings.venue else [])]
-    return any(each.network == "devnet" for each in venues)
+    networks = [cex.network for cex in settings.cex.values()]
+    return "devnet" in [*networks, settings.venue.network if settings.venue else ""]

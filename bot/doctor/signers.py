@@ -22,7 +22,9 @@ ASKED: Final = {
 """What a daemon asks for at a central exchange, and on Hyperliquid."""
 
 
-def signer(account: Account, settings: Settings, *, is_needed: bool) -> tuple[list[Finding], dict[str, Any] | None]:
+def signer(
+    account: Account, settings: Settings, *, is_needed: bool
+) -> tuple[list[Finding], dict[str, Any] | None]:
     """What is found of an account's signer, and what it says of itself; None where it does not answer.
 
     One that does not is a failure only where it `is_needed`.
@@ -64,7 +66,10 @@ def _state(check: str, account: Account, told: Mapping[str, Any]) -> Iterator[Fi
         remedy = told["remedy"] or "make room on its disk"
         yield failed(check, f"the signer at {account.signer} signs nothing: {told['reason']}; {remedy}")
     elif state == "reducing":
-        yield warning(check, "after many denials the signer signs only what reduces for some minutes; read its audit log")
+        yield warning(
+            check,
+            "after many denials the signer signs only what reduces for some minutes; read its audit log",
+        )
     else:
         agent = f"with the API key {told['agent']}" if account.is_cex else f"by the agent {told['agent']}"
         yield ok(check, f"it answers at {account.signer} and signs for {account.network} {agent}")
@@ -97,10 +102,14 @@ def _refused(account: Account, settings: Settings, told: Mapping[str, Any]) -> l
         limits = told["limits"].get(_named(account, coin))
         if limits is None:
             kind = "symbols" if account.is_cex else "coins"
-            found.append(f"{coin} is not in the policy, so add [{kind}.{_named(account, coin)}] or take it out of the config")
+            found.append(
+                f"{coin} is not in the policy, so add [{kind}.{_named(account, coin)}] or take it out of the config"
+            )
             continue
         if limits["max_leverage"] < leverage:
-            found.append(f"account.leverage = {leverage} is above the {limits['max_leverage']} that the policy has for {coin}")
+            found.append(
+                f"account.leverage = {leverage} is above the {limits['max_leverage']} that the policy has for {coin}"
+            )
         if limits["collar_bps"] < execution.slippage_bps:
             found.append(
                 f"execution.slippage_bps = {execution.slippage_bps:g} allows prices that collar_bps = "
