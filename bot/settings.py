@@ -288,10 +288,33 @@ class Settings(Section):
                 raise ValueError(
                     f"variant '{variant.name}' is of strategy '{variant.strategy}', which there is not"
                 )
+        if self.account.wallets and self.mode == "live":
+            raise ValueError('account.wallets is what the venues say in mode = "live"; remove it')
         if self.account.wallets and abs(sum(self.account.wallets.values()) - 1) > 1e-9:
             raise ValueError(
                 f"account.wallets must add up to 1, found {sum(self.account.wallets.values()):g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _trades_its_legs(self) -> Self:
+        """Paper runs add the spot markets that their spreads need; what a replay has is known when it is read."""
+        legs = {leg for spread in self.spreads for leg in (spread.primary, spread.hedge)}
+        there = {f"{name}:{coin}" for name, cex in self.cex.items() for coin in cex.coins}
+        here: set[str] = set()
+        if self.mode == "live":
+            here = set(self.venue.coins) if self.venue is not None else here
+        elif self.mode == "paper" and self.market is not None and self.market.source != "replay":
+            here = set(self.market.coins) | {leg for leg in legs if "/" in leg}
+        else:
+            return self
+        bare = sorted(legs - here - there)
+        if bare:
+            venue, _, coin = bare[0].rpartition(":")
+            where = (
+                f"cex.{venue}.coins" if venue else "market.coins" if self.mode == "paper" else "venue.coins"
+            )
+            raise ValueError(f"{bare[0]} is a leg of a spread and not traded here; add {coin!r} to {where}")
         return self
 
     @model_validator(mode="after")

@@ -35,6 +35,7 @@ class Legs:
     primary_lots: LotsArray  # in a step
     hedge_lots: LotsArray
     can_be_long: BoolArray
+    least_order_usd: FloatArray  # of the venue that takes the smaller ones
 
     @classmethod
     def of(cls, spreads: Sequence[Spread], instruments: Sequence[str]) -> Self:
@@ -46,12 +47,14 @@ class Legs:
             np.array([each.primary_lots for each in spreads], dtype=np.int64),
             np.array([each.hedge_lots for each in spreads], dtype=np.int64),
             np.array([each.can_be_long for each in spreads], dtype=np.bool_),
+            np.array([float(min(leg.min_order_usd for leg in each.legs)) for each in spreads]),
         )
 
-    def hedged(self, wanted: LotsArray, held: LotsArray) -> LotsArray:
+    def hedged(self, wanted: LotsArray, held: LotsArray, usd_per_lot: FloatArray) -> LotsArray:
         """Lots in which each hedge stands against its primary leg as `wanted`, in whole steps; others as they are.
 
-        Where one leg of what is `held` is behind the other nothing grows beyond the larger before the two are even.
+        Where one leg of what is `held` is behind the other, by as much as an order can make up for, nothing grows beyond
+        the larger before the two are even.
         """
         primary = wanted[self.primary]
         most = np.abs(primary) // self.primary_lots
@@ -59,7 +62,8 @@ class Legs:
             np.abs(held[self.primary]) // self.primary_lots,
             np.abs(held[self.hedge]) // self.hedge_lots,
         )
-        steps = np.sign(primary) * np.where(ours != theirs, np.minimum(most, np.maximum(ours, theirs)), most)
+        behind = np.abs(ours - theirs) * self.primary_lots * usd_per_lot[self.primary] >= self.least_order_usd
+        steps = np.sign(primary) * np.where(behind, np.minimum(most, np.maximum(ours, theirs)), most)
         return self._with(wanted, np.where((steps > 0) & ~self.can_be_long, 0, steps))
 
     def common(self, lots: LotsArray) -> LotsArray:
@@ -95,7 +99,9 @@ class Legs:
             least = np.maximum(least, np.ceil(steps).astype(np.int64))
         even = self.common(held)
         common, asked = even[self.primary] // self.primary_lots, wanted[self.primary] // self.primary_lots
-        is_even = (even[self.primary] == held[self.primary]) & (even[self.hedge] == held[self.hedge])
+        is_even = (np.abs(even[self.primary] - held[self.primary]) < self.primary_lots) & (
+            np.abs(even[self.hedge] - held[self.hedge]) < self.hedge_lots
+        )
         stays = is_even & (np.abs(common) <= np.abs(asked)) & (common * asked >= 0)
         lower = np.sign(common) * np.maximum(np.minimum(np.abs(common), np.abs(asked)) - least, 0)
         return self._with(wanted, np.where(small, np.where(stays, common, lower), asked))

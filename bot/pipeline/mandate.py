@@ -80,8 +80,9 @@ class Execution:
     venue; a resting one is replaced when its price is off by more than `stop_tolerance` of that move. None rests for an
     instrument in `unstopped`: on a leg of a spread it would leave the other leg alone.
 
-    Of a spread one leg is traded ahead of the other by at most `max_unhedged_usd` (or the venues' smallest order, where
-    that is more); after `hedge_attempts`, each at a worse price, it is taken back.
+    Of a spread one leg is opened ahead of the other by at most `max_unhedged_usd`, and not at all where the venues'
+    smallest order is more; what closes may be ahead by such an order. After `hedge_attempts`, each at a worse price, the
+    first leg is taken back.
     """
 
     style: Style = Style.TAKER

@@ -62,7 +62,7 @@ def _with_hedges(
 ) -> LotsArray:
     """What is wanted of the primary legs, and of their hedges as much as it takes; both as held where one has no price."""
     legs = Legs.of(slot.spreads, market.prepared.panel.instruments)
-    hedged = legs.hedged(wanted, held)
+    hedged = legs.hedged(wanted, held, market.usd_per_lot)
     if resting is not None:
         hedged = legs.held_where(resting[legs.primary] | resting[legs.hedge], hedged, np.zeros_like(hedged))
     blind = ~(market.priced[legs.primary] & market.priced[legs.hedge])

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from bot.errors import StateError
 from bot.model.decision import LotsArray, apportion
 from bot.model.instrument import Instrument
 from bot.model.money import MICRO_USD, ZERO, exact
@@ -103,6 +104,16 @@ class Attribution:
             ZERO,
         )
         return self.cash_usd[k] + value
+
+    def check_held(self, held: LotsArray) -> None:
+        """StateError where the account holds what no strategy here answers for."""
+        answered = self.held_lots.sum(axis=0)
+        for column in np.flatnonzero(answered != held).tolist():
+            raise StateError(
+                f"the account holds {held[column]} lots of {self.instruments[column].name}, but this config's strategies "
+                f"answer for {answered[column]}: a strategy that holds some was removed or renamed, or the account was "
+                "traded before this journal began; name the strategies as before, or close the position and start a new journal"
+            )
 
     def state(self, strategies: Sequence[str]) -> dict[str, dict[str, str]]:
         """The strategies' cash, funding and fees by name, exact, as JSON values."""

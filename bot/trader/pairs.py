@@ -9,13 +9,22 @@ from typing import Final
 import numpy as np
 import structlog
 
-from bot.errors import Unavailable
+from bot.errors import ConfigError, Unavailable
 from bot.model.decision import Decision, LotsArray, client_id
 from bot.model.instrument import Instrument, Kind
 from bot.model.order import Order, Purpose, Side
 from bot.model.panel import Panel
 from bot.model.spread import Spread
-from bot.pipeline.leg_group import End, Group, Move, Scene, next_move
+from bot.pipeline.leg_group import (
+    TOO_SMALL_A_CAP,
+    End,
+    Group,
+    Move,
+    Scene,
+    is_uneven,
+    least_cap_usd,
+    next_move,
+)
 from bot.pipeline.legs import Legs, without_leg_orders
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.placing import bound
@@ -50,6 +59,7 @@ class Pairs:
         self.legs = Legs.of(mandate.spreads, names)
         self._names = {leg.name for spread in mandate.spreads for leg in spread.legs}
         self.left: dict[str, float] = {}
+        self._said: dict[str, str] = {}  # of a spread, about what can't be traded; once as long as it is so
         self._watched = 0
 
     def __bool__(self) -> bool:
@@ -76,12 +86,33 @@ class Pairs:
         """The decision without orders for legs, which `bring` makes."""
         return without_leg_orders(decision, self._names)
 
-    def is_uneven(self, lots: LotsArray) -> bool:
-        """Whether a leg is held that the other does not hedge, by a step or more."""
-        return any(
-            abs(spread.unhedged(*self._held(k, lots))) >= spread.step
-            for k, spread in enumerate(self.legs.spreads)
-        )
+    def is_uneven(self, account: AccountState) -> bool:
+        """Whether a leg is held that the other does not hedge, by a step or more, and that can be closed."""
+        return any(self._is_uneven(k, account) for k in range(len(self.legs.spreads)))
+
+    def unhedged(self, account: AccountState) -> dict[str, float]:
+        """What of `left` is still so in the account; anything may have closed it, such as a flatten."""
+        for k, spread in enumerate(self.legs.spreads):
+            is_seen = not {leg.venue for leg in spread.legs} & set(account.stale)
+            if spread.name in self.left and is_seen and not self._is_uneven(k, account):
+                del self.left[spread.name]
+        return dict(self.left)
+
+    def check_cap(self, account: AccountState) -> None:
+        """ConfigError where a spread can't be opened in pieces as small as they are to be.
+
+        What is held already may have to be closed, so that for such a spread it is only logged.
+        """
+        for k, spread in enumerate(self.legs.spreads):
+            least_usd = least_cap_usd(spread, self._usd_per_lot(k, account))
+            if least_usd > self._execution.max_unhedged_usd:
+                sentence = (
+                    f"execution.max_unhedged_usd = {self._execution.max_unhedged_usd:g} is less than the smallest piece of "
+                    f"{spread.name} that both venues trade; at today's prices it must be at least {least_usd:,.2f}"
+                )
+                if not any(self._held(k, account.view.lots)):
+                    raise ConfigError(sentence)
+                log.warning("caution", found=sentence)
 
     async def bring(
         self,
@@ -166,10 +197,33 @@ class Pairs:
             )
             return
         self.left.pop(spread.name, None)
+        self._say(spread, end, scene)
         if moves:
             log.info(
                 "spread", name=spread.name, primary=scene.held[0], hedge=scene.held[1], orders=moves, because=end.why
             )  # fmt: skip
+
+    def _say(self, spread: Spread, end: End, scene: Scene) -> None:
+        """Say what can't be traded, once as long as it is so."""
+        what = "dust" if end.dust_usd else end.why if end.why == TOO_SMALL_A_CAP else ""
+        if what and what != self._said.get(spread.name):
+            if end.dust_usd:
+                log.warning(
+                    "dust",
+                    spread=spread.name,
+                    usd=f"{end.dust_usd:,.2f}",
+                    because=f"{spread.hedge.name} takes no order so small; it stays, and is hedged with the next piece",
+                )
+            else:
+                least_usd = least_cap_usd(spread, scene.usd_per_lot)
+                log.warning(
+                    "spread not opened", spread=spread.name, because=what, least_usd=f"{least_usd:,.2f}"
+                )
+        self._said[spread.name] = what
+
+    def _is_uneven(self, k: int, account: AccountState) -> bool:
+        held = self._held(k, account.view.lots)
+        return is_uneven(self.legs.spreads[k], held, self._usd_per_lot(k, account))
 
     def _held(self, k: int, lots: LotsArray) -> tuple[int, int]:
         return int(lots[self.legs.primary[k]]), int(lots[self.legs.hedge[k]])

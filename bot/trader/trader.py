@@ -15,11 +15,10 @@ import numpy as np
 import structlog
 
 from bot.clock import Clock, WallClock, utc
-from bot.errors import StateError
 from bot.journal.journal import Journal
 from bot.journal.ledger import Holding
 from bot.journal.records import CycleFacts, RunFacts
-from bot.model.decision import NO_ORDERS, Decision, LotsArray, Memory, OrderPlan, TradingState
+from bot.model.decision import NO_ORDERS, Decision, Memory, OrderPlan, TradingState
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Transfer
 from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
@@ -118,14 +117,15 @@ class Trader:
         self._journal.record_opening(self.instruments, observer.panel, observer.rows)
         self._session = Session(desk, observer, Story(saved.get("story")))
         self._hear(self._venue.take_events(), account)  # what happened while nobody looked
-        _agree(desk.attribution.held_lots.sum(axis=0), account.view.lots, names)
+        desk.attribution.check_held(account.view.lots)
+        self.pairs.check_cap(account)
         self.time_ms, self.account = panel.grid.end_ms, account
         self._operator.ladder.begin(self._follow)
         unprotected = desk.protection(account.view, account.mark, "start")
         self._cut_off = (
             bool(unprotected.orders)
             or self._journal.was_cut_off(self.time_ms)
-            or self.pairs.is_uneven(account.view.lots)
+            or self.pairs.is_uneven(account)
         )
         log.info(
             "run begins" if checkpoint is None else "run goes on",
@@ -193,7 +193,7 @@ class Trader:
         account = await self.looked()
         self._is_to_look = False
         self._tries += 1
-        if self.pairs.is_uneven(account.view.lots):
+        if self.pairs.is_uneven(account):
             suffix = f"e{self._journal.epoch}n{self._tries}"
             await self.carry_out(self.session.desk.even_out(account.view, self.time_ms, suffix), account)
             return
@@ -236,7 +236,8 @@ class Trader:
         self.account, self._cut_off = account, False
         bare = desk.protection(account.view, account.mark, decision.snapshot_id).orders
         self._operator.ladder.look(
-            unprotected=tuple(sorted({order.instrument for order in bare})), unhedged=dict(self.pairs.left)
+            unprotected=tuple(sorted({order.instrument for order in bare})),
+            unhedged=self.pairs.unhedged(account),
         )
         return told
 
@@ -388,13 +389,3 @@ class Trader:
         if self._session is None:
             raise ValueError("start() comes first")
         return self._session
-
-
-def _agree(answered: LotsArray, held: LotsArray, names: Sequence[str]) -> None:
-    """Refuse to go on where strategies of the journal that hold something are no longer in the config."""
-    for column in np.flatnonzero(answered != held).tolist():
-        raise StateError(
-            f"the account holds {held[column]} lots of {names[column]}, but this config's strategies answer for "
-            f"{answered[column]}: a strategy that holds some was removed or renamed, or the account was traded before "
-            "this journal began; name the strategies as before, or close the position and start a new journal"
-        )

@@ -258,6 +258,7 @@ class JointVenue:
                 positions=total.positions + each.positions,
                 time_ms=max(total.time_ms, each.time_ms),
                 others=total.others + each.others,
+                dust_usd=total.dust_usd + each.dust_usd,
             )
         return total
 

@@ -1,7 +1,7 @@
 """Both legs of a spread against markets that fill all, some or nothing of each order, in every pattern."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot.model.instrument import Instrument, MarginTier, simple_instrument, spot_instrument
+from bot.model.instrument import Instrument, Kind, MarginTier, simple_instrument, spot_instrument
 from bot.model.spread import Spread
 from bot.pipeline.closing import WIDEST
-from bot.pipeline.leg_group import FIRST_ATTEMPTS, End, Group, Move, Scene, next_move
+from bot.pipeline.leg_group import FIRST_ATTEMPTS, End, Group, Move, Scene, is_uneven, next_move
 from bot.pipeline.mandate import Execution
 
 BTC = simple_instrument("BTC", 5, 40)
@@ -149,6 +149,17 @@ def test_a_hedge_that_fills_in_part_each_time_leaves_nothing_unhedged(spread: Sp
     assert played.end.unhedged_steps == 0
 
 
+def is_dust(spread: Spread, played: Played) -> bool:
+    """Whether all that is left are coins that no order can sell, and that is said."""
+    worth = played.held[1] * USD_PER_LOT[spread.name][1]
+    return (
+        spread.hedge.kind is Kind.SPOT
+        and played.held[0] == 0
+        and 0 < worth < 10
+        and played.end.dust_usd == pytest.approx(worth)
+    )
+
+
 shares = st.lists(st.integers(0, 20).map(lambda part: Fraction(part, 20)), min_size=1, max_size=30)
 
 
@@ -175,11 +186,12 @@ def test_whatever_fills_the_legs_stay_within_the_bound_and_end_even(
         assert played.end.unhedged_steps == int(abs(spread.unhedged(*played.held)) / spread.step)
     else:
         assert played.end.unhedged_steps == 0
-        assert abs(spread.unhedged(*played.held)) < spread.step
+        assert abs(spread.unhedged(*played.held)) < spread.step or is_dust(spread, played)
     for move, before in played.moves:
         after = before[move.leg] + move.lots
         least = float(spread.legs[move.leg].min_order_usd)
-        assert abs(move.lots) * USD_PER_LOT[spread.name][move.leg] >= least or after == 0
+        closes_perp = after == 0 and spread.legs[move.leg].kind is Kind.PERP
+        assert abs(move.lots) * USD_PER_LOT[spread.name][move.leg] >= least or closes_perp
         if move.reduce_only:
             assert abs(after) < abs(before[move.leg])
             assert after * before[move.leg] >= 0
@@ -202,6 +214,144 @@ def test_from_any_pair_of_positions_it_ends_even_or_says_what_it_could_not_close
     gap = abs(Fraction(played.held[0], 100) + played.held[1])
     assert int(gap) == played.end.unhedged_steps
     assert played.end.unhedged_steps == 0 or played.end.why
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(
+    ("spread", "held", "moves", "after", "dust_usd"),
+    [
+        # Half a step of the perpetual, after a liquidation by part: closed whole, though it is worth less than an order.
+        (ACROSS, (-50, 0), [(0, 50)], (0, 0), 0.0),
+        (ACROSS, (-5, 0), [(0, 5)], (0, 0), 0.0),
+        # Both legs are worth less than an order: the perpetual goes, the coins can't.
+        (ON_SPOT, (-8, 8), [(0, 8)], (0, 8), 8.0),
+        (ON_SPOT, (0, 8), [], (0, 8), 8.0),
+        # 15 USD of the perpetual against 12 of coins: 3 are too few for an order, all of either are enough.
+        (ON_SPOT, (-15, 12), [(0, 15), (1, -12)], (0, 0), 0.0),
+        (ON_SPOT, (-15, 9), [(0, 15)], (0, 9), 9.0),
+    ],
+)
+def test_where_nothing_is_wanted_all_goes_that_an_order_can_close(
+    spread: Spread,
+    held: tuple[int, int],
+    moves: list[tuple[int, int]],
+    after: tuple[int, int],
+    dust_usd: float,
+    first: int,
+) -> None:
+    group, sent = Group(spread, 0, first), []
+    while True:
+        group, told = next_move(group, Scene(held, USD_PER_LOT[spread.name], EXECUTION, True))
+        if isinstance(told, End):
+            break
+        assert told.reduce_only
+        sent.append((told.leg, told.lots))
+        held = (held[0] + told.lots, held[1]) if told.leg == 0 else (held[0], held[1] + told.lots)
+    assert (sent, held) == (moves, after)
+    assert (told.unhedged_steps, told.dust_usd) == (0, dust_usd)
+    assert not is_uneven(spread, held, USD_PER_LOT[spread.name])
+
+
+def test_a_remainder_of_a_perpetual_that_can_not_be_closed_is_tried_twice_and_left() -> None:
+    played = play(ACROSS, 0, (-50, 0), nothing)
+    assert [move.lots for move, _ in played.moves] == [50, 50]
+    assert played.end == End(0, "what is left could not be closed")
+
+
+@dataclass
+class Owner:
+    """A perpetual's lots, and coins on a spot market that takes its fee out of what is bought; all orders fill."""
+
+    spread: Spread
+    usd_per_lot: tuple[float, float]
+    cap_usd: float
+    fee: Fraction
+    perp: int = 0
+    coins: Fraction = Fraction(0)  # in lots of the spot market
+    worst_usd: float = 0.0
+    end: End = field(default_factory=lambda: End(0))
+
+    @property
+    def held(self) -> tuple[int, int]:
+        return self.perp, int(self.coins)
+
+    @property
+    def gap(self) -> Fraction:
+        """Steps that one leg holds and the other does not."""
+        return abs(
+            Fraction(self.held[0], self.spread.primary_lots) + Fraction(self.held[1], self.spread.hedge_lots)
+        )
+
+    @property
+    def step_usd(self) -> float:
+        return self.spread.primary_lots * self.usd_per_lot[0]
+
+    def cycle(self, steps: int, first: int) -> list[Move]:
+        """What the decision of an hour leads to."""
+        group, moves = Group(self.spread, steps, first), list[Move]()
+        execution = Execution(max_unhedged_usd=self.cap_usd, hedge_attempts=3, slippage_bps=10.0)
+        while True:
+            group, told = next_move(group, Scene(self.held, self.usd_per_lot, execution, True))
+            if isinstance(told, End):
+                self.end = told
+                return moves
+            moves.append(told)
+            assert len(moves) < 1000
+            if told.leg == 0:
+                self.perp += told.lots
+            else:
+                self.coins += told.lots * (1 - self.fee) if told.lots > 0 else told.lots
+            self.worst_usd = max(self.worst_usd, float(self.gap) * self.step_usd)
+
+
+FINE = (ON_SPOT, (1.0, 1.0))
+COARSE = (Spread(simple_instrument("BTC", 3, 40), ON_SPOT.hedge), (100.0, 1.0))
+TINY = (Spread(simple_instrument("PURR", 1, 3), spot_instrument("PURR/USDC", 0, "PURR")), (0.02, 0.2))
+FEES = st.integers(0, 20).map(lambda part: Fraction(part, 10_000))
+
+
+@settings(max_examples=400, deadline=None)
+@example(
+    FINE, -2500, (0, 0), 0, Fraction(7, 10_000), 1000.0
+)  # the perpetual first: the fee left one step unhedged
+@example(FINE, -2500, (0, 5), 1, Fraction(7, 10_000), 1000.0)
+@given(
+    st.sampled_from([FINE, COARSE, TINY]),
+    st.integers(-5000, 0),
+    st.just((0, 0)) | st.tuples(st.integers(-3000, 0), st.integers(0, 3000)),
+    st.integers(0, 1),
+    FEES,
+    st.sampled_from([250.0, 1000.0, 7777.0]),
+)
+def test_a_fee_in_coins_leaves_less_than_a_step_and_nothing_to_do_in_later_hours(
+    market: tuple[Spread, tuple[float, float]],
+    wanted_usd: int,
+    start: tuple[int, int],
+    first: int,
+    fee: Fraction,
+    cap_usd: float,
+) -> None:
+    spread, usd_per_lot = market
+    owner = Owner(spread, usd_per_lot, cap_usd, fee, start[0], Fraction(start[1]))
+    steps, before_usd = int(wanted_usd / owner.step_usd), float(owner.gap) * owner.step_usd
+    for _ in range(
+        3
+    ):  # what was found uneven is evened, brought to what is wanted, and what the fee took made up for
+        assert len(owner.cycle(steps, first)) <= 2 * 5000 / max(100, cap_usd / 4) + 12
+    settled = owner.held
+    for _ in range(3):
+        assert owner.cycle(steps, first) == []
+    assert owner.held == settled
+    dust_usd = owner.held[1] * usd_per_lot[1]
+    if owner.perp == 0 and 0 < dust_usd < 10 and (steps == 0 or abs(steps) * owner.step_usd < 25):
+        assert owner.end.dust_usd == pytest.approx(dust_usd)
+    else:
+        assert owner.gap < 1
+        missed_usd = (abs(steps) - abs(owner.held[1]) / spread.hedge_lots) * owner.step_usd
+        assert abs(missed_usd) < 10.5 + 3 * owner.step_usd
+    if steps == 0:
+        assert owner.perp == 0
+    assert owner.worst_usd <= max(before_usd, cap_usd) + 25 + 2 * owner.step_usd
 
 
 def test_a_thin_book_is_not_paid_more_and_more() -> None:

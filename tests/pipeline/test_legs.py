@@ -92,6 +92,20 @@ def test_legs_that_are_uneven_are_evened() -> None:
     assert allowed(told, scene(told, lots=(-5000, 4995, 0))) == [-4984, 4984, 0]
 
 
+def test_less_than_a_step_of_one_leg_is_no_reason_to_trade() -> None:
+    # A fee in coins, or a liquidation by part, left four hundredths of a coin that the hedge's tenths can't stand for.
+    told = carrying(ACROSS)
+    held = scene(told, THERE, lots=(-5004, 500, 0))
+    assert allowed(told, held) == [-5000, 500, 0]
+
+
+def test_coins_that_no_order_can_sell_do_not_keep_a_spread_from_being_opened() -> None:
+    told = carrying(ON_SPOT)
+    assert allowed(told, scene(told, lots=(0, 5, 0))) == [-5000, 5000, 0]
+    # What an order can even is evened first.
+    assert allowed(told, scene(told, lots=(0, 50, 0))) == [-50, 50, 0]
+
+
 def test_what_a_rule_cuts_of_one_leg_is_cut_of_both() -> None:
     told = carrying(ON_SPOT, max_volume_share=0.01)
     # A day of 240,000 USD on spot allows 2,400 USD of it.

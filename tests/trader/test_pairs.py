@@ -5,13 +5,18 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from bot.errors import ConfigError
 from bot.journal.journal import Journal
 from bot.journal.reader import read
 from bot.journal.verify import verify
+from bot.model.spread import Spread
 from bot.trader.trader import Trader
+from tests.trader.test_ladder import put
 from tests.trader.two_legs import (
     CAP_USD,
+    COINS,
     HERE,
     PRICE,
     SPREAD,
@@ -181,6 +186,108 @@ def test_what_can_be_closed_nowhere_stops_new_spreads_and_is_said(tmp_path: Path
         assert SPREAD.unhedged(*venue._ready().lots.tolist()) == 0
         assert not trader.pairs.left
         assert trader.session.desk.state == "active"  # the alarm ends with its cause
+
+    with Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))
+
+
+ON_SPOT = Spread(HERE, COINS)
+
+
+def on_spot(coin_fee: float) -> TwoLegs:
+    return TwoLegs(market(hedge=COINS), Faults(), coin_fee=coin_fee)
+
+
+@pytest.mark.parametrize("coin_fee", [0.0, 0.0007, 0.001])
+def test_a_fee_in_coins_is_hedged_around_and_trades_nothing_later(tmp_path: Path, coin_fee: float) -> None:
+    # By volume the perpetual is the thinner leg; the spot leg goes first all the same.
+    venue, told = on_spot(coin_fee), mandate(-1.0, spread=ON_SPOT)
+    lives(tmp_path / "j", venue, told, STEPS)
+    held, sent = venue._ready().lots.tolist(), venue.numbered
+    assert held[0] == -held[1]
+    assert held[1] * PRICE / 1e5 == pytest.approx(WANTED * PRICE, abs=12)
+    lives(tmp_path / "j", venue, told, STEPS)
+    assert venue.numbered == sent
+    assert venue._ready().lots.tolist() == held
+    with read(tmp_path / "j") as reader:
+        assert verify(reader)["differences"] == []
+    lives(tmp_path / "j", venue, mandate(0.0, spread=ON_SPOT), STEPS)
+    assert venue._ready().lots.tolist() == [0, 0]
+
+
+def test_less_than_a_step_of_a_leg_is_closed_with_the_rest(tmp_path: Path) -> None:
+    venue = TwoLegs(market(), Faults())
+    lives(tmp_path / "j", venue, mandate(-1.0), STEPS)
+    # A liquidation by part leaves what the other venue's lots can't stand for.
+    (perp, coins) = venue._ready().lots.tolist()
+    venue.bite(HERE, 37)
+    assert abs(venue.unhedged) < SPREAD.step
+    lives(tmp_path / "j", venue, mandate(-1.0), 3)
+    assert venue._ready().lots.tolist() == [perp + 37, coins]  # it stays as long as the spread does
+    lives(tmp_path / "j", venue, mandate(0.0), STEPS)
+    assert venue._ready().lots.tolist() == [0, 0]
+
+
+def test_coins_that_no_order_can_sell_are_said_once_and_stop_nothing(tmp_path: Path) -> None:
+    venue = on_spot(0.0)
+    lives(tmp_path / "j", venue, mandate(-1.0, spread=ON_SPOT), STEPS)
+    venue.bite(HERE, 19_994)  # all but six dollars of the one leg are gone, and all but eight of the other
+    venue.bite(COINS, 19_992)
+    with capture_logs() as said:
+        trader, _ = lives(tmp_path / "j", venue, mandate(0.0, spread=ON_SPOT), STEPS)
+        assert venue._ready().lots.tolist() == [0, 8]
+        assert not trader.pairs.left
+        assert not trader.is_to_finish
+        assert trader.session.desk.state == "active"
+    assert [each["usd"] for each in said if each["event"] == "dust"] == ["8.00"]
+    lives(tmp_path / "j", venue, mandate(-1.0, spread=ON_SPOT), STEPS)
+    primary, coins = venue._ready().lots.tolist()
+    assert primary == -coins
+    assert coins == pytest.approx(20_000, abs=11)  # the eight went into the first piece
+
+
+def test_a_cap_below_the_smallest_piece_is_refused_at_the_start(tmp_path: Path) -> None:
+    # A thousandth of a coin is the least that both venues trade: 100 USD.
+    venue, told = TwoLegs(market(), Faults()), mandate(-1.0, cap_usd=99.0)
+    with pytest.raises(ConfigError, match=r"max_unhedged_usd = 99 .* BTC~binance:BTC .* at least 100\.00"):
+        lives(tmp_path / "j", venue, told, 1)
+    lives(tmp_path / "k", venue, mandate(-1.0, cap_usd=100.0), STEPS)
+    whole(venue, tmp_path / "k")
+
+
+def test_a_cap_that_prices_have_outgrown_opens_nothing_and_says_so_once(tmp_path: Path) -> None:
+    venue = TwoLegs(market([PRICE] * 10 + [1.02 * PRICE] * 50), Faults())
+    with capture_logs() as said:
+        lives(tmp_path / "j", venue, mandate(-1.0, cap_usd=101.0), STEPS)
+    assert venue._ready().lots.tolist() == [0, 0]
+    assert [each["least_usd"] for each in said if each["event"] == "spread not opened"] == ["102.00"]
+
+
+def test_a_cap_that_prices_have_outgrown_stops_no_closing(tmp_path: Path) -> None:
+    venue = TwoLegs(market([PRICE] * 14 + [1.02 * PRICE] * 46), Faults())
+    lives(tmp_path / "j", venue, mandate(-1.0), 8)
+    assert all(venue._ready().lots.tolist())
+    with capture_logs() as said:
+        lives(tmp_path / "j", venue, mandate(0.0, cap_usd=101.0), STEPS)
+    assert venue._ready().lots.tolist() == [0, 0]
+    assert len([each for each in said if "max_unhedged_usd = 101" in each.get("found", "")]) == 1
+
+
+def test_what_was_left_of_a_leg_is_forgotten_once_a_flatten_has_closed_it(tmp_path: Path) -> None:
+    venue = TwoLegs(market(), Faults())
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0), 3)
+        venue.take_away(THERE.name)
+        venue.faults = Faults(dict.fromkeys(range(1, 10_000), "rejected"))
+        await trader.watch()
+        await trader.cycle()
+        assert trader.pairs.left
+        venue.faults = Faults()
+        put(tmp_path / "j", "flatten", why="enough")
+        await trader.obey()
+        assert venue._ready().lots.tolist() == [0, 0]
+        assert not trader.pairs.left
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from bot.errors import OutcomeUnknown, Unavailable, VenueError
 from bot.journal.journal import Journal
 from bot.model.account import MarginMode
 from bot.model.decision import OrderPlan
-from bot.model.instrument import Instrument, MarginTier, simple_instrument
-from bot.model.order import Order, OrderReport, OrderStatus
+from bot.model.instrument import Instrument, Kind, MarginTier, simple_instrument, spot_instrument
+from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side
 from bot.model.panel import Grid, Panel
 from bot.model.spread import Spread
 from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot
@@ -35,6 +36,7 @@ from tests.pipeline.saying import Says
 HERE = simple_instrument("BTC", 5, 40)
 THERE = Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 40),), venue="binance")
 SPREAD = Spread(HERE, THERE)
+COINS = spot_instrument("UBTC/USDC", 5, "UBTC")
 CAP_USD = 4_000.0
 PRICE = 100_000.0
 HOURS = 60
@@ -50,7 +52,7 @@ class Crash(BaseException):
     """The process dies."""
 
 
-def market(prices: Sequence[float] = (PRICE,) * HOURS) -> ReplaySource:
+def market(prices: Sequence[float] = (PRICE,) * HOURS, hedge: Instrument = THERE) -> ReplaySource:
     """Both venues at the same price, hour by hour; every bar opens where the one before closed."""
     close = np.array([[price, price] for price in prices], dtype=np.float64)
     opened = np.vstack([close[:1], close[:-1]])
@@ -63,8 +65,8 @@ def market(prices: Sequence[float] = (PRICE,) * HOURS) -> ReplaySource:
         "funding_rate": np.full(close.shape, 1e-5),
         "volume_usd": np.full(close.shape, 1e9) * [1.0, 2.0],
     }
-    panel = Panel(Grid(473_352, len(prices)), (HERE.name, THERE.name), fields)
-    return ReplaySource(panel, (HERE, THERE), 10, 10, {"recorded": "two legs"})
+    panel = Panel(Grid(473_352, len(prices)), (HERE.name, hedge.name), fields)
+    return ReplaySource(panel, (HERE, hedge), 10, 10, {"recorded": "two legs"})
 
 
 @dataclass
@@ -82,11 +84,15 @@ class Faults:
 class TwoLegs(SimulatedVenue):
     """The venue. `seen` is what was unhedged after each order, in coins; `told` all events, of which the first `heard` were read."""
 
-    def __init__(self, source: ReplaySource, faults: Faults, leverage: int = 5) -> None:
+    def __init__(
+        self, source: ReplaySource, faults: Faults, leverage: int = 5, coin_fee: float = 0.0
+    ) -> None:
         terms = Terms(
             Decimal(100_000), Rules(), Frictions(0.0, 0.0), leverage=leverage, margin_mode=MarginMode.ISOLATED
         )
         super().__init__(source, terms)
+        self.spread = Spread(*source.instruments)
+        self.coin_fee = coin_fee  # of what is bought on a spot market, in lots that never arrive
         self.faults, self.numbered = faults, 0
         self.seen: list[Fraction] = []
         self.told: list[VenueEvent] = []
@@ -122,7 +128,7 @@ class TwoLegs(SimulatedVenue):
     @property
     def unhedged(self) -> Fraction:
         lots = self._ready().lots
-        return SPREAD.unhedged(int(lots[0]), int(lots[1]))
+        return self.spread.unhedged(int(lots[0]), int(lots[1]))
 
     async def condition(self) -> Condition:
         self.told += super().take_events()
@@ -136,7 +142,7 @@ class TwoLegs(SimulatedVenue):
             self.looks_stale -= 1
             return self.before
         account = await super().account()
-        self.looks_unhedged = self.looks_unhedged + 1 if abs(self.unhedged) >= SPREAD.step else 0
+        self.looks_unhedged = self.looks_unhedged + 1 if abs(self.unhedged) >= self.spread.step else 0
         return account
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
@@ -157,6 +163,13 @@ class TwoLegs(SimulatedVenue):
 
     async def _one(self, order: Order, fault: str) -> Sequence[OrderReport]:
         kind, _, much = fault.partition(" ")
+        (leg,) = (each for each in self.spread.legs if each.name == order.instrument)
+        if leg.kind is Kind.SPOT:
+            # Such a market takes no order of less than its least, not even to close; and its fee comes out of the coins.
+            if order.lots * PRICE / leg.lots_per_coin < leg.min_order_usd:
+                kind = "rejected"
+            elif order.side is Side.BUY:
+                order = replace(order, lots=order.lots - ceil(order.lots * self.coin_fee))
         if kind == "rejected":
             report = OrderReport(self._bar_ms, 0, order, OrderStatus.REJECTED, reason="insufficient margin")
             self.told.append(report)
@@ -170,7 +183,6 @@ class TwoLegs(SimulatedVenue):
             self.blind = int(much)
             return await super().send(OrderPlan((), (order,)))
         if kind == "stale":  # carried out, and the account goes on telling what was before
-            (leg,) = (each for each in (HERE, THERE) if each.name == order.instrument)
             self.before, self.looks_stale = replace(await super().account(), stale=(leg.venue,)), int(much)
             return await super().send(OrderPlan((), (order,)))
         if kind == "raised_late":  # carried out, and what came after it failed
@@ -187,20 +199,35 @@ class TwoLegs(SimulatedVenue):
     def _bar_ms(self) -> int:
         return 0 if self._bar is None else self._bar.start_ms
 
+    def bite(self, leg: Instrument, lots: int) -> None:
+        """The venue takes a part of a position, without an order of ours."""
+        assert self._bar is not None
+        market = self._ready()
+        market.sync_marks()
+        side = Side.of(-market.account.lots(leg.name))
+        order = Order(
+            f"{lots}-{leg.name}-bite", leg.name, side, lots, reduce_only=True, purpose=Purpose.SETTLEMENT
+        )
+        mark = market.exchange.marks[leg.name]
+        market.exchange.quote(leg.name, mark, mark, self._bar.start_ms)
+        market.exchange.submit(market.name, order, self._bar.start_ms)
+        market.exchange.withdraw_quotes((leg.name,))
+        market._absorb()
+
     def take_away(self, name: str) -> None:
         """The venue closes a position: delisted, or to cover what another could not pay."""
         assert self._bar is not None
         self._ready().settle_at_last_price(name, self._bar.start_ms)
 
 
-def mandate(score: float, cap_usd: float = CAP_USD) -> Mandate:
+def mandate(score: float, cap_usd: float = CAP_USD, spread: Spread = SPREAD) -> Mandate:
     """The spread short, or not at all: a fifth of the account."""
     return Mandate(
-        (Slot("carry", Says(score), 1.0, spreads=(SPREAD,)),),
+        (Slot("carry", Says(score), 1.0, spreads=(spread,)),),
         Sizing(position_size=0.2, no_trade_band=0.1, cooldown_h=1),
         LOOSE,
         Execution(
-            max_unhedged_usd=cap_usd, hedge_attempts=3, slippage_bps=20.0, unstopped=frozenset({HERE.name, THERE.name})
+            max_unhedged_usd=cap_usd, hedge_attempts=3, slippage_bps=20.0, unstopped=frozenset(each.name for each in spread.legs)
         ),
     )  # fmt: skip
 
