@@ -47,6 +47,11 @@ _INSERT_MARKET: Final = "INSERT OR REPLACE INTO market VALUES (?, ?)"
 _SET_MEMORY: Final = "INSERT OR REPLACE INTO memory VALUES (1, ?, ?, ?)"
 _SET_CHECKPOINT: Final = "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?)"
 _COUNT_CYCLE: Final = "UPDATE run SET cycles = cycles + ?, last_ms = ?, last_wall_ms = ? WHERE id = ?"
+SHEET: Final = "underwriting"
+"""Kind of the events that say what is expected of a spread."""
+
+_INSERT_EVENT: Final = "INSERT INTO event (run_id, time_ms, kind, text) VALUES (?, ?, ?, ?)"
+_FORGET_SHEETS: Final = "DELETE FROM event WHERE kind = ? AND text GLOB ?"
 _INSERT_RUN: Final = """
 INSERT INTO run (name, mode, config, source, pid, started_wall_ms) VALUES (?, ?, ?, ?, ?, ?)"""
 
@@ -160,10 +165,12 @@ class Journal:
         equity_usd: Decimal,
         inputs: Inputs | None = None,
         market_rows: Mapping[int, Mapping[str, FloatArray]] | None = None,
+        sheets: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Write a decision down with what it rests on and the orders it asks for; call it before they leave.
 
-        `inputs` and the new `market_rows` (by their time) are what it was made from. One that believes, wants and finds
+        `inputs` and the new `market_rows` (by their time) are what it was made from, `sheets` what is expected of the
+        spreads that it opens, as JSON values that begin with the `decision`. One that believes, wants and finds
         what the last one did and asks for nothing is written as a row only. The same decision told again replaces what
         was planned, not what the venue has already answered.
         """
@@ -174,6 +181,9 @@ class Journal:
         with self._writer.transaction() as connection:
             gist = decisions.write(connection, decision, state, equity_usd, inputs)
             connection.executemany(_INSERT_MARKET, seen)
+            connection.execute(_FORGET_SHEETS, (SHEET, f'{{"decision":"{decision.snapshot_id}",*'))
+            notes = [(self._run_id, decision.time_ms, SHEET, codec.encode(each)) for each in sheets]
+            connection.executemany(_INSERT_EVENT, notes)
         decisions.last = gist
 
     def open_books(
@@ -246,10 +256,7 @@ class Journal:
     def record_event(self, time_ms: int, kind: str, text: str) -> None:
         """Write down something worth knowing later that has no table of its own."""
         with self._writer.transaction() as connection:
-            connection.execute(
-                "INSERT INTO event (run_id, time_ms, kind, text) VALUES (?, ?, ?, ?)",
-                (self._run_id, time_ms, kind, text),
-            )
+            connection.execute(_INSERT_EVENT, (self._run_id, time_ms, kind, text))
 
     def memory(self, strategies: Sequence[str], instruments: Sequence[str]) -> Memory | None:
         """What the last cycle left behind, on the axes given; None before the first."""

@@ -9,8 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Self
 
+import numpy as np
+
+from bot.model.decision import LotsArray
 from bot.model.instrument import Instrument, Kind
+from bot.model.panel import FloatArray
 
 HALVINGS = 80
 
@@ -41,6 +46,25 @@ class Book:
 
     held: tuple[Held, ...]
     wallets: Mapping[str, float]
+
+    @classmethod
+    def of_account(
+        cls,
+        instruments: Sequence[Instrument],
+        lots: LotsArray,
+        mark: FloatArray,
+        wallet_usd: Mapping[str, float] | None,
+        equity_usd: float,
+    ) -> Self | None:
+        """What would be held at mark; None where the equity of several wallets is not told apart, or a price is missing."""
+        held = tuple(
+            Held(instruments[k], float(instruments[k].size(int(lots[k]))), float(mark[k]), float(mark[k]))
+            for k in np.flatnonzero(lots).tolist()
+        )
+        named = {each.instrument.wallet for each in held}
+        if (wallet_usd is None and len(named) > 1) or not all(each.mark > 0 for each in held):
+            return None
+        return cls(held, dict(wallet_usd) if wallet_usd is not None else dict.fromkeys(named, equity_usd))
 
     def of(self, wallet: str) -> tuple[Held, ...]:
         """The positions of a wallet."""

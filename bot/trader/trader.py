@@ -217,7 +217,8 @@ class Trader:
             if desk.in_turn:
                 decision = self.pairs.apart(decision)
             inputs = None if desk.snapshot is None else inputs_of(desk.snapshot, desk.by_hand)
-            self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market)
+            opened = self.pairs.opened(decision, before, self.mandate) if desk.in_turn else ()
+            self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market, opened)
             self._cut_off = True
             self._say(decision)
             account = await self._act(decision, before)

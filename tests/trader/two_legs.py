@@ -52,7 +52,11 @@ class Crash(BaseException):
     """The process dies."""
 
 
-def market(prices: Sequence[float] = (PRICE,) * HOURS, hedge: Instrument = THERE) -> ReplaySource:
+def market(
+    prices: Sequence[float] = (PRICE,) * HOURS,
+    hedge: Instrument = THERE,
+    funding: tuple[float, float] = (1e-5, 1e-5),
+) -> ReplaySource:
     """Both venues at the same price, hour by hour; every bar opens where the one before closed."""
     close = np.array([[price, price] for price in prices], dtype=np.float64)
     opened = np.vstack([close[:1], close[:-1]])
@@ -62,7 +66,7 @@ def market(prices: Sequence[float] = (PRICE,) * HOURS, hedge: Instrument = THERE
         "low": np.minimum(opened, close),
         "close": close,
         "mark": close,
-        "funding_rate": np.full(close.shape, 1e-5),
+        "funding_rate": np.full(close.shape, 1.0) * funding,
         "volume_usd": np.full(close.shape, 1e9) * [1.0, 2.0],
     }
     panel = Panel(Grid(473_352, len(prices)), (HERE.name, hedge.name), fields)
