@@ -50,6 +50,9 @@ _COUNT_CYCLE: Final = "UPDATE run SET cycles = cycles + ?, last_ms = ?, last_wal
 SHEET: Final = "underwriting"
 """Kind of the events that say what is expected of a spread."""
 
+TO_MOVE: Final = "to_move"
+"""Kind of the events that say what a person should move between wallets; the newest is what stands."""
+
 _INSERT_EVENT: Final = "INSERT INTO event (run_id, time_ms, kind, text) VALUES (?, ?, ?, ?)"
 _FORGET_SHEETS: Final = "DELETE FROM event WHERE kind = ? AND text GLOB ?"
 _INSERT_RUN: Final = """
@@ -257,6 +260,11 @@ class Journal:
         """Write down something worth knowing later that has no table of its own."""
         with self._writer.transaction() as connection:
             connection.execute(_INSERT_EVENT, (self._run_id, time_ms, kind, text))
+
+    def newest_event(self, kind: str) -> str | None:
+        """The text of the newest event of a kind; None where there is none."""
+        row = self._writer.one("SELECT text FROM event WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
+        return None if row is None else str(row["text"])
 
     def memory(self, strategies: Sequence[str], instruments: Sequence[str]) -> Memory | None:
         """What the last cycle left behind, on the axes given; None before the first."""

@@ -272,13 +272,7 @@ def rescues(book: Book, distance: float) -> list[Rescue]:
         own = [each for each in book.of(name) if each.instrument.kind is Kind.PERP]
 
         def needed(scale: float, own: Sequence[Held] = own) -> float:
-            """Equity with which each leg alone is at least so far away, if all were `scale` times as large."""
-            most = 0.0
-            for one in own:
-                ratio = 1 + (distance if one.size < 0 else -distance)
-                rest = _maintenance([other for other in own if other is not one], 1.0, scale)
-                most = max(most, rest + _maintenance([one], ratio, scale) + scale * abs(one.usd) * distance)
-            return most
+            return equity_needed_usd(own, distance, scale)
 
         if own and needed(1.0) > equity:
             low, high = 0.0, 1.0
@@ -287,6 +281,16 @@ def rescues(book: Book, distance: float) -> list[Rescue]:
                 low, high = (middle, high) if needed(middle) <= equity else (low, middle)
             found.append(Rescue(name, needed(1.0) - equity, low))
     return found
+
+
+def equity_needed_usd(own: Sequence[Held], distance: float, scale: float = 1.0) -> float:
+    """Equity with which the liquidation of each leg alone is at least so far away, if all were `scale` times as large."""
+    most = 0.0
+    for one in own:
+        ratio = 1 + (distance if one.size < 0 else -distance)
+        rest = _maintenance([other for other in own if other is not one], 1.0, scale)
+        most = max(most, rest + _maintenance([one], ratio, scale) + scale * abs(one.usd) * distance)
+    return most
 
 
 def _maintenance(own: Sequence[Held], price_ratio: float, scale: float = 1.0) -> float:
