@@ -41,6 +41,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (clien
 WHERE excluded.updated_ms >= orders.updated_ms
     AND (orders.status IN ('planned', 'resting', 'waiting') OR excluded.status NOT IN ('resting', 'waiting'))"""
 _INSERT_EQUITY: Final = "INSERT OR REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_WALLET: Final = "INSERT OR REPLACE INTO wallet VALUES (?, ?, ?)"
 _INSERT_STRATEGY_PNL: Final = "INSERT INTO strategy_pnl VALUES (?, ?, ?, ?)"
 _INSERT_POSITION: Final = "INSERT INTO position VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_MARKET: Final = "INSERT OR REPLACE INTO market VALUES (?, ?)"
@@ -229,6 +230,7 @@ class Journal:
             (s.strategy, str(s.price_pnl_usd), str(s.funding_pnl_usd), str(s.fees_usd))
             for s in facts.by_strategy
         ]
+        wallets = [(facts.time_ms, name, f"{value:.6f}") for name, value in (facts.wallets or {}).items()]
         with self._writer.transaction() as connection:
             # An account whose opening was not told began with nothing but what the venue says was brought in.
             books = (
@@ -241,6 +243,7 @@ class Journal:
             if facts.is_cycle:
                 settle_leftovers(connection, facts.time_ms)
             connection.execute(_INSERT_EQUITY, equity)
+            connection.executemany(_INSERT_WALLET, wallets)
             connection.execute("DELETE FROM position")
             connection.executemany(_INSERT_POSITION, map(codec.position_row, facts.positions))
             connection.execute("DELETE FROM strategy_pnl")

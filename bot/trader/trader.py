@@ -354,6 +354,7 @@ class Trader:
             liquidations=[event for event in told if isinstance(event, Liquidation)],
             transfers=[event for event in told if isinstance(event, Transfer)],
             positions=positions,
+            wallets=account.view.wallet_usd,
             by_strategy=by_strategy(desk.attribution, account.mark, self._strategies),
         )
 

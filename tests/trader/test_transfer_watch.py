@@ -11,27 +11,8 @@ from structlog.testing import capture_logs
 from bot.cli.status import status as command
 from bot.journal.reader import read
 from bot.journal.status import status
-from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
-from bot.venues.venue import AccountState
-from tests.trader.two_legs import HERE, LOOSE, PRICE, THERE, Faults, TwoLegs, lives, mandate, market
-
-OPENING = {"hyperliquid": 8_000.0, "binance": 92_000.0}
-
-
-class Apart(TwoLegs):
-    """Each leg has a wallet of its own, on cross margin, and a person may move money between the two."""
-
-    moved = 0.0
-
-    def _state(self, mark: FloatArray) -> AccountState:
-        state = super()._state(mark)
-        wallets = {
-            name: usd + self.moved * (1 if name == HERE.wallet else -1) for name, usd in OPENING.items()
-        }
-        for each in state.positions:
-            wallets[each.instrument.wallet] += float(each.unrealised_usd)
-        return replace(state, view=replace(state.view, isolated_usd=None, wallet_usd=wallets))
+from tests.trader.two_legs import HERE, LOOSE, PRICE, THERE, Apart, Faults, TwoLegs, lives, mandate, market
 
 
 def told() -> Mandate:
