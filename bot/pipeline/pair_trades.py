@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from bot.model.instrument import Kind
 from bot.model.money import ZERO
-from bot.model.order import Fill, FundingPayment
+from bot.model.order import Fill, FundingPayment, Liquidation
 from bot.model.panel import HOUR_MS
 from bot.model.spread import Spread
 from bot.pipeline.underwriting import Stated
@@ -41,9 +41,21 @@ class PairTrade:
     last: Fill | None = None
 
     @property
+    def legs(self) -> tuple[str, str]:
+        """Names of the primary leg and its hedge."""
+        primary, _, hedge = self.spread.partition("~")
+        return primary, hedge
+
+    @property
+    def is_open(self) -> bool:
+        return self.closed_ms is None
+
+    @property
     def net_usd(self) -> Decimal:
         return self.funding_usd + self.basis_usd - self.fees_usd
 
+
+Event = Fill | FundingPayment | Liquidation
 
 StatedAt = Callable[[Fill], tuple[Stated, str]]
 """What was stated of a spread, and why, by the decision that a fill opened it for."""
@@ -51,14 +63,14 @@ StatedAt = Callable[[Fill], tuple[Stated, str]]
 
 def pair_trades(
     spread: Spread,
-    events: Iterable[Fill | FundingPayment],
+    events: Iterable[Event],
     stated: StatedAt,
     last: Mapping[str, Decimal],
     end_ms: int,
 ) -> list[PairTrade]:
     """Of one spread's legs, `events` in the order in which they happened; `last` has the prices at the end, of each leg.
 
-    Coins on a spot market that no order can sell are flat too: they are taken at the price at which the rest went, and
+    The basis is what prices made of both legs, less what a liquidator kept. Coins on a spot market that no order can sell are flat too: they are taken at the price at which the rest went, and
     come into the next trade at it.
     """
     legs = {leg.name: leg for leg in spread.legs}
@@ -67,6 +79,13 @@ def pair_trades(
     for event in events:
         if isinstance(event, FundingPayment):
             now.paid.append((event.time_ms, event.usd))
+            continue
+        if isinstance(event, Liquidation):
+            # What a liquidator kept goes with the position that it took, which its fill may have closed already.
+            if now.first is None and found:
+                found[-1] = replace(found[-1], basis_usd=found[-1].basis_usd - event.forfeited_usd)
+            else:
+                now.cash -= event.forfeited_usd
             continue
         if now.first is None:
             now.first, now.paid = event, []

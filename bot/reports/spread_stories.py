@@ -12,13 +12,14 @@ from bot.journal.journal import SHEET
 from bot.journal.reader import Facts, Reader, Row
 from bot.model.funding import HOURS_PER_YEAR
 from bot.model.instrument import Instrument
-from bot.model.order import Fill, FundingPayment, Purpose, Side
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Side
 from bot.model.spread import Spread
-from bot.pipeline.pair_trades import PairTrade, pair_trades
+from bot.pipeline.pair_trades import Event, PairTrade, pair_trades
 from bot.pipeline.underwriting import UNSAID, Sheet, Stated
 from bot.reports.spreads import trade_facts
 
 _FILLS: Final = "SELECT * FROM fill WHERE instrument IN (?, ?)"
+_TAKEN: Final = "SELECT * FROM liquidation WHERE instrument IN (?, ?)"
 _PAID: Final = "SELECT * FROM funding WHERE instrument IN (?, ?)"
 
 
@@ -80,10 +81,12 @@ def _trades(reader: Reader, legs: tuple[str, str], sheets: dict[str, Sheet]) -> 
     spread = _spread(reader, legs)
     if spread is None:
         return []
-    events: list[Fill | FundingPayment] = [_payment(row) for row in reader.each(_PAID, *legs)]
+    events: list[Event] = [_payment(row) for row in reader.each(_PAID, *legs)]
     events += [_fill(row) for row in reader.each(_FILLS, *legs)]
+    events += [_taken(row) for row in reader.each(_TAKEN, *legs)]
     # What settles at an hour is paid on what was held before anything trades at it.
-    events.sort(key=lambda e: (e.time_ms, isinstance(e, Fill), e.trade_id if isinstance(e, Fill) else 0))
+    order = (FundingPayment, Fill, Liquidation)
+    events.sort(key=lambda e: (e.time_ms, order.index(type(e)), e.trade_id if isinstance(e, Fill) else 0))
 
     def stated(first: Fill) -> tuple[Stated, str]:
         sheet = sheets.get(decision_of(first))
@@ -130,3 +133,14 @@ def _fill(row: Row) -> Fill:
 def _payment(row: Row) -> FundingPayment:
     oracle, rate, usd = (Decimal(row[name]) for name in ("oracle", "rate_per_hour", "usd"))
     return FundingPayment(row["time_ms"], row["instrument"], row["lots"], oracle, rate, usd)
+
+
+def _taken(row: Row) -> Liquidation:
+    return Liquidation(
+        row["time_ms"],
+        row["instrument"],
+        row["lots"],
+        Decimal(row["price"]),
+        row["kind"],
+        Decimal(row["forfeited_usd"]),
+    )

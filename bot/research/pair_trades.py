@@ -10,11 +10,11 @@ import numpy as np
 from bot.clock import HOUR_MS
 from bot.model.decision import Decision
 from bot.model.instrument import Kind
-from bot.model.order import Fill, FundingPayment, Purpose
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose
 from bot.model.panel import FloatArray
 from bot.model.spread import Spread
 from bot.pipeline.mandate import Mandate
-from bot.pipeline.pair_trades import PairTrade, pair_trades
+from bot.pipeline.pair_trades import Event, PairTrade, pair_trades
 from bot.pipeline.underwriting import UNSAID, Stated
 from bot.reports.spreads import SpreadResults
 
@@ -24,6 +24,7 @@ def spread_results(
     names: Sequence[str],
     fills: Sequence[Fill],
     payments: Sequence[FundingPayment],
+    liquidations: Sequence[Liquidation],
     told: Sequence[Decision],
     sizes: FloatArray,
     marks: FloatArray,
@@ -43,7 +44,7 @@ def spread_results(
                 leg.name: Decimal(repr(float(marks[-1, k])))
                 for leg, k in zip(spread.legs, columns, strict=True)
             }
-            trades += _trades(spread, row, columns[0], fills, payments, decisions, last, end_ms)
+            trades += _trades(spread, row, columns[0], fills, payments, liquidations, decisions, last, end_ms)
             step = float(spread.step)
             coins = [leg.multiplier * sizes[:, k] for leg, k in zip(spread.legs, columns, strict=True)]
             alone = np.abs(coins[0] + coins[1])
@@ -76,17 +77,24 @@ def _trades(
     column: int,
     fills: Sequence[Fill],
     payments: Sequence[FundingPayment],
+    liquidations: Sequence[Liquidation],
     decisions: Mapping[int, Decision],
     last: Mapping[str, Decimal],
     end_ms: int,
 ) -> list[PairTrade]:
     legs = {leg.name for leg in spread.legs}
-    events: list[Fill | FundingPayment] = [each for each in payments if each.instrument in legs]
-    events += [each for each in fills if each.instrument in legs]
+    events: list[Event] = [
+        each for some in (payments, fills, liquidations) for each in some if each.instrument in legs
+    ]
     # What settles at an hour is paid on what was held before anything trades at it.
     # And what turns goes out before it comes in.
     events.sort(
-        key=lambda e: (e.time_ms, isinstance(e, Fill), isinstance(e, Fill) and e.purpose is Purpose.ENTRY)
+        key=lambda e: (
+            e.time_ms,
+            not isinstance(e, FundingPayment),
+            isinstance(e, Fill) and e.purpose is Purpose.ENTRY,
+            isinstance(e, Liquidation),
+        )
     )
 
     def stated(first: Fill) -> tuple[Stated, str]:
