@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.clock import HOUR_MS, utc
-from bot.compose import history_of, mandate_of
+from bot.compose import history_of, legs_of, mandate_of, shares_of, with_spreads
+from bot.config_venue import VenueSettings
 from bot.data.store import History
 from bot.data.tables import nearest
 from bot.errors import ConfigError
 from bot.model.account import MarginMode
+from bot.model.instrument import HYPERLIQUID
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.market import rows_needed
 from bot.research.markets import START_MS
-from bot.settings import AccountSettings, Settings, VenueSettings, shown
+from bot.settings import AccountSettings, Settings, shown
 
 if TYPE_CHECKING:
     from bot.guard.guard import Orders
@@ -26,10 +29,12 @@ if TYPE_CHECKING:
     from bot.paper.world import Surroundings, World
     from bot.trader.schedule import RunClock
     from bot.trader.trader import Trader
+    from bot.venues.cex.terms import CexTerms
     from bot.venues.hyperliquid.terms import Terms
-    from bot.venues.venue import Venue
+    from bot.venues.venue import Outbox, Venue
 
 AGENT_DAYS = 51 * 365  # a paper run's market may run through years in a night
+PLACES = {"binance": 1, "bybit": 2, "okx": 3}  # of each exchange's numbers in the outbox, for good
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Daemon:
         from bot.trader.watchdog import Bounds
 
         bounds = Bounds(**self.settings.watchdog.model_dump(exclude={"schedule_cancel_s"}))
-        return Trader(self.settings.name, venue, self.mandate, journal, shown(self.settings), bounds=bounds)
+        mandate = with_spreads(self.mandate, self.settings, venue.instruments)
+        return Trader(self.settings.name, venue, mandate, journal, shown(self.settings), bounds=bounds)
 
     @asynccontextmanager
     async def venue(self, journal: Journal, fail: Callable[[BaseException], None]) -> AsyncIterator[Running]:
@@ -54,20 +60,26 @@ class Daemon:
 
         ConfigError, StateError or VenueError where it can't be reached or isn't what the config says.
         """
-        settings = self.settings
+        settings, rows = self.settings, rows_needed(self.mandate)
         if settings.mode == "live":
-            assert settings.venue is not None
-            terms = live_terms(settings.venue, settings.account, rows_needed(self.mandate))
-            terms = replace(terms, switch_s=settings.watchdog.schedule_cancel_s)
-            async with connected(replace(terms, adopts=self.adopts), settings.venue.signer, journal) as venue:
+            here = None
+            if settings.venue is not None:
+                terms = live_terms(settings.venue, settings.account, rows)
+                terms = replace(terms, switch_s=settings.watchdog.schedule_cancel_s, adopts=self.adopts)
+                here = terms, settings.venue.signer
+            there = [
+                (live_cex_terms(name, settings, rows), each.signer) for name, each in settings.cex.items()
+            ]
+            async with connected(here, there, journal) as venue:
                 yield Running(venue)
             return
         from bot.paper.world import put_up
 
         async with put_up(surroundings_of(settings, is_new=journal.last_run() is None), fail) as world:
             assert settings.market is not None
-            terms = paper_terms(world, settings, rows_needed(self.mandate))
-            async with connected(replace(terms, adopts=self.adopts), world.signer, journal) as venue:
+            here = replace(paper_terms(world, settings, rows), adopts=self.adopts), world.signer
+            there = [] if world.cex is None else [(paper_cex_terms(world, settings, rows), world.cex.signer)]
+            async with connected(here, there, journal) as venue:
                 runs = settings.market.source != "mirror"
                 yield Running(venue, world.run_clock if runs else None)
 
@@ -85,6 +97,7 @@ def daemon_of(settings: Settings, folder: Path | None = None) -> Daemon:
     mandate = daemon_mandate_of(settings, folder)
     if settings.mode == "paper":
         check_market(settings, rows_needed(mandate))
+        paper_wallets(settings)
     return Daemon(settings, mandate)
 
 
@@ -108,8 +121,13 @@ def post_of(settings: Settings) -> tuple[Post, Orders]:
             "on paper the exchange is the daemon's child and ends with it, so there is nothing left to guard; a guard is for "
             'mode = "live", and with network = "devnet" it can be tried without money'
         )
-    if settings.mode != "live" or venue is None:
+    if settings.mode != "live":
         raise ConfigError('a backtest needs no guard; it is for mode = "live"')
+    if venue is None or settings.cex:
+        raise ConfigError(
+            "a guard acts on one Hyperliquid account, and would leave the other legs of this config bare; stops that rest "
+            "at the venues protect them where the daemon is silent"
+        )
     post = Post(
         journal=settings.journal.path,
         url=venue.url,
@@ -195,12 +213,26 @@ def surroundings_of(settings: Settings, *, is_new: bool) -> Surroundings:
     return Surroundings(
         folder=settings.journal.path.with_suffix(""),
         devnet={**devnet, "coins": coins},
-        coins=coins,
-        equity_usd=account.equity_usd,
+        coins=(*coins, *spot_legs(settings)),
+        wallets=paper_wallets(settings),
         bounds=bounds,
         speed=market.speed,
         new_journal=is_new,
+        cex_coins=tuple(coin for each in settings.cex.values() for coin in each.coins),
     )
+
+
+def spot_legs(settings: Settings) -> tuple[str, ...]:
+    """The spot markets of Hyperliquid among the legs of spreads."""
+    return tuple(name for name in legs_of(settings) if "/" in name)
+
+
+def paper_wallets(settings: Settings) -> dict[str, Decimal]:
+    """What each wallet of a paper run begins with, USD. ConfigError where the config does not say."""
+    from bot.paper.world import SPOT_WALLET
+
+    spot = [SPOT_WALLET] if spot_legs(settings) else []
+    return shares_of(settings, [HYPERLIQUID, *spot, *settings.cex])
 
 
 def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
@@ -244,18 +276,88 @@ def live_terms(venue: VenueSettings, account: AccountSettings, history_h: int) -
     )
 
 
+def live_cex_terms(name: str, settings: Settings, history_h: int) -> CexTerms:
+    """How the adapter trades at a central exchange's test service."""
+    from bot.venues.cex.terms import CexTerms
+
+    cex = settings.cex[name]  # type: ignore[index]  # one of its keys
+    return CexTerms(
+        venue=name,
+        network=cex.network,
+        service=cex.service,
+        coins=cex.coins,
+        url=cex.url,
+        leverage=settings.account.leverage,
+        margin_mode=MarginMode(settings.account.margin_mode),
+        history_h=cex.history_h or history_h,
+    )
+
+
+def paper_cex_terms(world: World, settings: Settings, history_h: int) -> CexTerms:
+    """How the same adapter trades on a paper run's simulated exchange."""
+    from bot.venues.hyperliquid.venue_clock import Pace
+
+    assert world.cex is not None
+    (name,) = settings.cex
+    return replace(
+        live_cex_terms(name, settings, history_h),
+        network="devnet",
+        url=world.cex.url,
+        ws_url=world.cex.ws_url,
+        pace=Pace(world.speed, min(30.0, HOUR_MS / 4000 / world.speed)),
+    )
+
+
 @asynccontextmanager
-async def connected(terms: Terms, signer: Path | None, journal: Journal) -> AsyncIterator[Venue]:
-    """The Hyperliquid adapter, connected to its venue and its signer, and hung up at the end."""
+async def connected(
+    here: tuple[Terms, Path | None] | None,
+    there: Sequence[tuple[CexTerms, Path | None]],
+    journal: Journal,
+) -> AsyncIterator[Venue]:
+    """The adapters of Hyperliquid and of central exchanges, each with its signer's socket, as one venue; hung up at the end.
+
+    Each has its own numbers in the journal's one outbox.
+    """
+    from bot.venues.joint import JointVenue, OwnOutbox
+
+    async with AsyncExitStack() as stack:
+        venues: dict[str, Venue] = {}
+        if here is not None:
+            terms, signer = here
+            outbox = OwnOutbox(journal.attempts, terms.coins, 0) if there else journal.attempts
+            venues[HYPERLIQUID] = await stack.enter_async_context(_hyperliquid(terms, signer, outbox))
+        for cex_terms, signer in there:
+            names = [cex_terms.name(coin) for coin in cex_terms.coins]
+            outbox = OwnOutbox(journal.attempts, names, PLACES[cex_terms.venue])
+            venues[cex_terms.venue] = await stack.enter_async_context(_cex(cex_terms, signer, outbox))
+        yield next(iter(venues.values())) if len(venues) == 1 else JointVenue(venues)
+
+
+@asynccontextmanager
+async def _hyperliquid(terms: Terms, signer: Path | None, outbox: Outbox) -> AsyncIterator[Venue]:
     from bot.signer.client import SignerClient
     from bot.signer.program import default_socket
     from bot.venues.hyperliquid.adapter import HyperliquidVenue
     from bot.venues.hyperliquid.signing import SignerSocket
 
     with SignerClient(signer or default_socket(terms.network)) as client:
-        venue = await HyperliquidVenue.connect(terms, SignerSocket(client), journal.attempts)
+        venue = await HyperliquidVenue.connect(terms, SignerSocket(client), outbox)
         try:
             yield venue
             await venue.end()  # not where it was broken off: then the venue's switch is to fire
+        finally:
+            await venue.close()
+
+
+@asynccontextmanager
+async def _cex(terms: CexTerms, signer: Path | None, outbox: Outbox) -> AsyncIterator[Venue]:
+    from bot.signer.cex_client import CexSigner
+    from bot.signer.program import default_socket
+    from bot.venues.cex.adapter import CexVenue
+
+    with CexSigner(signer or default_socket(f"{terms.venue}-{terms.network}")) as client:
+        venue = await CexVenue.connect(terms, client, outbox)
+        try:
+            yield venue
         finally:
             await venue.close()

@@ -54,6 +54,14 @@ def mandate_of(settings: Settings, folder: Path | None = None) -> Mandate:
 def protection_cautions(settings: Settings, mandate: Mandate) -> tuple[str, ...]:
     """What of the protective stops should be known of a config."""
     account = settings.account
+    if all(each.on == "spreads" for each in settings.strategies):
+        if settings.mode == "backtest":
+            return ()
+        sentence = (
+            "no stop rests on a leg of a spread: while the daemon is down the legs hold each other, and where a venue takes "
+            "one nobody closes the other"
+        )
+        return (sentence,)
     return mandate.protection_cautions(
         account.leverage, isolated=account.margin_mode == "isolated", is_daemon=settings.mode != "backtest"
     )
@@ -161,7 +169,17 @@ def wallets_of(
     """What each wallet of a backtest of spreads begins with, and its venue's terms; nothing where all is one account."""
     if not settings.spreads:
         return {}, {}
-    names, shares = list(dict.fromkeys(each.wallet for each in instruments)), settings.account.wallets
+    wallets = shares_of(settings, list(dict.fromkeys(each.wallet for each in instruments)))
+    rules = rules_of(settings)
+    fees = {HYPERLIQUID: rules.fees, f"{HYPERLIQUID} spot": HYPERLIQUID_SPOT}
+    return wallets, {name: replace(rules, fees=fees.get(name, CEX_FEES)) for name in wallets}
+
+
+def shares_of(settings: Settings, names: Sequence[str]) -> dict[str, Decimal]:
+    """What each of some wallets begins with, USD: all of it in a single one unless the config says otherwise."""
+    equity, shares = settings.account.equity_usd, settings.account.wallets
+    if len(names) == 1 and not shares:
+        return {names[0]: equity}
     if set(shares) != set(names):
         unknown = [name for name in shares if name not in names]
         missing = [name for name in names if name not in shares]
@@ -169,13 +187,7 @@ def wallets_of(
         raise ConfigError(
             f"account.wallets must say what part of the balance each wallet begins with ({', '.join(names)}), and {what}"
         )
-    rules = rules_of(settings)
-    fees = {HYPERLIQUID: rules.fees, f"{HYPERLIQUID} spot": HYPERLIQUID_SPOT}
-    equity = settings.account.equity_usd
-    return (
-        {name: exact(round(float(equity) * shares[name], 2)) for name in names},
-        {name: replace(rules, fees=fees.get(name, CEX_FEES)) for name in names},
-    )
+    return {name: exact(round(float(equity) * shares[name], 2)) for name in names}
 
 
 def history_of(data: DataSettings, warmup_rows: int, legs: Sequence[str] = ()) -> tuple[History, int]:

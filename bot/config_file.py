@@ -18,6 +18,7 @@ from bot.errors import ConfigError
 
 PREFIX: Final = "HEDGEROW__"
 VERSION: Final = 1
+KEY: Final = "[key]"  # pydantic's name for the key of a table where that is wrong
 
 Location = tuple[str | int, ...]
 Table = dict[str, Any]
@@ -158,6 +159,8 @@ def _problem(model: type[BaseModel], location: Location, problem: ErrorDetails) 
     key = _dotted(location)
     if problem["type"] == "extra_forbidden":
         return f"{key} is not a known key; {_suggestion(model, location)}"
+    if problem["loc"][-1:] == (KEY,):
+        return f"{key} is not a known key; [{_dotted(location[:-1])}] has {_names(model, location[:-1])}"
     if problem["type"] == "missing":
         return f"{key} is missing; add it ({_allowed(model, location)})"
     if problem["type"] == "value_error":
@@ -180,6 +183,9 @@ def _known_location(model: type[BaseModel], problem: ErrorDetails) -> Location:
         elif any(part in table.model_fields for table in tables):
             location.append(part)
             here = next(table.model_fields[part] for table in tables if part in table.model_fields)
+        elif part != KEY and (named := _named(here)) is not None:
+            location.append(part)
+            here = named[1]
         elif last and problem["type"] == "extra_forbidden":
             location.append(part)
     return tuple(location)
@@ -200,7 +206,7 @@ def _suggestion(model: type[BaseModel], location: Location) -> str:
 def _keys(model: type[BaseModel], section: Location) -> list[str]:
     here: Any = model
     for part in section:
-        here = _inner(here) if isinstance(part, int) else _field(here, part)
+        here = _within(here, part)
     return [name for table in _models(here) for name in table.model_fields]
 
 
@@ -210,10 +216,12 @@ def _field(here: Any, name: str) -> Any:
 
 def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        tables = list(_models(field))
         yield f"{prefix}{name}"
-        for table in tables:
+        for table in _models(field):
             yield from _leaves(table, f"{prefix}{name}.")
+        named = _named(field)
+        for table in () if named is None else _models(named[1]):
+            yield from _leaves(table, f"{prefix}{name}.NAME.")
 
 
 def _models(hint: Any) -> list[type[BaseModel]]:
@@ -227,6 +235,28 @@ def _inner(hint: Any) -> Any:
         if get_origin(option) in (tuple, list):
             return get_args(option)[0]
     return hint
+
+
+def _named(hint: Any) -> tuple[Any, Any] | None:
+    """The keys and values of a table whose keys are names, such as `[cex]`."""
+    tables = (get_args(option) for option in _options(hint) if get_origin(option) is dict)
+    return next(((names, values) for names, values in tables if _models(values)), None)
+
+
+def _names(model: type[BaseModel], location: Location) -> str:
+    here: Any = model
+    for part in location:
+        here = _within(here, part)
+    named = _named(here)
+    return "" if named is None else ", ".join(map(str, get_args(named[0])))
+
+
+def _within(here: Any, part: str | int) -> Any:
+    """What may stand in an element of a list, or under a key of a table."""
+    if isinstance(part, int):
+        return _inner(here)
+    named = _named(here)
+    return _field(here, part) if named is None else named[1]
 
 
 def _options(hint: Any) -> Iterator[Any]:
@@ -258,7 +288,7 @@ def _allowed(model: type[BaseModel], location: Location) -> str:
     """What may stand at a key, in words: `a whole number from 1 to 50`."""
     here: Any = model
     for part in location:
-        here = _inner(here) if isinstance(part, int) else _field(here, part)
+        here = _within(here, part)
     return _described(here, ())
 
 

@@ -21,7 +21,6 @@ from bot.config_file import Override, resolve
 from bot.config_legs import SpreadSettings, VariantSettings
 from bot.config_trading import ExecutionSettings, LimitSettings, SizingSettings
 from bot.config_types import (
-    Address,
     Coins,
     Location,
     Maybe,
@@ -33,6 +32,7 @@ from bot.config_types import (
     Share,
     Url,
 )
+from bot.config_venue import CexName, CexSettings, VenueSettings, wrong_with
 from bot.config_watch import GuardSettings, WatchdogSettings
 
 BY_HAND: Final = "manual"
@@ -117,26 +117,6 @@ class MarketSettings(Section):
         if self.source == "mirror" and self.speed != 1:
             raise ValueError("a mirror shows the present, so its speed is 1; set speed = 1")
         return self
-
-
-class VenueSettings(Section):
-    """[venue]: the account that a live run trades, and the signer that signs for it."""
-
-    kind: Literal["hyperliquid"] = Field("hyperliquid", description="which venue")
-    network: Literal["testnet", "mainnet", "devnet"] = Field(
-        description="testnet; mainnet asks for more at the start; devnet: a simulated venue on this machine"
-    )
-    url: Url = Field(description="where the venue answers, such as https://api.hyperliquid-testnet.xyz")
-    account: Address = Field(
-        description="whose books are traded: a master's, sub-account's or vault's address"
-    )
-    coins: Annotated[Coins, Field(min_length=1)] = Field(description="what may be traded")
-    signer: Maybe[Location] = Field(
-        None, description="the signer's socket; none = where `hedgerow signer run` puts it by default"
-    )
-    history_h: Maybe[Annotated[int, Field(ge=24, le=5000)]] = Field(
-        None, description="hours of candles and funding read at the start; none = what the strategies need"
-    )
 
 
 class PolicySettings(Section):
@@ -252,6 +232,9 @@ class Settings(Section):
     data: DataSettings | None = None
     market: MarketSettings | None = None
     venue: VenueSettings | None = None
+    cex: dict[CexName, CexSettings] = Field(
+        default_factory=dict, description="accounts at central exchanges: binance, bybit, okx"
+    )
     policy: PolicySettings = PolicySettings()
     account: AccountSettings = AccountSettings()
     exchange: ExchangeSettings = ExchangeSettings()
@@ -305,10 +288,33 @@ class Settings(Section):
                 raise ValueError(
                     f"variant '{variant.name}' is of strategy '{variant.strategy}', which there is not"
                 )
+        if self.account.wallets and self.mode == "live":
+            raise ValueError('account.wallets is what the venues say in mode = "live"; remove it')
         if self.account.wallets and abs(sum(self.account.wallets.values()) - 1) > 1e-9:
             raise ValueError(
                 f"account.wallets must add up to 1, found {sum(self.account.wallets.values()):g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _trades_its_legs(self) -> Self:
+        """Paper runs add the spot markets that their spreads need; what a replay has is known when it is read."""
+        legs = {leg for spread in self.spreads for leg in (spread.primary, spread.hedge)}
+        there = {f"{name}:{coin}" for name, cex in self.cex.items() for coin in cex.coins}
+        here: set[str] = set()
+        if self.mode == "live":
+            here = set(self.venue.coins) if self.venue is not None else here
+        elif self.mode == "paper" and self.market is not None and self.market.source != "replay":
+            here = set(self.market.coins) | {leg for leg in legs if "/" in leg}
+        else:
+            return self
+        bare = sorted(legs - here - there)
+        if bare:
+            venue, _, coin = bare[0].rpartition(":")
+            where = (
+                f"cex.{venue}.coins" if venue else "market.coins" if self.mode == "paper" else "venue.coins"
+            )
+            raise ValueError(f"{bare[0]} is a leg of a spread and not traded here; add {coin!r} to {where}")
         return self
 
     @model_validator(mode="after")
@@ -323,8 +329,15 @@ class Settings(Section):
             raise ValueError(
                 f'[exchange] is for mode = "backtest"; in mode = "{self.mode}" the venue has its own terms'
             )
-        if self.mode == "live" and self.venue is None:
-            raise ValueError('mode = "live" needs a [venue] section; add one')
+        if self.mode == "live" and self.venue is None and not self.cex:
+            raise ValueError('mode = "live" needs a [venue] section or a [cex.NAME] one; add one')
+        if self.mode == "backtest" and self.cex:
+            raise ValueError(
+                '[cex] is for mode = "paper" or "live"; a backtest reads recorded data, so remove it'
+            )
+        wrong = next(filter(None, (wrong_with(name, each, self.mode) for name, each in self.cex.items())), "")
+        if wrong:
+            raise ValueError(wrong)
         if self.mode == "live" and self.account.equity_usd != AccountSettings().equity_usd:
             raise ValueError('account.equity_usd is what the venue says in mode = "live"; remove it')
         if self.mode == "paper" and self.market is None:

@@ -10,6 +10,19 @@ import click
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=3001, show_default=True, help="0 takes a free one."
 )
+@click.option(
+    "--cex-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Be a Binance USDⓈ-M too, on this port; 0 takes a free one.",
+)
+@click.option(
+    "--cex-usdt",
+    type=click.IntRange(0, 10**12),
+    default=0,
+    show_default=True,
+    help="What the account of the ready line has there at the start.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--market", type=click.Choice(["synthetic", "replay", "mirror"]), default="synthetic", show_default=True
@@ -67,6 +80,8 @@ import click
 @click.option("--rate-limits", is_flag=True, help="Answer 429 to who asks more than the venue allows.")
 def devnet(
     port: int,
+    cex_port: int | None,
+    cex_usdt: int,
     host: str,
     market: str,
     data: Path | None,
@@ -93,6 +108,7 @@ def devnet(
     """
     import asyncio
     import json
+    from decimal import Decimal
 
     from bot.clock import parse_utc
     from bot.devnet.start import Options, build, ready_line, serve
@@ -114,6 +130,8 @@ def devnet(
             mainnet_signatures=mainnet_signatures,
             rate_limits=rate_limits,
             state=state,
+            cex_port=cex_port,
+            cex_usdt=Decimal(cex_usdt),
         )
     )
     if chaos is not None:

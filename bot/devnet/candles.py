@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol
 
 from bot.devnet.listing import grid_of
 from bot.devnet.market import STEP_MS, Market
@@ -80,7 +80,7 @@ def current(world: World, coin: str, interval: str) -> Json | None:
 
 def candle(world: World, coin: str, interval: str, open_ms: int, close_ms: int) -> Json | None:
     """One candle, as far as it goes by now."""
-    prices = _between(_source(world, coin), open_ms, min(close_ms, world.now_ms + 1))
+    prices = between(_source(world, coin), open_ms, min(close_ms, world.now_ms + 1))
     if prices is None:
         return None
     first, high, low, last, volume = prices
@@ -98,6 +98,17 @@ def candle(world: World, coin: str, interval: str, open_ms: int, close_ms: int) 
         "v": number_text(volume / last, grid.size_decimals),
         "n": max(1, int(volume / 5000)),
     }
+
+
+class Source(Protocol):
+    """Where prices are read: hour by hour, and within an hour."""
+
+    @property
+    def market(self) -> Market: ...
+
+    def bar(self, hour: int) -> Prices: ...
+
+    def path(self, hour: int) -> FloatArray: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +145,13 @@ class _Pair:
         return self.spot.path(self.name, hour)
 
 
-def _source(world: World, coin: str) -> _Perp | _Pair:
+def _source(world: World, coin: str) -> Source:
     if coin in world.spot.pairs:
         return _Pair(world.market, world.spot, coin)
     return _Perp(world.market, world.column[coin])
 
 
-def _between(source: _Perp | _Pair, start_ms: int, end_ms: int) -> Prices | None:
+def between(source: Source, start_ms: int, end_ms: int) -> Prices | None:
     """What happened from a time to another, `end_ms` excluded."""
     parts: list[Prices] = []
     market = source.market

@@ -33,34 +33,37 @@ def add_routes(app: web.Application, server: Server) -> None:
             ("GET", "chaos"): chaos,
             ("GET", "status"): status,
         }
-        handler = handlers.get((request.method, request.match_info["what"]))
-        if handler is None:
-            return web.Response(
-                status=404, text="there is /devnet/faucet, /devnet/clock, /devnet/chaos, /devnet/status"
-            )
-        if request.method == "POST" and "Origin" in request.headers:
-            # A page in the operator's browser can post to this computer, also under a name that it made point here.
-            return _said({"error": "the controls answer programs, not pages: send no Origin"}, 403)
-        try:
-            body = decode(await request.read() or b"{}")
-            reply = handler(server, body)
-            if (
-                request.method == "POST"
-                and request.match_info["what"] in CHANGES
-                and server.keeper is not None
-            ):
-                server.keeper.control(request.match_info["what"], body)
-            server.keep()
-        except Malformed:
-            return _said(
-                {"error": "the body must be a JSON object with the fields that docs/devnet.md names"}, 400
-            )
-        except Refused as refusal:
-            return _said({"error": str(refusal)}, 400)
-        server.channels.after_action()
-        return _said(reply, 200)
+        return await respond(server, request, handlers.get((request.method, request.match_info["what"])))
 
     app.router.add_route("*", "/devnet/{what}", answer)
+
+
+async def respond(
+    server: Server, request: web.Request, handler: Callable[[Server, dict[str, Any]], Any] | None
+) -> web.Response:
+    """The reply to a control's request; `handler` None where there is no such control."""
+    what = request.match_info["what"]
+    if handler is None:
+        return web.Response(
+            status=404, text="there is /devnet/faucet, /devnet/clock, /devnet/chaos, /devnet/status"
+        )
+    if request.method == "POST" and "Origin" in request.headers:
+        # A page in the operator's browser can post to this computer, also under a name that it made point here.
+        return _said({"error": "the controls answer programs, not pages: send no Origin"}, 403)
+    try:
+        body = decode(await request.read() or b"{}")
+        reply = handler(server, body)
+        if request.method == "POST" and CHANGES.get(what) is handler and server.keeper is not None:
+            server.keeper.control(what, body)
+        server.keep()
+    except Malformed:
+        return _said(
+            {"error": "the body must be a JSON object with the fields that docs/devnet.md names"}, 400
+        )
+    except Refused as refusal:
+        return _said({"error": str(refusal)}, 400)
+    server.channels.after_action()
+    return _said(reply, 200)
 
 
 def _said(reply: Any, status: int) -> web.Response:
@@ -177,4 +180,5 @@ def status(server: Server, body: dict[str, Any]) -> Any:
         "sockets": len(server.channels.connections),
         "clock": clock(server, body),
         **{name: shown() for name, shown in server.more_status.items()},
+        **{name: each.shown() for name, each in server.sites.items()},
     }

@@ -13,7 +13,7 @@ from bot.errors import Refused
 class Chaos:
     """What goes wrong, and how often (0 to 1).
 
-    `paths` are the requests concerned. `lost_reply` and `executed_502` carry a request out and then close the
+    `paths` are the requests concerned; one that ends in * is all that begin as it does. `lost_reply` and `executed_502` carry a request out and then close the
     connection or answer 502; `refused_502` answers 502 and does nothing; `rate_limited` answers 429 and does nothing.
     Of streamed frames, `drop_socket` closes the connection instead, the others send twice, late, or nothing at all.
     """
@@ -83,7 +83,10 @@ class Faults:
         return self._dice.uniform(low, high) / 1000 if high else 0.0
 
     def concerns(self, path: str) -> bool:
-        return path in self.chaos.paths
+        """Whether a request of this path is one of those that faults are for."""
+        return any(
+            path.startswith(each[:-1]) if each.endswith("*") else path == each for each in self.chaos.paths
+        )
 
     def strikes(self, name: str) -> bool:
         """Whether the fault happens this time."""

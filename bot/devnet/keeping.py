@@ -19,7 +19,7 @@ from zlib import crc32
 import orjson
 
 from bot.devnet.exchange_actions import Exchange
-from bot.devnet.statefile import ACTION, CONTROL, Saved, StateFile
+from bot.devnet.statefile import ACTION, BESIDE, CONTROL, Saved, StateFile
 from bot.errors import ConfigError, StateError
 
 REPLAY_S: Final = 3.0
@@ -55,6 +55,10 @@ class Keeper:
     def control(self, name: str, body: Mapping[str, Any]) -> None:
         """A control that gave money or the like. The clock's need none: what they do is that time passes."""
         self._file.add([CONTROL, name, body])
+
+    def beside(self, name: str, asked: list[Any], answer: Any) -> None:
+        """What a neighbour was asked that changed it, and what it answered."""
+        self._file.add([BESIDE, name, asked, checksum(answer)])
 
     def flush(self) -> None:
         """Have on disk what was written down; before anything leaves that depends on it."""
@@ -94,15 +98,22 @@ def dump(door: Exchange) -> bytes:
     world, rest = door.world, io.BytesIO()
     pickler = pickle.Pickler(rest, protocol=5)
     pickler.dispatch_table = {type(each): _named(name) for name, each in _standing_parts(door).items()}
-    pickler.dump((world.saved(), door.saved()))
+    beside = {name: each.saved() for name, each in world.neighbours.items()}
+    pickler.dump((world.saved(), door.saved(), beside))
     return pickle.dumps(Kept(world.now_ms, world.market.saved(), rest.getvalue()), protocol=5)
 
 
 def restore(door: Exchange, kept: Kept, file: StateFile) -> None:
     """Make a new devnet around the same market the one that was kept. Raises StateError if that can't be."""
-    world, rest = _read(kept.rest, file, _standing_parts(door))
+    world, rest, *beside = _read(kept.rest, file, _standing_parts(door))  # older states know of no neighbours
     door.world.restore(world)
     door.restore(rest)
+    for name, saved in (beside[0] if beside else {}).items():
+        if name not in door.world.neighbours:
+            raise StateError(
+                f"the devnet's state {file.path} has accounts on {name}; start it with a port for that (--cex-port)"
+            )
+        door.world.neighbours[name].restore(saved)
 
 
 def _standing_parts(door: Exchange) -> dict[str, Any]:

@@ -24,14 +24,15 @@ def ladders(
     day_lots: FloatArray,
     most_decimals: FloatArray,
     dice: np.random.Generator,
+    figures: int = SIGNIFICANT_FIGURES,
 ) -> list[tuple[Ladder, Ladder]]:
     """Bids and asks around each of the middles `mid`.
 
     `half_spread` is a fraction of the middle, `day_lots` the volume of a day, `most_decimals` how many decimals a price
-    may have; it has five significant figures besides.
+    may have; it has so many significant `figures` besides.
     """
     noise = np.exp(0.5 * dice.standard_normal((2, len(mid), LEVELS)))
-    tick = 10.0 ** -_decimals(mid, most_decimals)
+    tick = 10.0 ** -_decimals(mid, most_decimals, figures)
     step = np.maximum(tick, mid * np.maximum(half_spread, 2e-5))[:, None]
     touch = (day_lots * _SHARE_AT_TOUCH)[:, None]
     near = touch * (1 + np.arange(LEVELS) / 2) * noise
@@ -42,7 +43,7 @@ def ladders(
         beyond = mid[:, None] * (1 + sign * np.array(_FAR_BPS) / 1e4)
         beyond[(beyond - prices[:, -1:]) * sign <= 0] = 0  # nearer than the last
         lots = np.concatenate((near[side], far), axis=1)
-        sides.append(_rounded(np.concatenate((prices, beyond), axis=1), lots, most_decimals, sign))
+        sides.append(_rounded(np.concatenate((prices, beyond), axis=1), lots, most_decimals, sign, figures))
     made = []
     for bids, asks in zip(*sides, strict=True):
         if bids and asks and bids[0][0] >= asks[0][0]:  # a mid on the grid and no spread to speak of
@@ -52,16 +53,18 @@ def ladders(
     return made
 
 
-def _decimals(prices: FloatArray, most: FloatArray) -> FloatArray:
+def _decimals(prices: FloatArray, most: FloatArray, figures: int) -> FloatArray:
     """Decimals of the grid at prices whose first axis is the instrument's, as whole floats."""
-    figures = SIGNIFICANT_FIGURES - 1 - np.floor(np.log10(prices))
-    decimals: FloatArray = np.clip(figures, 0, most.reshape(-1, *(1,) * (prices.ndim - 1)))
+    places = figures - 1 - np.floor(np.log10(prices))
+    decimals: FloatArray = np.clip(places, 0, most.reshape(-1, *(1,) * (prices.ndim - 1)))
     return decimals
 
 
-def _rounded(prices: FloatArray, lots: FloatArray, most_decimals: FloatArray, sign: int) -> list[Ladder]:
+def _rounded(
+    prices: FloatArray, lots: FloatArray, most_decimals: FloatArray, sign: int, figures: int
+) -> list[Ladder]:
     """Prices on the grid, away from the middle, each once; those that are not above 0 are left out."""
-    decimals = _decimals(np.where(prices > 0, prices, 1.0), most_decimals)
+    decimals = _decimals(np.where(prices > 0, prices, 1.0), most_decimals, figures)
     ticks = prices * 10.0**decimals
     ticks = np.ceil(ticks - 1e-6) if sign > 0 else np.floor(ticks + 1e-6)
     whole, size = ticks.astype(np.int64).tolist(), np.maximum(lots, 1).astype(np.int64).tolist()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 from aiohttp import WSMsgType, web
@@ -30,8 +30,24 @@ LARGEST_BODY: Final = 2**20
 _NULL: Final = b"null"
 
 
+class Site(Protocol):
+    """Another port of the same devnet."""
+
+    async def start(self, host: str) -> None:
+        """Listen. OSError if the port is taken."""
+
+    async def stop(self) -> None:
+        """Stop listening."""
+
+    def tick(self) -> None:
+        """What a moment of real time brings."""
+
+    def shown(self) -> dict[str, Any]:
+        """What a ready line and the status say of it."""
+
+
 class Server:
-    """One devnet on one port of this computer."""
+    """One devnet on one port of this computer, and whatever else it serves on `sites`."""
 
     def __init__(self, world: World, *, mainnet: bool = False, rate_limits: bool = False) -> None:
         self.world = world
@@ -46,6 +62,7 @@ class Server:
         self.failed: asyncio.Future[None] | None = None
         """Set while it runs; holds the error if it can't go on, as when what is kept can't be written any more."""
         self.more_routes: list[Callable[[web.Application, Server], None]] = []
+        self.sites: dict[str, Site] = {}
         self.more_status: dict[str, Callable[[], Any]] = {}
         self.go_live: Callable[[], None] = lambda: None
         """To be called once before it listens, when everything is as it was."""
@@ -69,6 +86,8 @@ class Server:
         await site.start()
         bound = self._runner.addresses[0][1]
         self.url = f"http://{host}:{bound}"
+        for each in self.sites.values():
+            await each.start(host)
         for work in (self._tick, *self.beside):
             task = asyncio.create_task(work())
             task.add_done_callback(self._ended)
@@ -83,6 +102,8 @@ class Server:
             await asyncio.wait(self._tasks)
         for connection in self.channels.connections:
             connection.frames.put_nowait(None)
+        for each in self.sites.values():
+            await each.stop()
         if self._runner is not None:
             await self._runner.cleanup()
         if self.keeper is not None:
@@ -96,6 +117,8 @@ class Server:
             if self.keeper is not None:
                 self.keeper.tick()
             self.channels.tick(time.monotonic())
+            for each in self.sites.values():
+                each.tick()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A devnet whose time or market can't go on is of no use."""

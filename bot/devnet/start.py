@@ -22,7 +22,7 @@ from bot.devnet.keeping import Keeper, Kept, checksum, load, restore
 from bot.devnet.market import Market, ReplayedBars, SyntheticBars
 from bot.devnet.server import Server
 from bot.devnet.signatures import address_of, keccak256
-from bot.devnet.statefile import CONTROL, FLOW, MARKET, TIME, Saved, StateFile
+from bot.devnet.statefile import BESIDE, CONTROL, FLOW, MARKET, TIME, Saved, StateFile
 from bot.devnet.world import World
 from bot.errors import ConfigError, StateError
 from bot.model.panel import HOUR_MS
@@ -41,6 +41,7 @@ class Options:
     """What kind of devnet. `start_ms` None is now; `coins` empty is all; `history_h` is how far candles reach back.
 
     `data_query` are further fields of a `bot.data.store.Query`; `agent_days` is how long an agent may be approved for.
+    `cex_port` is where it is a Binance too (0: any free port), which it is not without one; its account has `cex_usdt`.
     With `state` it goes on where the devnet stopped that wrote this file; time and faults are those of the options.
     """
 
@@ -58,6 +59,8 @@ class Options:
     mainnet_signatures: bool = False
     rate_limits: bool = False
     funded: int = 3
+    cex_port: int | None = None
+    cex_usdt: Decimal = Decimal(0)
     state: Path | None = None
     mirror_url: str | None = None
     mirror_round_s: float | None = None  # None is as often as the mirrored venue allows
@@ -114,14 +117,21 @@ def _replay_inputs(server: Server, saved: Saved, file: StateFile) -> None:
 
             assert isinstance(world.market, MirrorMarket)
             hear(world, world.market, record[1])
+        elif kind == BESIDE:
+            if checksum(world.neighbours[record[1]].repeat(record[2])) != record[3]:
+                raise _of_another_version(file)
         elif kind == CONTROL:
             controls.CHANGES[record[1]](server, record[2])
         elif checksum(_answered(server, record[1], record[2])) != record[3]:
-            raise StateError(
-                f"the devnet's state {file.path} was left in a crash by another version of this program and can't be "
-                "carried on; start and end that version once, or name another file"
-            )
+            raise _of_another_version(file)
     server.channels.after_action()  # nobody listens yet
+
+
+def _of_another_version(file: StateFile) -> StateError:
+    return StateError(
+        f"the devnet's state {file.path} was left in a crash by another version of this program and can't be "
+        "carried on; start and end that version once, or name another file"
+    )
 
 
 def _answered(server: Server, body: dict[str, Any], wall_ms: int) -> Any:
@@ -162,6 +172,8 @@ def _make(options: Options, kept: Kept | None = None) -> tuple[Server, dict[str,
             world.fund(address, FUNDED_USDC)
     server.door.identities.longest_agent_ms = options.agent_days * DAY_MS
     world.pump()
+    if options.cex_port is not None:
+        _add_cex(server, options)
     if mirror is not None:
         from bot.devnet.mirror import go_live
 
@@ -169,6 +181,21 @@ def _make(options: Options, kept: Kept | None = None) -> tuple[Server, dict[str,
         server.beside.append(partial(mirror.watch, world))
         server.go_live = partial(go_live, world, mirror)
     return server, _asked(options) | {"start_ms": start_ms}
+
+
+def _add_cex(server: Server, options: Options) -> None:
+    """Make it a Binance too, on a port of its own."""
+    from bot.devnet.cex.door import Door
+    from bot.devnet.cex.face import CexFace
+    from bot.devnet.cex.server import NAME, CexServer
+
+    assert options.cex_port is not None
+    door = Door(CexFace(server.world, options.seed))
+    site = CexServer(server, door, options.cex_port)
+    account = door.open_account(options.cex_usdt)
+    site.accounts.append({name: account[name] for name in ("api_key", "api_secret", "usdt")})
+    server.world.neighbours[NAME] = door
+    server.sites["cex"] = site
 
 
 def _mirror(options: Options, kept: Kept | None) -> Mirror:
@@ -295,6 +322,7 @@ def ready_line(server: Server) -> dict[str, Any]:
         "paused": world.paused,
         "resumed": server.resumed,
         "funded": server.funded,
+        **{name: each.shown() for name, each in server.sites.items()},
     }
 
 

@@ -27,8 +27,9 @@ from bot.errors import StateError
 FORMAT: Final = 1
 MARK: Final = "hedgerow_devnet_state"
 LONGEST_HEADER: Final = 2**20
-TIME, FLOW, MARKET, ACTION, CONTROL = "time", "flow", "market", "action", "control"
-"""Kinds of inputs: time passes, others trade, a mirrored venue is heard, somebody signed something or used a control."""
+TIME, FLOW, MARKET, ACTION, CONTROL, BESIDE = "time", "flow", "market", "action", "control", "beside"
+"""Kinds of inputs: time passes, others trade, a mirrored venue is heard, somebody signed something or used a control, or
+asked a venue beside this one for something."""
 _sync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
 
@@ -186,7 +187,7 @@ class StateFile:
 
 def is_durable(record: list[Any]) -> bool:
     """Whether an input was promised to its sender; the passing of time and what others do were not."""
-    return record[0] in {ACTION, CONTROL}
+    return record[0] in {ACTION, CONTROL, BESIDE}
 
 
 def _parse(line: bytes) -> list[Any] | None:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -28,12 +28,34 @@ DAY_MS: Final = 86_400_000
 
 _PASSING: Final = frozenset(
     {"market", "moment", "meta", "listeners", "due", "record", "speed", "paused"}
-    | {"prints", "touched", "_tell", "_anchor", "_flow"}
+    | {"prints", "touched", "neighbours", "_tell", "_anchor", "_flow"}
 )
 """What of a world is not kept over a restart: it is made anew, or it was for those who listened then."""
 
 Listener = Callable[[str, str, Any], None]
 """Told the name of a channel, whom or which coin it is about, and what happened."""
+
+
+class Neighbour(Protocol):
+    """Another venue around the same market and the same clock, of which the world tells it."""
+
+    def step(self) -> None:
+        """Prices are those of `world.moment` from now on."""
+
+    def settle(self, time_ms: int) -> None:
+        """An hour has ended, and its funding is paid."""
+
+    def others_trade(self) -> None:
+        """Another moment of other traders has come."""
+
+    def saved(self) -> Any:
+        """Everything that it has to know again after a restart."""
+
+    def restore(self, kept: Any) -> None:
+        """Become what `saved` was taken of; StateError if that can't be."""
+
+    def repeat(self, asked: list[Any]) -> Any:
+        """Carry out again what it had written down as it came in, and return what it answers."""
 
 
 class World:
@@ -71,6 +93,7 @@ class World:
         self.prints: list[Json] = []  # trades since somebody last looked
         self.listeners: list[Listener] = []
         self.due: list[Callable[[], None]] = []  # what else is to be looked at when time has passed
+        self.neighbours: dict[str, Neighbour] = {}
         self.record: Callable[[list[Any]], None] = lambda _: None
         """Told each input that comes from no request, before it has an effect."""
         self.wall_time_ms = 0
@@ -143,6 +166,8 @@ class World:
         self.exchange.set_marks(marks, time_ms)
         self.spot.step(moment)
         self.pump()
+        for each in self.neighbours.values():
+            each.step()
 
     def requote(self) -> None:
         """Take the market's prices at this moment, as after they have changed of themselves."""
@@ -162,6 +187,8 @@ class World:
                 records = self.records(user)
                 records.equity.append((time_ms, value, value - account.deposits_usd))
                 records.forget(time_ms // DAY_MS)
+        for each in self.neighbours.values():
+            each.settle(time_ms)
 
     def oracle(self, name: str, price: float | None = None) -> Decimal:
         """The oracle price of a coin, now or as given, on the grid that the venue prints it on."""
@@ -179,6 +206,8 @@ class World:
         for trade in self.spot.someone_trades(self._flow, self.now_ms):
             self._street_trades(*trade)
         self.pump()
+        for each in self.neighbours.values():
+            each.others_trade()
 
     def _someone_trades(self, dice: np.random.Generator, column: int) -> None:
         """Another trader takes a little from the book: the oldest order at the best price first."""

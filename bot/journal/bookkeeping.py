@@ -12,9 +12,7 @@ from bot.journal.ledger import UNEXPLAINED, Books, Drift, Entry, Holding, Stated
 from bot.journal.records import CycleFacts, EquityPoint, PositionFacts
 
 # Nothing is booked of a row that is there already.
-_INSERT_FILL: Final = (
-    "INSERT INTO fill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (trade_id) DO NOTHING"
-)
+_INSERT_FILL: Final = "INSERT INTO fill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (trade_id, instrument) DO NOTHING"
 _INSERT_FUNDING: Final = (
     "INSERT INTO funding VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (time_ms, instrument) DO NOTHING"
 )

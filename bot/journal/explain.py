@@ -62,8 +62,9 @@ def explain(reader: Reader, name: str) -> Facts:
     coin = reader.find_coin(name)
     if coin is not None:
         return _of_coin(reader, coin)
-    if name.isdecimal() and len(name) < 19:
-        return _of_number(reader, int(name))
+    number, _, market = name.partition(":")
+    if number.isdecimal() and len(number) < 19:
+        return _of_number(reader, int(number), market)
     # Orders that the venue makes itself, such as a liquidation's, are known by their fills only.
     fill = reader.one("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", name)
     if fill is not None:
@@ -97,16 +98,27 @@ def _of_coin(reader: Reader, coin: str) -> Facts:
     }
 
 
-def _of_number(reader: Reader, number: int) -> Facts:
-    fill = reader.one("SELECT * FROM fill WHERE trade_id = ?", number)
-    if fill is not None:
+def _of_number(reader: Reader, number: int, market: str) -> Facts:
+    """Two venues may give one number: then only `number:market` says which is meant."""
+    fills = list(
+        reader.each(
+            "SELECT * FROM fill WHERE trade_id = ?1 AND ?2 IN ('', instrument) ORDER BY instrument",
+            number,
+            market,
+        )
+    )
+    if len(fills) > 1:
+        choices = " or ".join(f"{number}:{each['instrument']}" for each in fills)
+        raise ConfigError(f"there is more than one trade {number}; ask for {choices}")
+    if fills:
+        fill = fills[0]
         order = reader.one("SELECT * FROM orders WHERE client_id = ?", fill["client_id"])
         if order is None:
             return _of_venue(reader, "trade", str(number), fill)
         return _of_order(reader, "trade", str(number), order)
-    order = reader.one("SELECT * FROM orders WHERE order_id = ?", number)
+    order = reader.one("SELECT * FROM orders WHERE order_id = ?1 AND ?2 IN ('', instrument)", number, market)
     if order is None:
-        raise _unknown(str(number))
+        raise _unknown(f"{number}:{market}" if market else str(number))
     return _of_order(reader, "order", order["client_id"], order)
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from bot.errors import StateError
 
 APPLICATION_ID: Final = 1212434263  # "HDGW"
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 _LOCK_PATIENCE_S: Final = 0.5
 

@@ -172,7 +172,7 @@ class Books:
             Posting(f"REALISED:{fill.instrument}", -profit),
             Posting(f"FEES:{fill.instrument}", fill.fee_usd),
         )
-        return self.book(Entry(fill.time_ms, "fill", str(fill.trade_id), postings))
+        return self.book(Entry(fill.time_ms, "fill", f"{fill.trade_id}:{fill.instrument}", postings))
 
     def _closed_usd(self, coin: str, traded: int, paid: Decimal) -> Decimal:
         """Profit that a trade of signed `traded` lots for the signed amount `paid` closes, to the millionth."""

@@ -1,6 +1,6 @@
 -- The journal: one SQLite file holds the life of one account, across restarts.
 --
--- application_id 1212434263 ("HDGW") marks the file as a journal, user_version is the version of this schema (3). A change
+-- application_id 1212434263 ("HDGW") marks the file as a journal, user_version is the version of this schema (4). A change
 -- that older programs can't read raises it; a journal of another version is refused, not converted.
 --
 -- Money, prices and rates are TEXT: exact decimals, never floats. Quantities are whole lots, 10 ** -size_decimals coins
@@ -137,11 +137,11 @@ CREATE TABLE cancel (
     order_id INTEGER NOT NULL,
     instrument TEXT NOT NULL,
     because TEXT NOT NULL,
-    PRIMARY KEY (decision_id, order_id)
+    PRIMARY KEY (decision_id, order_id, instrument)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE fill (
-    trade_id INTEGER PRIMARY KEY,
+    trade_id INTEGER NOT NULL,                  -- the venue's; two venues, or two markets of one, may give the same
     time_ms INTEGER NOT NULL,
     instrument TEXT NOT NULL,
     side TEXT NOT NULL,
@@ -153,7 +153,8 @@ CREATE TABLE fill (
     client_id TEXT NOT NULL,                    -- of an order here, or of one that the venue made
     order_id INTEGER NOT NULL,
     purpose TEXT NOT NULL,
-    closed_pnl_usd TEXT NOT NULL
+    closed_pnl_usd TEXT NOT NULL,
+    PRIMARY KEY (trade_id, instrument)
 ) STRICT;
 CREATE INDEX fill_by_client_id ON fill (client_id);
 CREATE INDEX fill_by_time ON fill (time_ms);

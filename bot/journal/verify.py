@@ -22,7 +22,7 @@ _WIDE: Final = Context(prec=200)
 
 # The raw row behind each entry, by kind; an entry of another kind has none.
 _SOURCES: Final = {
-    "fill": "SELECT CAST(trade_id AS TEXT) AS reference, * FROM fill",
+    "fill": "SELECT trade_id || ':' || instrument AS reference, * FROM fill",
     "funding": "SELECT time_ms || ':' || instrument AS reference, * FROM funding",
     "transfer": "SELECT * FROM transfer",
     "forfeit": "SELECT time_ms || ':' || instrument || ':' || kind || ':' || lots || ':' || price AS reference, *"

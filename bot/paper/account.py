@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.errors import StateError, Unavailable
+from bot.model.money import ZERO
 from bot.signer import keystore, signing, wallet
 from bot.signer.policy import SignerConfigError
 
@@ -54,15 +55,20 @@ def account_in(folder: Path) -> PaperAccount | None:
     return PaperAccount(stored.account, stored.address, found[0], password)
 
 
-def open_account(folder: Path, url: str, equity_usd: Decimal, now_ms: int) -> PaperAccount:
+def open_account(
+    folder: Path, url: str, equity_usd: Decimal, now_ms: int, *, spot_usd: Decimal = ZERO
+) -> PaperAccount:
     """Fund a new account on the devnet at `url`, approve a new agent for it and keep the agent's key.
 
-    `now_ms` is the devnet's time. Unavailable where the devnet does not answer as it should.
+    `equity_usd` goes to the perp account and `spot_usd` to the spot wallet beside it. `now_ms` is the devnet's time.
+    Unavailable where the devnet does not answer as it should.
     """
     master, secret = keystore.new_secret(), keystore.new_secret()
     owner = signing.SigningKey(master, "testnet")
     agent = signing.SigningKey(secret, "testnet").address
     post(url, "/devnet/faucet", {"user": owner.address, "usdc": str(equity_usd)})
+    if spot_usd:
+        post(url, "/devnet/faucet", {"user": owner.address, "token": "USDC", "amount": str(spot_usd)})
     nonce = wallet.now_ms()
     until_ms = now_ms + APPROVED_MS
     action = {

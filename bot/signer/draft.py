@@ -144,13 +144,18 @@ def _checked(head: str, draft: Draft, position_usd: int, leverage: int) -> str:
 def _coin(coin: DraftCoin, position_usd: int, leverage: int) -> str:
     low, high = _short(coin.price / BAND, ROUND_FLOOR), _short(coin.price * BAND, ROUND_CEILING)
     return f"""
-[coins.{coin.name}]
+[coins.{toml_key(coin.name)}]
 asset = {coin.asset}
 size_decimals = {coin.size_decimals}
 band = [{low:f}, {high:f}]
 max_position_usd = {position_usd}
 max_leverage = {min(leverage, coin.max_leverage)}
 """
+
+
+def toml_key(coin: str) -> str:
+    """A coin's name as a key: that of a spot market has to stand in quotes."""
+    return coin if coin.isalnum() else f'"{coin}"'
 
 
 def _short(price: Decimal, rounding: str) -> Decimal:

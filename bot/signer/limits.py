@@ -193,7 +193,7 @@ class Limits:
             if fresh_cloids and (used_ms > now_ms - NONCE_LIFE_MS or order.cloid in seen):
                 raise Refusal("cloid_used", None, order.cloid, index)
             seen.add(order.cloid)
-            if order.reduce_only:
+            if self._only_reduces(order):
                 counts.reduces += 1
                 continue
             counts.orders += 1
@@ -202,6 +202,11 @@ class Limits:
             self._check_whole(counts, len(orders), bounds, now_ms)
         _rate("reduces_per_min", self.policy.reduces_per_min, self.reduces.total(now_ms), counts.reduces)
         return counts
+
+    def _only_reduces(self, order: Order) -> bool:
+        """Whether it can open nothing: on spot no sale can, since nobody can owe a token."""
+        rules = self.policy.coins.get(order.coin)
+        return order.reduce_only or (rules is not None and rules.is_spot and not order.is_buy)
 
     def check_close(self, order: Order, now_ms: int) -> Counts:
         """A market order that only reduces, which no price holds up: its coin, form, name and rate."""
@@ -222,7 +227,7 @@ class Limits:
             raise Refusal("size_decimals", rules.size_decimals, plain(order.size_e8), index)
         _band(rules, order.price_e8, index)
         reference_e8 = self.reference(order.coin, now_ms, index)
-        past = rules.collar_reduce_bps if order.reduce_only else rules.collar_bps
+        past = rules.collar_reduce_bps if self._only_reduces(order) else rules.collar_bps
         if order.trigger is None:
             _collar("collar", order.is_buy, order.price_e8, reference_e8, past, index)
             return reference_e8
@@ -340,7 +345,7 @@ class Limits:
         self.nonces[nonce] = now_ms
         for order in orders:
             self.cloids[order.cloid] = now_ms
-            size_e8 = 0 if order.reduce_only else order.size_e8
+            size_e8 = 0 if self._only_reduces(order) else order.size_e8
             buys, sells = (size_e8, 0) if order.is_buy else (0, size_e8)
             self.pending.append(Pending(nonce, order.coin, buys, sells, expires_ms or now_ms))
         if len(self.nonces) % 1024 == 0:

@@ -29,6 +29,9 @@ ACTIONS: Final = frozenset(
         "fence",
     }
 )
+SPOT_ASSETS: Final = (10_000, 100_000)
+"""From the first number of a spot market to below those of other dexes."""
+
 PolicyNetwork = Literal["mainnet", "testnet", "devnet"]
 NETWORKS: Final = frozenset({"mainnet", "testnet", "devnet"})
 
@@ -51,6 +54,11 @@ class CoinPolicy:
     collar_bps: int
     collar_reduce_bps: int
     collar_trigger_bps: int
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether it is a spot market, by its number."""
+        return SPOT_ASSETS[0] <= self.asset < SPOT_ASSETS[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Where a venue tells no oracle price its mark stands in, which is near enough to 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -61,14 +62,15 @@ class FundingWatch:
                 continue  # it may still come
             del self._due[at, name]
             if got is None:
-                said.append(f"{name} was due {due:+.2f} USD at {utc(at * HOUR_MS)} and nothing was paid")
+                if abs(due) > SMALL_USD:
+                    said.append(f"{name} was due {due:+.2f} USD at {utc(at * HOUR_MS)} and nothing was paid")
             elif abs(got - due) > LARGEST_DEVIATION * abs(due) + SMALL_USD:
                 said.append(f"{name} was due {due:+.2f} USD at {utc(at * HOUR_MS)} and {got:+.2f} were paid")
         self._paid = {key: usd for key, usd in self._paid.items() if key[0] >= hour}
         return said
 
     def _expected(self, row: Mapping[str, FloatArray], account: AccountState) -> dict[str, float]:
-        """By coin, where it is worth telling."""
+        """By coin, 0 for one that is not held; not for one of which something is unknown."""
         hourly, mark = row.get("funding_rate"), row.get("mark", row.get("oracle"))
         if hourly is None or mark is None:
             return {}
@@ -77,10 +79,10 @@ class FundingWatch:
         settled = row.get("settled_funding", hourly)
         rate = np.where(np.isfinite(settled), settled, hourly)
         found = {}
-        for column in np.flatnonzero(account.view.lots).tolist():
-            instrument = self._instruments[column]
-            size = float(instrument.size(int(account.view.lots[column])))
-            usd = -size * float(price[column]) * float(rate[column])
-            if abs(usd) > SMALL_USD:  # never so where something is unknown
+        for instrument, lots, at, paid in zip(
+            self._instruments, account.view.lots.tolist(), price.tolist(), rate.tolist(), strict=True
+        ):
+            usd = -float(instrument.size(lots)) * at * paid
+            if isfinite(usd):
                 found[instrument.name] = usd
         return found

@@ -81,6 +81,11 @@ class Operator:
     async def _resume(self, command: Command) -> Answer:
         """Everything is allowed again, as far as the watchdog lets it; a drawdown has to be accepted in so many words."""
         account = await self._hands.looked()
+        if account.stale:
+            raise ConfigError(
+                f"{', '.join(account.stale)} can't be asked now, so what the account is worth is not known; resume when it "
+                "answers again"
+            )
         desk, equity = self._hands.session.desk, account.view.equity_usd
         accepted = desk.drawn_down(equity)
         if accepted and command.content.get("accept_drawdown") is not True:
@@ -168,6 +173,11 @@ class Operator:
             )
         account, guards, targets = await self._hands.looked(), session.desk.guards, session.desk.targets
         instrument, mark = instruments[wish.column], float(account.mark[wish.column])
+        if account.stale:
+            raise ConfigError(
+                f"{', '.join(account.stale)} can't be asked now, and every rule looks at the whole account; try again when it "
+                "answers"
+            )
         if not mark > 0:
             raise ConfigError(f"the venue has no price of {instrument.name} now; try again when it has")
         lots = wish.lots(instrument, exact(mark))

@@ -45,7 +45,8 @@ class JointVenue:
         }
         self._widths = [len(venue.instruments) for venue in self._venues]
         self._last: list[AccountState | None] = [None] * len(self._venues)
-        # What one has told while another could not be asked: it is told once, so it is kept for the next time.
+        # What one has told of the market while another could not be asked is told once, so it is kept for the next
+        # time. Its events are not: its own checkpoint is beyond them, so they must be told before that is asked for.
         self._seen: list[Observation | None] = [None] * len(self._venues)
         self._events: list[VenueEvent] = []
 
@@ -99,11 +100,7 @@ class JointVenue:
             if not late:
                 break
             for k in late:
-                self._events += told[k].events
                 self._seen[k] = None
-        for k, each in enumerate(told):
-            self._events += each.events
-            self._last[k] = each.account
         events, self._events = self._events, []
         self._seen = [None] * len(self._venues)
         times = sorted({time_ms for each in rows for time_ms in each})
@@ -112,7 +109,8 @@ class JointVenue:
             for time_ms in times
             if time_ms <= newest_ms
         ]
-        account = self._added_up([each.account for each in told], ())
+        # An account may have been asked for since its venue's moment was observed: the newest word goes with the events.
+        account = self._added_up([each for each in self._last if each is not None], ())
         return Observation(newest_ms, merged[-1][1], account, _in_order(events), tuple(merged[:-1]))
 
     async def _each_seen(self) -> list[Observation | None]:
@@ -122,6 +120,9 @@ class JointVenue:
         for k, each in zip(asked, done, strict=True):
             if not isinstance(each, BaseException):
                 self._seen[k] = each
+                if each is not None:
+                    self._events += each.events
+                    self._last[k] = each.account
         _raise_worst(done)
         return list(self._seen)
 
@@ -257,6 +258,7 @@ class JointVenue:
                 positions=total.positions + each.positions,
                 time_ms=max(total.time_ms, each.time_ms),
                 others=total.others + each.others,
+                dust_usd=total.dust_usd + each.dust_usd,
             )
         return total
 

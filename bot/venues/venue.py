@@ -16,6 +16,7 @@ from bot.model.account import MarginMode
 from bot.model.attempt import Attempt, AttemptState, Evidence
 from bot.model.decision import AccountView, OrderPlan
 from bot.model.instrument import Instrument
+from bot.model.money import ZERO
 from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Transfer
 from bot.model.panel import FloatArray, Panel
 
@@ -43,8 +44,8 @@ class AccountState:
 
     Totals count from the account's opening, fees paid > 0: `equity = deposits + price profit + funding − fees`, where
     the price profit is net of what a liquidator kept. `others` are coins that are held too and are none of the venue's
-    `instruments`, so that this program can't close them. `stale` names the venues of several that are counted as they were
-    last seen.
+    `instruments`, so that this program can't close them. `dust_usd` is what is carried of spot tokens beside
+    whole lots of them, in cash and equity. `stale` names the venues of several that are counted as they were last seen.
     """
 
     view: AccountView
@@ -57,6 +58,7 @@ class AccountState:
     positions: tuple[HeldPosition, ...]
     time_ms: int = 0  # of the venue's word; 0 where it is of the last observation
     others: tuple[str, ...] = ()
+    dust_usd: Decimal = ZERO
     stale: tuple[str, ...] = ()
 
     @property

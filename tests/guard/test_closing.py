@@ -94,7 +94,7 @@ def test_a_coin_without_a_price_is_told_of_and_closed_when_it_has_one(devnet: Se
 
         async def without(**how: Any) -> None:
             await refresh(**how)
-            market.marks = {k: v for k, v in market.marks.items() if k != "ETH"}  # type: ignore[assignment]
+            market.marks = {k: v for k, v in market.marks.items() if k != "ETH"}
 
         market.refresh = without  # type: ignore[method-assign]
         with capture_logs() as said:

@@ -195,7 +195,8 @@ def test_a_paper_run_is_what_the_config_says(path: Path) -> None:
     assert [slot.by_hand for slot in daemon.mandate.strategies] == [False, True]
     around = app.surroundings_of(loaded, is_new=True)
     assert around.folder == Path("here/desk")
-    assert (around.coins, around.equity_usd, around.speed) == (("BTC", "SOL"), Decimal(12_345), 7200)
+    assert (around.coins, around.speed, around.cex_coins) == (("BTC", "SOL"), 7200, ())
+    assert around.wallets == {"hyperliquid": Decimal(12_345)}
     assert around.new_journal
     assert (around.bounds.max_order_usd, around.bounds.max_leverage) == (Decimal(777), 3)
     assert around.devnet == {
@@ -218,7 +219,14 @@ def test_a_paper_run_is_what_the_config_says(path: Path) -> None:
 def test_a_live_run_is_what_the_config_says(path: Path) -> None:
     account = "0x" + "ab" * 20
     venue = f'venue={{ network = "testnet", url = "https://host.example", account = "{account}", coins = ["ETH"] }}'
-    live = [*PAPER, "mode=live", "account.equity_usd=100_000", venue, "venue.history_h=48"]
+    live = [
+        *PAPER,
+        "mode=live",
+        "account.equity_usd=100_000",
+        "account.wallets={}",
+        venue,
+        "venue.history_h=48",
+    ]
     loaded = settings.load(path, live, {})
     assert loaded.venue is not None
     terms = app.live_terms(loaded.venue, loaded.account, 99)
@@ -248,7 +256,7 @@ def test_a_paper_config_that_makes_no_sense_is_refused(path: Path, change: str, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("mode=live", r"needs a \[venue\] section"),
+        ("mode=live", r"needs a \[venue\] section or a \[cex.NAME\] one"),
         (
             'venue={ network = "testnet", url = "ftp://x", account = "0x0", coins = ["ETH"] }',
             "venue",
@@ -257,7 +265,7 @@ def test_a_paper_config_that_makes_no_sense_is_refused(path: Path, change: str, 
 )
 def test_a_live_config_that_makes_no_sense_is_refused(path: Path, change: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        settings.load(path, [*PAPER, "account.equity_usd=100_000", change], {})
+        settings.load(path, [*PAPER, "account.equity_usd=100_000", "account.wallets={}", change], {})
 
 
 def test_a_replay_begins_where_the_config_says(path: Path, data: Path) -> None:

@@ -264,6 +264,41 @@ def test_keys_that_contradict_each_other_are_refused(config: Path, text: str, to
     assert told in message
 
 
+LIVE = PAPER.replace('"paper"', '"live"').replace('[market]\nsource = "synthetic"', "")
+BINANCE = '[cex.binance]\ncoins = ["BTC"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (LIVE, "needs a [venue] section or a [cex.NAME] one; add one"),
+        (LIVE + BINANCE.replace("binance", "kraken"), "cex.kraken is not a known key; [cex] has binance, bybit, okx"),
+        (LIVE + BINANCE.replace("coins", "coin"), "cex.binance.coin is not a known key; did you mean cex.binance.coins?"),
+        (LIVE + BINANCE + 'service = "testnet"\n', 'cex.binance.service is "testnet", and binance has demo; name that'),
+        (LIVE + BINANCE + 'network = "mainnet"\n', 'cex.binance.network is "mainnet", but must be one of'),
+        (LIVE + BINANCE + 'url = "http://127.0.0.1:1"\n', "cex.binance.url is for a devnet"),
+        (LIVE + BINANCE + 'network = "devnet"\n', "cex.binance: a devnet needs its url"),
+        (LIVE + BINANCE.replace("binance", "okx") + 'network = "devnet"\nurl = "http://127.0.0.1:1"\n',
+         "cex.okx: a devnet has a face of binance only"),
+        (PAPER + BINANCE + 'network = "devnet"\n', "cex.binance: in mode = \"paper\" the exchange is simulated"),
+        (PAPER + BINANCE.replace("binance", "okx"), "cex.okx: a paper run simulates binance only"),
+        (BACKTEST + BINANCE, "a backtest reads recorded data, so remove it"),
+    ],
+)  # fmt: skip
+def test_accounts_at_central_exchanges_never_leave_their_test_services(
+    config: Path, text: str, told: str
+) -> None:
+    config.write_text(text)
+    assert told in refusal(config)
+
+
+def test_an_account_at_a_central_exchange_is_enough_to_trade_live(config: Path) -> None:
+    config.write_text(LIVE + BINANCE)
+    found = load(config, ["cex.binance.coins=['BTC', '1000PEPE']"])
+    assert found.venue is None
+    assert (found.cex["binance"].network, found.cex["binance"].coins) == ("testnet", ("BTC", "1000PEPE"))
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.errors import StateError
+from bot.errors import ConfigError, StateError
+from bot.journal.explain import explain
 from bot.journal.file import owner
 from bot.journal.journal import Journal
+from bot.journal.reader import read
 from bot.journal.records import EquityPoint
 from bot.model.decision import Cancel, Finding, Memory, OrderPlan, TradingState
 from bot.model.instrument import simple_instrument
@@ -86,7 +88,7 @@ def test_a_new_journal_is_durable_strict_and_private(journal: Journal, path: Pat
         name: journal._writer.connection.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("journal_mode", "synchronous", "foreign_keys", "user_version")
     }
-    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "user_version": 3}
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "user_version": 4}
     tables = rows(
         path, "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"
     )
@@ -302,6 +304,22 @@ def test_telling_a_fill_or_a_payment_twice_changes_nothing(journal: Journal, pat
     assert rows(path, "SELECT cycles FROM run") == [(2,)]
 
 
+def test_two_markets_may_give_their_trades_one_number(journal: Journal, path: Path) -> None:
+    def fill(market: str) -> Fill:
+        return Fill(
+            9, START_MS, market, Side.BUY, 1, Decimal(60000), Decimal("0.6"), Decimal("0.001"), False, market, 1,
+            Purpose.ENTRY,
+        )  # fmt: skip
+
+    journal.record_cycle(quiet_cycle(START_MS, fills=[fill("BTC"), fill("ETH"), fill("BTC")]))
+    assert rows(path, "SELECT trade_id, instrument FROM fill ORDER BY instrument") == [(9, "BTC"), (9, "ETH")]
+    with read(path) as reader:
+        with pytest.raises(ConfigError, match=r"more than one trade 9; ask for 9:BTC or 9:ETH"):
+            explain(reader, "9")
+        told = explain(reader, "9:ETH")
+        assert [(row["trade_id"], row["coin"]) for row in told["fills"]] == [(9, "ETH")]
+
+
 def test_a_cycle_is_written_whole_or_not_at_all(journal: Journal, path: Path) -> None:
     payment = FundingPayment(START_MS, "BTC", 5, Decimal(60000), Decimal("0.0000125"), Decimal("-0.000037"))
     journal._writer.connection.execute(
@@ -491,8 +509,8 @@ def test_a_file_that_is_no_journal_is_left_alone(path: Path, content: bytes | No
 
 def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
     with Journal.open(path) as journal:
-        journal._writer.connection.execute("PRAGMA user_version = 4")
-    with pytest.raises(StateError, match="of version 4, this program reads 3"):
+        journal._writer.connection.execute("PRAGMA user_version = 5")
+    with pytest.raises(StateError, match="of version 5, this program reads 4"):
         Journal.open(path)
 
 

@@ -108,3 +108,11 @@ def test_the_mark_stands_in_where_one_venue_tells_no_oracle_price() -> None:
     assert watch.look(HOUR * HOUR_MS, mixed, account(200_000)) == []
     (said,) = watch.look((HOUR + 1) * HOUR_MS, mixed, account(200_000))
     assert "BTC was due -2.00 USD" in said
+
+
+def test_a_payment_where_nothing_was_due_is_told() -> None:
+    watch = FundingWatch((BTC, ETH))
+    assert look(watch, HOUR, [], btc=0) == []
+    (said,) = look(watch, HOUR + 1, [paid(HOUR, "-2")], btc=0)
+    assert said.startswith("BTC was due")
+    assert said.endswith("-2.00 were paid")

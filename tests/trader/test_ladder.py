@@ -317,6 +317,30 @@ def test_one_venue_of_several_that_is_silent_goes_on_counting_as_silence(path: P
     live(path, life)
 
 
+def test_nothing_is_opened_or_resumed_on_the_word_of_one_of_two_venues(path: Path) -> None:
+    async def life(it: Trader, venue: Watched) -> None:
+        await until_holding(it)
+        put(path, "halt", state="reducing", why="look")
+        await it.obey()
+        sent, venue.silent = len(venue.sent), ("binance",)
+        put(path, "resume")
+        put(path, "trade", coin="BTC", side="buy", usd="100")
+        await it.obey()
+        assert it.session.desk.state is REDUCING
+        assert len(venue.sent) == sent
+        venue.silent = ()
+        put(path, "resume")
+        await it.obey()
+        assert it.session.desk.state is ACTIVE
+
+    live(path, life)
+    told = [(kind, state, facts.get("error", "")) for kind, state, facts in answers(path)]
+    assert [(kind, state) for kind, state, _ in told] == [
+        ("halt", "done"), ("resume", "refused"), ("trade", "refused"), ("resume", "done"),
+    ]  # fmt: skip
+    assert all("binance can't be asked now" in error for _, _, error in told[1:3])
+
+
 def test_while_the_venue_is_away_a_halt_holds_already(path: Path) -> None:
     async def life(it: Trader, venue: Watched) -> None:
         await until_holding(it)

@@ -12,7 +12,7 @@ from bot.errors import OutcomeUnknown, StateError, Unavailable
 from bot.model.attempt import Attempt, AttemptState, Evidence, Proof
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument, MarginTier, simple_instrument
-from bot.model.order import Order, OrderReport, Purpose, Side
+from bot.model.order import Fill, Order, OrderReport, Purpose, Side
 from bot.model.panel import Grid, Panel
 from bot.venues.joint import NONCES_APART, JointVenue, OwnOutbox
 from bot.venues.outbox import MemoryOutbox
@@ -130,6 +130,42 @@ def test_what_one_has_told_is_not_lost_while_another_does_not_answer() -> None:
         assert seen.time_ms == (FIRST + 5) * 3_600_000
         assert "Fill" in [type(event).__name__ for event in seen.events]
         assert not seen.missed
+
+    asyncio.run(story())
+
+
+def test_what_one_has_told_is_there_before_its_checkpoint_is_asked_for() -> None:
+    async def story() -> None:
+        venue, _, there, _ = await started()
+        await venue.send(OrderPlan((), (buy("BTC", 100_000),)))
+        there.observing = Unavailable("no route")
+        with pytest.raises(Unavailable):
+            await venue.observe()
+        told = venue.take_events()  # whoever writes the checkpoint down now has written these down too
+        assert "Fill" in [type(event).__name__ for event in told]
+        kept = venue.checkpoint()
+        again, _, _, _ = await started(kept)
+        assert "Fill" not in [type(event).__name__ for event in again.take_events()]
+        assert (await again.account()).view.lots.tolist() == [100_000, 0]
+
+    asyncio.run(story())
+
+
+def test_a_moment_that_was_kept_comes_with_the_newest_word_of_the_account() -> None:
+    async def story() -> None:
+        venue, _, there, _ = await started()
+        there.observing = Unavailable("no route")
+        with pytest.raises(Unavailable):
+            await venue.observe()
+        await venue.send(OrderPlan((), (buy("BTC", 100_000),)))
+        account = await venue.account()
+        fills = [event for event in venue.take_events() if isinstance(event, Fill)]
+        assert [fill.lots for fill in fills] == [100_000]
+        there.observing = None
+        seen = await venue.observe()
+        assert seen is not None
+        assert seen.account.view.lots.tolist() == account.view.lots.tolist() == [100_000, 0]
+        assert not [event for event in seen.events if isinstance(event, Fill)]
 
     asyncio.run(story())
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
 import structlog
 
-from bot.errors import Unavailable
+from bot.errors import DataError, Unavailable
 from bot.model.account import MarginMode
 from bot.model.decision import AccountView
-from bot.model.instrument import Instrument
+from bot.model.instrument import Instrument, Kind
 from bot.model.money import ZERO, usd
 from bot.model.order import OrderReport
+from bot.venues.hyperliquid.balances import SpotState
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
@@ -33,6 +35,7 @@ from bot.venues.hyperliquid.parse_account import (
 )
 from bot.venues.hyperliquid.parse_orders import StatusOf, VenueOrder
 from bot.venues.hyperliquid.signing import Holding, text
+from bot.venues.hyperliquid.tokens import USDC, token_of, whole_lots
 from bot.venues.venue import AccountState, HeldPosition, VenueEvent
 
 log = structlog.get_logger("hedgerow")
@@ -54,6 +57,8 @@ class Setting:
     def of(self, instrument: Instrument) -> tuple[int, MarginMode]:
         """For one instrument."""
         mode = MarginMode.ISOLATED if instrument.only_isolated else self.margin_mode
+        if instrument.kind is Kind.SPOT:
+            mode = MarginMode.CROSS  # its wallet's cash pays for it
         return min(self.leverage, instrument.max_leverage), mode
 
 
@@ -79,7 +84,9 @@ class AccountReader:
             int, tuple[int, int]
         ] = {}  # order id → lots that it has filled by the venue's word, and until when
         self._taken: list[VenueEvent] = []  # counted already, and not returned yet
+        self._pairs = tuple(i for i in instruments if i.kind is Kind.SPOT)
         self.margin: MarginState | None = None
+        self.spot: SpotState | None = None  # None where no pair is traded
         self.listed: tuple[OrderReport, ...] = ()  # the open orders, as the venue last listed them
         self.shown: Sequence[
             VenueOrder
@@ -105,11 +112,33 @@ class AccountReader:
         self._latest_ms = state.time_ms
         return state
 
+    async def _spot_state(self) -> SpotState | None:
+        """What is owned on spot, where that is traded."""
+        if not self._pairs:
+            return None
+        request = {"type": "spotClearinghouseState", "user": self._account}
+        state: SpotState = await self._client.info(request, urgent=True)
+        return state
+
+    def _owned(self, spot: SpotState | None) -> dict[Instrument, Decimal]:
+        """Of each pair's token, by the wallet. DataError where one is owned that was never priced."""
+        found = {} if spot is None else {each: spot.of(token_of(each)).total for each in self._pairs}
+        for instrument, owned in found.items():
+            if owned and instrument.name not in self._market.pair_marks:
+                raise DataError(f"{owned} of {instrument.name} are owned and the venue tells no price of it")
+        return found
+
     async def begin(self) -> None:
         """Open the books on the account as it is now."""
+        spot = await self._spot_state()
         margin = await self.margin_state()
-        at_ms = margin.time_ms
-        self._books.begin(at_ms, margin.equity_usd, [each.coin for each in margin.positions])
+        at_ms, equity_usd, held = margin.time_ms, margin.equity_usd, [each.coin for each in margin.positions]
+        if spot is not None:
+            assert self._books.tokens is not None
+            owned = self._owned(spot)
+            equity_usd += self._books.tokens.begin(owned, self._market.pair_marks, spot.of(USDC).total)
+            held += [each.name for each, size in owned.items() if whole_lots(each, size)]
+        self._books.begin(at_ms, equity_usd, held)
         self._books.already(
             await self.fills(at_ms, at_ms), await self.fundings(at_ms, at_ms), await self.ledger(at_ms, at_ms)
         )
@@ -121,13 +150,14 @@ class AccountReader:
 
         `earlier` are orders of an earlier run that were open then. What is new of a look that fails is returned by the next.
         """
-        problem = ""
+        problem, tokens = "", self._books.tokens
         for wait_s in WAITS_S:
             if wait_s:
                 await self._sleep(wait_s)
             shown = await self._client.info(
                 {"type": "frontendOpenOrders", "user": self._account}, urgent=True
             )
+            spot = await self._spot_state()
             margin = await self.margin_state()
             told = await self.fills(self._books.from_ms(), margin.time_ms + AHEAD_MS, urgent=True)
             self._taken += self._books.take_fills(told)
@@ -136,13 +166,16 @@ class AccountReader:
                 problem = "the venue has not told the fills of what it says has filled"
             elif max(newest_ms, self._books.newest_ms) > margin.time_ms:
                 problem = "the venue tells fills that the positions it tells do not hold"
-            else:
+            elif tokens is None or not tokens.differs(owned := self._owned(spot)):
+                break
+            elif wait_s == WAITS_S[-1]:  # no fill will explain it any more
+                tokens.believe(owned, self._market.pair_marks)
                 break
         else:
             raise Unavailable(f"{problem}; looking again later")
         gone = {*self._register.open, *earlier} - {each.order_id for each in shown}
         became = {order_id: await self._status(order_id) for order_id in sorted(gone)}
-        self.margin = margin
+        self.margin, self.spot = margin, spot
         self.shown, self.listed = shown, self._register.see(shown)
         events, self._taken = self._taken, []
         return events, became
@@ -228,25 +261,44 @@ class AccountReader:
         margin = self.margin
         if margin is None:
             raise Unavailable("the account has not been read yet; open() comes first")
-        held = {each.coin: each for each in margin.positions}
+        held = {each.coin: each for each in self.positions()}
         ours = [(i, held[i.name]) for i in self._instruments if i.name in held]
         books, mark = self._books, self._market.mark_array()
+        cash_usd, carried_usd = self._spot_cash()
+        spot_usd = cash_usd + sum((each.value_usd for i, each in ours if i.kind is Kind.SPOT), ZERO)
         for k, instrument in enumerate(self._instruments):
             if instrument.name in held:  # the price that the account was valued at, so that its parts add up
                 mark[k] = float(held[instrument.name].value_usd / abs(held[instrument.name].size))
         return AccountState(
-            view=self._view(margin, held),
+            view=self._view(margin, held, spot_usd),
             mark=mark,
-            equity_usd=usd(margin.equity_usd),
-            cash_usd=usd(margin.cross_cash_usd),
+            equity_usd=usd(margin.equity_usd + spot_usd),
+            cash_usd=usd(margin.cross_cash_usd + cash_usd),
             deposits_usd=books.deposits_usd,
             funding_usd=books.funding_usd,
             fees_usd=books.fees_usd,
             positions=tuple(self._held(instrument, each) for instrument, each in ours),
             others=tuple(sorted(held.keys() - {i.name for i in self._instruments})),
+            dust_usd=usd(carried_usd),
         )
 
-    def _view(self, margin: MarginState, held: Mapping[str, VenuePosition]) -> AccountView:
+    def positions(self) -> tuple[VenuePosition, ...]:
+        """What is held: perpetuals, and of the pairs' tokens whole lots, like positions that are paid in full."""
+        held = () if self.margin is None else self.margin.positions
+        return held + tuple(
+            _owned_position(i, owned, self.spot.of(token_of(i)).entry_usd, self._market.pair_marks[i.name])
+            for i, owned in self._owned(self.spot).items()
+            if self.spot is not None and whole_lots(i, owned)
+        )
+
+    def _spot_cash(self) -> tuple[Decimal, Decimal]:
+        """Of the spot wallet all that is no position, and the dust in it, USD."""
+        if self.spot is None or self._books.tokens is None:
+            return ZERO, ZERO
+        carried_usd = self._books.tokens.carried_usd
+        return self.spot.of(USDC).total + carried_usd, carried_usd
+
+    def _view(self, margin: MarginState, held: Mapping[str, VenuePosition], spot_usd: Decimal) -> AccountView:
         width = len(self._instruments)
         lots, entry = np.zeros(width, np.int64), np.zeros(width)
         leverage, isolated = np.zeros(width), np.full(width, np.nan)
@@ -260,13 +312,18 @@ class AccountReader:
                 mode = position.margin_mode
             if mode is MarginMode.ISOLATED:
                 isolated[k] = 0.0 if position is None else float(position.margin_usd)
+        wallets = None
+        if self._pairs:
+            name = self._pairs[0].venue
+            wallets = {name: float(margin.equity_usd), self._pairs[0].wallet: float(spot_usd)}
         return AccountView(
-            equity_usd=float(margin.equity_usd),
+            equity_usd=float(margin.equity_usd + spot_usd),
             lots=lots,
             entry_price=entry,
             leverage=leverage,
             open_orders=self.orders,
             isolated_usd=None if np.isnan(isolated).all() else isolated,
+            wallet_usd=wallets,
         )
 
     def _held(self, instrument: Instrument, position: VenuePosition) -> HeldPosition:
@@ -284,7 +341,7 @@ class AccountReader:
 
     def holdings(self) -> tuple[dict[str, Holding], int]:
         """Every position and what rests to grow one, as the signer is told; and the number of open orders."""
-        sizes = {} if self.margin is None else {each.coin: each.size for each in self.margin.positions}
+        sizes = {each.coin: each.size for each in self.positions()}
         buys, sells = dict.fromkeys(sizes, ZERO), dict.fromkeys(sizes, ZERO)
         for report in self.orders:
             order = report.order
@@ -303,3 +360,21 @@ class AccountReader:
             )
             for coin in sorted(coins)
         }, len(self.orders)
+
+
+def _owned_position(
+    instrument: Instrument, owned: Decimal, paid_usd: Decimal, mark: Decimal
+) -> VenuePosition:
+    """Whole lots of a token; `paid_usd` is what all that is owned of it was bought for."""
+    size = instrument.size(whole_lots(instrument, owned))
+    return VenuePosition(
+        coin=instrument.name,
+        size=size,
+        entry_price=paid_usd / owned,
+        value_usd=size * mark,
+        unrealised_usd=size * (mark - paid_usd / owned),
+        liquidation_price=None,
+        margin_usd=size * mark,
+        margin_mode=MarginMode.CROSS,
+        leverage=1,
+    )

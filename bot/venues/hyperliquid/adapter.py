@@ -13,7 +13,7 @@ import structlog
 from bot.errors import StateError
 from bot.model.attempt import Proof
 from bot.model.decision import OrderPlan
-from bot.model.instrument import Instrument
+from bot.model.instrument import Instrument, Kind
 from bot.model.order import Order, OrderReport, OrderStatus
 from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.venues.hyperliquid import feed as feeds
@@ -23,13 +23,14 @@ from bot.venues.hyperliquid.books import OVERLAP_MS, Books
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.condition import Conditions
-from bot.venues.hyperliquid.identity import check_account, check_signer
+from bot.venues.hyperliquid.held import within
+from bot.venues.hyperliquid.identity import check_account, check_signer, listed_for
 from bot.venues.hyperliquid.leverage import Leverage
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import FORGOTTEN_MS, Register
 from bot.venues.hyperliquid.others import Others
 from bot.venues.hyperliquid.parse_account import VenueFill, VenueFunding
-from bot.venues.hyperliquid.parse_meta import Universe
+from bot.venues.hyperliquid.parse_meta import Listed, Universe
 from bot.venues.hyperliquid.replacing import NOT_WITHDRAWN, Replacing
 from bot.venues.hyperliquid.sending import Sender
 from bot.venues.hyperliquid.signing import Signs
@@ -57,7 +58,7 @@ class HyperliquidVenue:
         terms: Terms,
         signs: Signs,
         client: Client,
-        universe: Universe,
+        universe: Universe | Listed,
         outbox: Outbox,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         now_s: Callable[[], float] = time.monotonic,
@@ -68,11 +69,12 @@ class HyperliquidVenue:
         self._clock = VenueClock(
             lambda: client.info({"type": "exchangeStatus"}, urgent=True), now_s, sleep, terms.clock
         )
-        self._market = MarketData(client, self.instruments)
+        self._market = MarketData(client, self.instruments, universe.wire)
         self._attempts = Attempts(terms.network, self._account, outbox)
-        self._register = Register(self.instruments, self._attempts)
+        self._register = Register(self.instruments, self._attempts, universe.wire)
         self._others = Others(self._register)
-        self._books = Books(self._account, self._register)
+        trades_spot = any(each.kind is Kind.SPOT for each in self.instruments)
+        self._books = Books(self._account, self._register, trades_spot=trades_spot)
         self._replacing = Replacing(self._register, self._books)
         self._setting = Setting(terms.leverage, terms.margin_mode)
         self._reader = AccountReader(
@@ -95,7 +97,7 @@ class HyperliquidVenue:
         self._actions_left = ACTIONS_KEPT + 1
         self.feed = feeds.Feed(
             client.url,
-            subscriptions(self._account, self.instruments),
+            subscriptions(self._account, self.instruments, universe.wire),
             self._hear,
             self._mend,
             patience=terms.feed,
@@ -121,7 +123,7 @@ class HyperliquidVenue:
             )
         try:
             with as_unavailable():
-                universe: Universe = await client.info({"type": "meta"})
+                universe = await listed_for(client, terms.coins)
                 whose = signs.whose()
                 check_signer(whose, terms.network, terms.account, terms.coins, universe)
                 found = await check_account(client, whose, terms.coins, universe)
@@ -255,19 +257,16 @@ class HyperliquidVenue:
 
     async def _prepared(self, orders: Sequence[Order]) -> tuple[list[Order], list[OrderReport]]:
         """What may be sent as it is now: nothing twice, reduce-only orders no larger than the position."""
-        lots = dict(
-            zip((i.name for i in self.instruments), self._reader.state().view.lots.tolist(), strict=True)
-        )
+        view = self._reader.state().view
+        lots = dict(zip((i.name for i in self.instruments), view.lots.tolist(), strict=True))
         ready: list[Order] = []
         refused: list[OrderReport] = []
         for order in orders:
             reason = "" if self._attempts.may_be_sent(order.client_id) else SENT_BEFORE
-            if not reason and order.reduce_only:
-                held = -lots.get(order.instrument, 0) * order.side.sign
-                if held <= 0:
-                    reason = "there is nothing left to reduce"
-                elif order.lots > held:
-                    order = replace(order, lots=held)  # noqa: PLW2901 - the order as it can be sent
+            if not reason:
+                # The order as it can be sent.
+                instrument, held = self._register.instrument(order.instrument), lots.get(order.instrument, 0)
+                order, reason = within(order, instrument, held, view.open_orders)  # noqa: PLW2901
             if not reason and not order.reduce_only and self._actions_left <= ACTIONS_KEPT:
                 reason = (
                     f"only {self._actions_left} actions are left to the address; they are kept for closing"

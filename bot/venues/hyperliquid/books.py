@@ -14,11 +14,12 @@ from typing import Any, Final
 import structlog
 
 from bot.errors import DataError
-from bot.model.instrument import Instrument
+from bot.model.instrument import Instrument, Kind
 from bot.model.money import ZERO, usd
 from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Transfer
 from bot.venues.hyperliquid.orders import Register, lots_of
 from bot.venues.hyperliquid.parse_account import LedgerRow, VenueFill, VenueFunding
+from bot.venues.hyperliquid.tokens import Tokens, whole_lots
 from bot.venues.venue import VenueEvent
 
 log = structlog.get_logger("hedgerow")
@@ -32,7 +33,7 @@ MICRO_USD: Final = Decimal("0.000001")
 class Books:
     """Totals since `since_ms`, and what has been counted already."""
 
-    def __init__(self, account: str, register: Register) -> None:
+    def __init__(self, account: str, register: Register, *, trades_spot: bool = False) -> None:
         self._account, self._register = account, register
         self.since_ms = 0
         self.deposits_usd, self.funding_usd, self.fees_usd = ZERO, ZERO, ZERO
@@ -43,6 +44,7 @@ class Books:
         self._seen: dict[str, int] = {}  # identity → time
         self.opened_ms: dict[str, int] = {}
         self._filled: dict[int, tuple[int, Decimal, int]] = {}  # order id → lots, USD, time of the last
+        self.tokens: Tokens | None = Tokens() if trades_spot else None
 
     def begin(self, time_ms: int, equity_usd: Decimal, held: Iterable[str]) -> None:
         """Open the books on an account as it is."""
@@ -93,18 +95,37 @@ class Books:
         """The fills among `told` that are new, with the liquidations that they show."""
         events: list[VenueEvent] = []
         for each in told:
-            if each.coin.startswith("@") or "/" in each.coin:
-                continue  # a spot trade, which moves no perp balance
             instrument = self._register.instrument(each.coin)
-            lots = None if instrument is None else lots_of(instrument, each.size, "a fill's size")
+            if instrument is None and (each.coin.startswith("@") or "/" in each.coin):
+                continue  # a spot trade of a pair not traded here, which moves no perp balance
+            lots = None if instrument is None else _lots(instrument, each)
             if not self._is_new(_fill_key(each), each.time_ms):
                 continue
-            self.fees_usd += usd(each.fee)
             if instrument is None or lots is None:
+                self.fees_usd += usd(each.fee)
                 log.warning("fill of a coin not traded here", coin=each.coin)
-                continue
-            events.extend(self._fill(each, instrument, lots))
+            elif instrument.kind is Kind.SPOT:
+                events.extend(self._spot_fill(each, instrument, lots))
+            else:
+                self.fees_usd += usd(each.fee)
+                events.extend(self._fill(each, instrument, lots))
         return events
+
+    def _spot_fill(self, told: VenueFill, instrument: Instrument, lots: int) -> Iterable[VenueEvent]:
+        assert self.tokens is not None
+        before, spent_usd, _ = self._filled.get(told.order_id, (0, ZERO, 0))
+        self._filled[told.order_id] = (before + lots, spent_usd + lots * told.price, told.time_ms)
+        client_id, purpose = self._register.whose(told.cloid, told.order_id)
+        fill = _made(told, instrument, lots, client_id, purpose or Purpose.EXTERNAL)
+        held = whole_lots(instrument, self.tokens.owned.get(instrument.name, ZERO))
+        for each in self.tokens.take(told, instrument, fill):
+            self.fees_usd += each.fee_usd
+            yield each
+        after = whole_lots(instrument, self.tokens.owned[instrument.name])
+        if after and not held:
+            self.opened_ms[instrument.name] = told.time_ms
+        elif not after:
+            self.opened_ms.pop(instrument.name, None)
 
     def _fill(self, told: VenueFill, instrument: Instrument, lots: int) -> Iterable[VenueEvent]:
         before, spent_usd, _ = self._filled.get(told.order_id, (0, ZERO, 0))
@@ -121,21 +142,7 @@ class Books:
             purpose = Purpose.LIQUIDATION
         elif told.direction == "Settlement":
             purpose = Purpose.SETTLEMENT
-        yield Fill(
-            trade_id=told.trade_id or _made_id(told),
-            time_ms=told.time_ms,
-            instrument=told.coin,
-            side=told.side,
-            lots=lots,
-            price=told.price,
-            notional_usd=usd(told.price * told.size),
-            fee_usd=usd(told.fee),
-            is_maker=told.is_maker,
-            client_id=client_id,
-            order_id=told.order_id,
-            purpose=purpose or Purpose.EXTERNAL,
-            closed_pnl_usd=usd(told.closed_pnl_usd),
-        )
+        yield _made(told, instrument, lots, client_id, purpose or Purpose.EXTERNAL)
         if forced:
             method = (
                 "backstop" if told.liquidation_method == "backstop" else "full" if after == 0 else "partial"
@@ -173,9 +180,12 @@ class Books:
                 continue
             if each.perp_usd is None:
                 log.error("transfer of an unknown kind; it counts as profit or loss", kind=each.kind)
-            elif each.perp_usd:
-                self.deposits_usd += usd(each.perp_usd)
-                events.append(Transfer(each.time_ms, usd(each.perp_usd), each.kind, each.hash))
+                continue
+            # Between the two wallets nothing comes in where both are counted.
+            moved_usd = usd(each.perp_usd + (each.spot_usd if self.tokens is not None else ZERO))
+            if moved_usd:
+                self.deposits_usd += moved_usd
+                events.append(Transfer(each.time_ms, moved_usd, each.kind, each.hash))
         return events
 
     def state(self) -> dict[str, Any]:
@@ -190,6 +200,7 @@ class Books:
             "seen": dict(self._seen),
             "opened_ms": dict(self.opened_ms),
             "filled": {str(k): [lots, str(spent), at] for k, (lots, spent, at) in self._filled.items()},
+            **({} if self.tokens is None else {"tokens": self.tokens.state()}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -208,10 +219,37 @@ class Books:
                 int(k): (int(lots), Decimal(spent), int(at))
                 for k, (lots, spent, at) in state["filled"].items()
             }
+            if self.tokens is not None:
+                self.tokens.restore(state["tokens"])
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise DataError(
                 f"the checkpoint's books can't be read ({error!r}); start a new journal"
             ) from None
+
+
+def _lots(instrument: Instrument, told: VenueFill) -> int:
+    """Whole lots of a fill; of spot, where the venue sells dust by itself, there may be a fraction more."""
+    if instrument.kind is Kind.SPOT:
+        return instrument.lots(told.size)
+    return lots_of(instrument, told.size, "a fill's size")
+
+
+def _made(told: VenueFill, instrument: Instrument, lots: int, client_id: str, purpose: Purpose) -> Fill:
+    return Fill(
+        trade_id=told.trade_id or _made_id(told),
+        time_ms=told.time_ms,
+        instrument=instrument.name,
+        side=told.side,
+        lots=lots,
+        price=told.price,
+        notional_usd=usd(instrument.notional(lots, told.price)),
+        fee_usd=usd(told.fee),
+        is_maker=told.is_maker,
+        client_id=client_id,
+        order_id=told.order_id,
+        purpose=purpose,
+        closed_pnl_usd=usd(told.closed_pnl_usd),
+    )
 
 
 def _made_id(told: VenueFill) -> int:

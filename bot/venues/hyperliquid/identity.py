@@ -5,7 +5,7 @@ What can't work is a ConfigError with a sentence of its own; what works but not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from bot.clock import utc
 from bot.errors import ConfigError
 from bot.model.money import ZERO
+from bot.signer.draft import toml_key
 from bot.signer.expiry import expiry_warning
 from bot.venues.hyperliquid.balances import Balance, SpotState
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.parse_account import MarginState, Role
-from bot.venues.hyperliquid.parse_meta import Universe
+from bot.venues.hyperliquid.parse_meta import Listed, Universe, is_pair
 from bot.venues.hyperliquid.signing import Whose
 
 STANDARD: Final = ("default", "disabled", "dexAbstraction")
@@ -76,7 +77,17 @@ def check_network(url: str, network: str) -> None:
         )
 
 
-def check_signer(whose: Whose, network: str, account: str, coins: Sequence[str], universe: Universe) -> None:
+async def listed_for(client: Client, coins: Iterable[str]) -> Universe | Listed:
+    """What the venue lists; its spot markets only where some of the coins are of these. Raises what `client.info` does."""
+    perps: Universe = await client.info({"type": "meta"})
+    if not any(map(is_pair, coins)):
+        return perps
+    return Listed(perps, await client.info({"type": "spotMeta"}))
+
+
+def check_signer(
+    whose: Whose, network: str, account: str, coins: Sequence[str], universe: Universe | Listed
+) -> None:
     """ConfigError where the signer signs for another network or account, or numbers or cuts a coin differently.
 
     DataError where the venue's word on a coin can't be read.
@@ -93,7 +104,8 @@ def check_signer(whose: Whose, network: str, account: str, coins: Sequence[str],
         place = universe.place(coin)
         if coin not in whose.assets:
             raise ConfigError(
-                f"{coin} is in the config and not in the signer's policy; add [coins.{coin}] there, or take it out here"
+                f"{coin} is in the config and not in the signer's policy; add [coins.{toml_key(coin)}] there, or take it "
+                "out here"
             )
         if whose.assets[coin] != place:
             raise ConfigError(
@@ -107,7 +119,9 @@ def check_signer(whose: Whose, network: str, account: str, coins: Sequence[str],
             )
 
 
-async def check_account(client: Client, whose: Whose, coins: Sequence[str], universe: Universe) -> Identity:
+async def check_account(
+    client: Client, whose: Whose, coins: Sequence[str], universe: Universe | Listed
+) -> Identity:
     """Who trades for whom with what money. ConfigError where the account can't be traded on by this signer.
 
     Also raises what `client.info` does.
@@ -125,6 +139,8 @@ async def check_account(client: Client, whose: Whose, coins: Sequence[str], univ
     margin: MarginState = await client.info({"type": "clearinghouseState", "user": account})
     spot: SpotState = await client.info({"type": "spotClearinghouseState", "user": account})
     warnings += _money(account, margin, spot.balances)
+    if any(map(is_pair, coins)) and not spot.of("USDC").free:
+        warnings += [f"{account} has no free USDC on spot to buy with; transfer some from perps to spot"]
     listed = {instrument.name: instrument for instrument in universe.instruments}
     warnings += [
         f"{coin} is delisted at the venue, so that it is only ever closed; take it out of the config"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.errors import Refused, Unavailable
 from bot.model.account import MarginMode
+from bot.model.instrument import Kind
 from bot.venues.hyperliquid.account_reader import Setting
 from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.sending import Sender
@@ -22,6 +23,8 @@ class Leverage:
             return ""
         instrument = self._register.instrument(coin)
         assert instrument is not None
+        if instrument.kind is Kind.SPOT:
+            return ""
         leverage, mode = self._setting.of(instrument)
         try:
             await self._sender.set_leverage(coin, leverage, is_cross=mode is MarginMode.CROSS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import (
+    Callable,
     Coroutine,
     Hashable,
     Iterable,
@@ -25,16 +26,16 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
-from bot.errors import DataError, Refused
-from bot.model.instrument import Instrument
+from bot.errors import ConfigError, DataError, Refused
+from bot.model.instrument import Instrument, Kind
 from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
 from bot.text import printable
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.contexts import COLUMNS, Contexts
 from bot.venues.hyperliquid.heard import Heard
 from bot.venues.hyperliquid.numbers import Numbers
-from bot.venues.hyperliquid.parse_market import Candle, Prediction, Settlement
-from bot.venues.hyperliquid.parse_meta import Universe
+from bot.venues.hyperliquid.parse_market import Book, Candle, Prediction, Settlement, SpotContext
+from bot.venues.hyperliquid.parse_meta import SpotUniverse, Universe
 from bot.venues.hyperliquid.wire import UNUSED
 
 log = structlog.get_logger("hedgerow")
@@ -74,10 +75,17 @@ class Prices(Mapping[str, Decimal]):
 class MarketData:
     """Rows for some instruments of one venue."""
 
-    def __init__(self, client: Client, instruments: Sequence[Instrument]) -> None:
-        self._client, self._instruments = client, tuple(instruments)
+    def __init__(
+        self,
+        client: Client,
+        instruments: Sequence[Instrument],
+        wire: Callable[[str], str] = lambda name: name,
+    ) -> None:
+        self._client, self._instruments, self._wire = client, tuple(instruments), wire
         self._columns = {instrument.name: k for k, instrument in enumerate(instruments)}
         self._trading = {i.name: k for k, i in enumerate(instruments) if not i.is_delisted}
+        self._pairs = {i.name: k for k, i in enumerate(instruments) if i.kind is Kind.SPOT}
+        self._funded = {coin: k for coin, k in self._trading.items() if coin not in self._pairs}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._kept: dict[Hashable, Any] = {}  # what was read for a row or a history that is not complete yet
         self._kept_for: Hashable = None
@@ -88,7 +96,9 @@ class MarketData:
         self._now = np.full((len(COLUMNS), len(self._instruments)), np.nan)
         self._mark = np.zeros(len(self._instruments))
         self.heard = Heard()
-        self.marks = self.oracles = Prices({}, ())
+        self.marks: Mapping[str, Decimal] = Prices({}, ())
+        self.oracles: Mapping[str, Decimal] = self.marks
+        self.pair_marks: dict[str, Decimal] = {}  # the newest known, of each pair
 
     def mark_array(self) -> FloatArray:
         """The newest mark of each instrument, 0 before its first."""
@@ -98,7 +108,13 @@ class MarketData:
 
     async def refresh(self, *, urgent: bool = False) -> None:
         """Contexts as they are now; `urgent` as the budget takes it. DataError where one of our instruments can't be read."""
-        self.take(*await self._client.info({"type": "metaAndAssetCtxs"}, urgent=urgent))
+        told = await self._client.info({"type": "metaAndAssetCtxs"}, urgent=urgent)
+        if not self._pairs:
+            self.take(*told)
+            return
+        spot = await self._client.info({"type": "spotMetaAndAssetCtxs"}, urgent=urgent)
+        self.take(*told)
+        self._take_spot(*spot)
 
     def take(self, known: Universe, contexts: Contexts) -> None:
         """Take in a reply about contexts. DataError as `refresh`."""
@@ -117,6 +133,27 @@ class MarketData:
         self._mark[self._ours] = contexts.column("mark")[self._theirs]
         self.marks = Prices(self._places, contexts.text("mark"))
         self.oracles = Prices(self._places, contexts.text("oracle"))
+
+    def _take_spot(self, known: SpotUniverse, contexts: Mapping[str, SpotContext]) -> None:
+        """Take in a reply about spot markets, after `take`. A pair that is listed no more has no price from then on.
+
+        Spot pays no funding, and that is known; nothing else than its own mark says what it is worth.
+        """
+        self.numbers.spot = known
+        self.marks = dict(self.marks)
+        for name, column in self._pairs.items():
+            try:
+                told = contexts[known.traded(name).name]
+            except ConfigError as error:
+                log.warning("pair not listed", coin=name, reason=str(error)[:200])
+                continue
+            if told.mark is None:
+                continue
+            self.marks[name] = self.pair_marks[name] = told.mark
+            self._mark[column] = mark = float(told.mark)
+            mid = np.nan if told.mid is None else float(told.mid)
+            told_now = {"mark": mark, "oracle": mark, "mid": mid, "funding": 0.0}
+            self._now[:, column] = [told_now.get(field, np.nan) for field in COLUMNS]
 
     def _joined(self, known: Universe) -> dict[str, int]:
         """Where in the universe our coins are; none for one that is listed no more."""
@@ -163,7 +200,12 @@ class MarketData:
         found: list[Candle] = []
         while start_ms < end_ms:
             stop_ms = min(end_ms, start_ms + BARS_PER_REPLY * HOUR_MS)
-            asked = {"coin": coin, "interval": "1h", "startTime": start_ms, "endTime": stop_ms - 1}
+            asked = {
+                "coin": self._wire(coin),
+                "interval": "1h",
+                "startTime": start_ms,
+                "endTime": stop_ms - 1,
+            }
             reply: Sequence[Candle] = await self._patiently({"type": "candleSnapshot", "req": asked})
             found += [bar for bar in reply if start_ms <= bar.open_ms < stop_ms]
             start_ms = stop_ms
@@ -205,7 +247,7 @@ class MarketData:
 
     async def is_settled(self, time_ms: int) -> bool:
         """Whether the venue tells the rate that was settled at `time_ms` for the first coin that still trades."""
-        for coin in self._trading:
+        for coin in self._funded:
             try:
                 return await self._rate(coin, time_ms) is not None
             except DataError as error:  # one coin's nonsense does not hold up the others
@@ -226,10 +268,14 @@ class MarketData:
                 row = grid.row(bar.open_ms + HOUR_MS)
                 _put_bar(fields, (row, column), bar)
                 fields["mark"][row, column] = float(bar.close)
-            for hour, rate in (await self.settlements(coin, grid.start_ms, end_ms + HOUR_MS)).items():
-                row = hour - grid.first
-                if 0 <= row < rows:
-                    _put_rate(fields, (row, column), rate)
+            if coin in self._pairs:
+                paid = np.where(np.isfinite(fields["close"][:, column]), 0.0, np.nan)
+                fields["funding_rate"][:, column] = paid
+            else:
+                for hour, rate in (await self.settlements(coin, grid.start_ms, end_ms + HOUR_MS)).items():
+                    row = hour - grid.first
+                    if 0 <= row < rows:
+                        _put_rate(fields, (row, column), rate)
             done.add(coin)
 
         log.info("reading the history", coins=len(self._columns) - len(done), hours=rows)
@@ -254,15 +300,32 @@ class MarketData:
                 if settled is not None:
                     _put_rate(row, column, settled)
 
+        async def depth(column: int, coin: str) -> None:
+            try:
+                told: Book = await self._patiently(
+                    {"type": "l2Book", "coin": self._wire(coin), "nSigFigs": 4}
+                )
+                found = told.depth_usd()
+            except DataError as error:
+                log.warning("no depth", coin=coin, reason=str(error)[:200])
+            else:
+                row["depth_usd"][column] = np.nan if found is None else float(found)
+
         async def bar(column: int, coin: str) -> None:
             with _left_out(coin, column, refused):
                 for each in await self._bars(coin, time_ms):
                     _put_bar(row, column, each)
 
-        await _all(rate(column, coin) for coin, column in self._trading.items())
+        await _all(rate(column, coin) for coin, column in self._funded.items())
+        if self._pairs:
+            row["funding_rate"][list(self._pairs.values())] = 0.0
+            row["depth_usd"] = unknown.copy()
+            await _all(depth(column, coin) for coin, column in self._trading.items())
         # Last, since with each second more of the feed's bars are known to be whole.
         await _all(bar(column, coin) for coin, column in self._trading.items())
-        row["spread_bps"] = np.array([self.heard.spread_bps(coin, time_ms) for coin in self._columns])
+        row["spread_bps"] = np.array(
+            [self.heard.spread_bps(self._wire(coin), time_ms) for coin in self._columns]
+        )
         for values in row.values():
             values[list(refused)] = np.nan
         await self.refresh()  # the row is of the hour; what is decided on it needs the prices of now
@@ -271,7 +334,7 @@ class MarketData:
 
     async def _bars(self, coin: str, time_ms: int) -> list[Candle]:
         """The bar of the hour to `time_ms`, from the feed where it is whole there."""
-        bar = self.heard.finished(coin, time_ms - HOUR_MS)
+        bar = self.heard.finished(self._wire(coin), time_ms - HOUR_MS)
         if bar is not None:
             return [bar]
         key = ("bar", coin)

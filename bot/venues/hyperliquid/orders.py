@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from bot.errors import DataError
 from bot.model.attempt import Attempt
-from bot.model.instrument import Instrument
+from bot.model.instrument import Instrument, Kind
 from bot.model.money import ZERO
 from bot.model.order import (
     Order,
@@ -68,7 +68,8 @@ def to_sign(order: Order, instrument: Instrument, mark: Decimal, cloid: str) -> 
         cloid=cloid,
         tif=None if trigger is not None else _tif(order.time_in_force),
         trigger=trigger,
-        reduce_only=order.reduce_only,
+        reduce_only=order.reduce_only
+        and instrument.kind is not Kind.SPOT,  # which the venue takes there for none
     )
 
 
@@ -98,8 +99,14 @@ def _resting(attempt: Attempt, instrument: Instrument) -> Order:
 class Register:
     """Which orders are ours, and which of them were open when last looked at."""
 
-    def __init__(self, instruments: Sequence[Instrument], attempts: Attempts) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        attempts: Attempts,
+        wire: Callable[[str], str] = lambda name: name,
+    ) -> None:
         self._instruments = {instrument.name: instrument for instrument in instruments}
+        self._instruments |= {wire(instrument.name): instrument for instrument in instruments}
         self.attempts = attempts
         self.open: dict[int, OrderReport] = {}  # by order id, as last reported
         self.twins: set[str] = (
@@ -108,7 +115,7 @@ class Register:
         self.adopted: set[str] = set()  # of these the operator has said that there is no other daemon
 
     def instrument(self, coin: str) -> Instrument | None:
-        """One of those we trade."""
+        """One of those we trade, by its name or by what it is called on the wire."""
         return self._instruments.get(coin)
 
     def whose(self, cloid: str | None, order_id: int) -> tuple[str, Purpose | None]:
@@ -132,12 +139,12 @@ class Register:
         takes = shown.trigger is not None and shown.is_market
         return Order(
             client_id=client_id,
-            instrument=shown.coin,
+            instrument=instrument.name,
             side=shown.side,
             lots=lots_of(instrument, shown.original, "an order's size"),
             limit_price=None if takes else shown.limit_price,
             time_in_force=TimeInForce.IOC if takes else shown.time_in_force,
-            reduce_only=shown.reduce_only,
+            reduce_only=shown.reduce_only or (instrument.kind is Kind.SPOT and shown.side is Side.SELL),
             trigger=shown.trigger,
             purpose=purpose or Purpose.EXTERNAL,
         )

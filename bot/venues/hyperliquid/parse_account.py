@@ -12,7 +12,7 @@ from bot.model.order import Side
 from bot.venues.hyperliquid.parse_market import LARGEST_RATE, side
 from bot.venues.hyperliquid.wire import LARGEST_AMOUNT, Node
 
-PERP: Final = ""  # the main dex, as transfers name it
+PERP, SPOT = "", "spot"  # the main dex and the spot wallet, as transfers name them
 UNTOUCHED: Final = ("liquidation", "spotTransfer", "spotGenesis", "deployGasAuction", "cStakingTransfer",
                     "activateDexAbstraction", "accountActivationGas")  # fmt: skip
 """Ledger rows that leave the perp balance as it is, or whose effect fills tell already."""
@@ -90,13 +90,14 @@ class VenueFunding:
 class LedgerRow:
     """A movement of money that is neither trade nor funding; `perp_usd` is its effect on the perp balance.
 
-    None where this program does not know the effect of such a row.
+    None where this program does not know the effect of such a row. `spot_usd` is its effect on the USDC on spot.
     """
 
     time_ms: int
     hash: str
     kind: str
     perp_usd: Decimal | None
+    spot_usd: Decimal = ZERO
 
 
 def margin_state(node: Node) -> MarginState:
@@ -225,16 +226,16 @@ def ledger(node: Node, account: str) -> tuple[LedgerRow, ...]:
             each["time"].time_ms(),
             each["hash"].hash(),
             each["delta"]["type"].text(),
-            _bounded_effect(each["delta"], account),
+            _bounded(each["delta"], _effect(each["delta"], account)),
+            _bounded(each["delta"], _spot_effect(each["delta"], account)) or ZERO,
         )
         for each in node.items()
     ]
     return tuple(sorted(rows, key=lambda row: row.time_ms))
 
 
-def _bounded_effect(delta: Node, account: str) -> Decimal | None:
+def _bounded(delta: Node, effect: Decimal | None) -> Decimal | None:
     """An amount and its fee may each be within bounds where their sum is not."""
-    effect = _effect(delta, account)
     if effect is not None and abs(effect) > LARGEST_AMOUNT:
         delta.refuse(f"moves {effect} USD, which is beyond what can be")
     return effect
@@ -262,16 +263,29 @@ def _effect(delta: Node, account: str) -> Decimal | None:
         return -delta["usdc"].amount()
     if kind == "vaultWithdraw":
         return delta["netWithdrawnUsd"].number()
-    return _sent(delta, account) if kind == "send" else None
+    return _sent(delta, account, PERP) if kind == "send" else None
 
 
-def _sent(delta: Node, account: str) -> Decimal:
+def _spot_effect(delta: Node, account: str) -> Decimal:
+    """Of other tokens than USDC nothing is told here: that they came or went is seen by the balance."""
+    kind = delta["type"].text()
+    if kind == "accountClassTransfer":
+        return -delta["usdc"].amount() if delta["toPerp"].flag() else delta["usdc"].amount()
+    if kind == "spotTransfer" and delta["token"].text() == "USDC":
+        fee = delta.maybe("fee")
+        if delta["destination"].address() == account:
+            return delta["amount"].amount()
+        return -delta["amount"].amount() - (ZERO if fee is None else fee.amount())
+    return _sent(delta, account, SPOT) if kind == "send" else ZERO
+
+
+def _sent(delta: Node, account: str, wallet: str) -> Decimal:
     if delta["token"].text() != "USDC":
         return ZERO
     effect = ZERO
-    if delta["user"].address() == account and delta["sourceDex"].text() == PERP:
+    if delta["user"].address() == account and delta["sourceDex"].text() == wallet:
         effect -= delta["amount"].amount()
-    if delta["destination"].address() == account and delta["destinationDex"].text() == PERP:
+    if delta["destination"].address() == account and delta["destinationDex"].text() == wallet:
         effect += delta["amount"].amount()
     return effect
 

@@ -52,6 +52,10 @@ class Universe:
             raise DataError(self.unread[coin])
         return next(each for each in self.instruments if each.name == coin)
 
+    def wire(self, coin: str) -> str:
+        """What a coin is called on the wire: the same."""
+        return coin
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -129,6 +133,36 @@ class SpotUniverse:
         raise ConfigError(
             f"{title!r} is the title of {named}; which of them is meant can't be told, so none is traded"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Perpetuals and spot markets together, for whoever trades both; as `Universe`."""
+
+    perps: Universe
+    spot: SpotUniverse
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """The perpetuals, which alone may be delisted."""
+        return self.perps.instruments
+
+    def place(self, name: str) -> int:
+        """The number of a coin or a pair in actions. ConfigError where the venue does not list it."""
+        return self.spot.traded(name).asset if is_pair(name) else self.perps.place(name)
+
+    def instrument(self, name: str) -> Instrument:
+        """A coin or a pair. ConfigError where the venue does not list it, DataError where it can't be read."""
+        return self.spot.traded(name).instrument if is_pair(name) else self.perps.instrument(name)
+
+    def wire(self, name: str) -> str:
+        """What it is called on the wire: a pair by its number, such as @142. ConfigError as `place`."""
+        return self.spot.traded(name).name if is_pair(name) else name
+
+
+def is_pair(name: str) -> bool:
+    """Whether a name is that of a spot market: UBTC/USDC."""
+    return "/" in name
 
 
 def universe(node: Node) -> Universe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,9 +13,11 @@ from bot.venues.hyperliquid.parse_account import LedgerRow, VenueFill, VenueFund
 Timed = TypeVar("Timed", VenueFill, VenueFunding, LedgerRow)
 
 
-def subscriptions(account: str, instruments: Sequence[Instrument]) -> list[Mapping[str, Any]]:
+def subscriptions(
+    account: str, instruments: Sequence[Instrument], wire: Callable[[str], str] = lambda name: name
+) -> list[Mapping[str, Any]]:
     """What the feed is asked for: the account's fills and funding, and of each live coin its bars and best prices."""
-    coins = [instrument.name for instrument in instruments if not instrument.is_delisted]
+    coins = [wire(instrument.name) for instrument in instruments if not instrument.is_delisted]
     return [
         {"type": "userFills", "user": account},
         {"type": "userFundings", "user": account},

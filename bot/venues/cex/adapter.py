@@ -1,0 +1,384 @@
+"""A central exchange behind the venue port: one account on it, seen by the hour and traded through a signer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final, Self
+
+import structlog
+
+from bot.clock import WallClock
+from bot.errors import DataError, Refused, StateError, Unavailable
+from bot.model.attempt import Proof
+from bot.model.decision import OrderPlan
+from bot.model.instrument import Instrument
+from bot.model.order import FundingPayment, Order, OrderReport, Purpose
+from bot.model.panel import HOUR_MS, FloatArray, Panel
+from bot.signer.cex_client import Denied, Locked, SignerGone
+from bot.venues.cex import exchange as exchanges
+from bot.venues.cex.account_reader import AccountReader
+from bot.venues.cex.books import OVERLAP_MS, Books, Market
+from bot.venues.cex.client import Client
+from bot.venues.cex.differences import Differences, differences_of
+from bot.venues.cex.exchange import Signs
+from bot.venues.cex.market_data import MarketData
+from bot.venues.cex.orders import FORGOTTEN_MS, CexAttempts, Key, Register, rejected
+from bot.venues.cex.sending import Sender
+from bot.venues.cex.startup import check_funding, check_key, check_signer, find_markets, one_way, set_leverage
+from bot.venues.cex.terms import CexTerms
+from bot.venues.hyperliquid.signing import text
+from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.polarity import PaidFunding, check_polarity
+from bot.venues.venue import AccountState, Condition, Observation, Outbox, VenueEvent
+
+log = structlog.get_logger("hedgerow")
+
+STATE_VERSION: Final = 1
+SENT_BEFORE: Final = "sent before"
+
+
+class CexVenue:
+    """One account on one exchange; made by `connect`, which learns what can be traded."""
+
+    def __init__(
+        self,
+        terms: CexTerms,
+        differences: Differences,
+        signs: Signs,
+        client: Client,
+        clock: VenueClock,
+        markets: Sequence[Market],
+        outbox: Outbox,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._terms, self._differences, self._signs, self._client = terms, differences, signs, client
+        self._clock, self._sleep, self._outbox = clock, sleep, outbox
+        self._markets = {market.instrument.name: market for market in markets}
+        self.instruments: tuple[Instrument, ...] = tuple(market.instrument for market in markets)
+        self._attempts = CexAttempts(terms.network, terms.venue, outbox)
+        self._register = Register(markets, self._attempts)
+        self._books = Books(terms.venue, terms.settle, markets, differences, self._register.whose)
+        self._market = MarketData(client, markets, differences)
+        self._reader = AccountReader(
+            terms,
+            differences,
+            client,
+            self._market,
+            markets,
+            self._register,
+            self._books,
+            clock.now_ms,
+            sleep,
+        )
+        self._sender = Sender(
+            terms, differences, client, clock, self._register, self._books, self._mark, sleep
+        )
+        self._levered: set[str] = set()
+        self._distrust = ""  # why funding is not what the adapter takes it for
+        self._events: list[VenueEvent] = []
+        self._row_ms = self._settled_ms = 0
+
+    @classmethod
+    async def connect(
+        cls,
+        terms: CexTerms,
+        signer: Signs,
+        outbox: Outbox,
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> Self:
+        """Learn what the exchange trades, that signer and key are what the config says, and switch to one-way mode.
+
+        What is sent is written to `outbox` first. ConfigError where they are not; Unavailable where the exchange or the
+        signer does not answer.
+        """
+        differences = differences_of(terms.venue, terms.service)
+
+        async def ask_ms() -> int:
+            return int(await client.ask("fetch_time"))
+
+        clock = VenueClock(ask_ms, now_s, sleep, terms.clock)
+        client = Client(exchanges.made(terms, differences, signer, clock.now_ms), differences)
+        try:
+            with _as_unavailable():
+                await clock.look()
+                markets = await find_markets(client, terms, differences)
+                check_signer(signer, terms, markets)
+                await check_key(client, terms, differences)
+                await one_way(client, terms)
+            return cls(terms, differences, signer, client, clock, markets, outbox, sleep)
+        except BaseException:
+            await client.close()
+            raise
+
+    async def end(self) -> None:
+        """The run ends in order; what rests rests on."""
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._client.close()
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Exchange, network and contracts; where the server stands may change."""
+        return {
+            "venue": self._terms.venue,
+            "network": self._terms.network,
+            "service": self._terms.service,
+            "coins": [instrument.name for instrument in self.instruments],
+        }
+
+    async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
+        """Read the account, going on from a checkpoint's cursors, and the market's history up to the full hour."""
+        if checkpoint is not None and checkpoint.get("version") != STATE_VERSION:
+            raise StateError(
+                f"the journal's checkpoint is of version {checkpoint.get('version')!r}, this program reads "
+                f"{STATE_VERSION}; start a new journal"
+            )
+        with _as_unavailable():
+            await self._clock.look()
+            self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
+            await self._market.refresh()
+            earlier: list[Key] = []
+            if checkpoint is None:
+                await self._reader.begin(self._clock.now_ms())
+            else:
+                self._books.restore(checkpoint["books"])
+                self._sender.settled_nonce = int(checkpoint["settled_nonce"])
+                earlier = self._register.restore(checkpoint["orders"])
+            since_ms = min(self._books.from_ms(), self._clock.now_ms() - FORGOTTEN_MS)
+            self._register.take_up([*self._attempts.at_venue(), *self._outbox.since(since_ms)])
+            self._sender.take_up()
+            self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
+            panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
+            self._tell(await self._sender.resolve())
+            for name, order_id in earlier:
+                await self._take_up_open(name, order_id)
+            await self._look(with_ledger=True)
+        self._meet_a_twin()
+        markets = list(self._markets.values())
+        agree = await check_funding(self._client, self._terms, panel, self._market, markets)
+        log.info("funding is read as the venue means it", settlements=agree)
+        return panel
+
+    async def _take_up_open(self, name: str, order_id: int) -> None:
+        """An order that was open in an earlier run: what became of it, or that it is still open."""
+        report = await self._sender.status(name, self._register.venue_ids[name, order_id])
+        if report is not None:
+            self._tell([report])
+
+    def _meet_a_twin(self) -> None:
+        """StateError where another daemon of this kind trades the account: two that both steer it undo each other."""
+        if self._register.twins:
+            raise StateError(
+                f"the account at {self._terms.venue} has an order that a daemon of this program sent and that this "
+                f"journal does not hold ({min(self._register.twins)}); stop the other, or run with its journal"
+            )
+
+    # Seeing
+
+    async def due(self) -> None:
+        """When the next full hour has come by the venue's clock and its funding is settled."""
+        with _as_unavailable():
+            venue_ms = await self._clock.until(self._row_ms + HOUR_MS)
+            await self._await_settlement(venue_ms // HOUR_MS * HOUR_MS)
+
+    async def _await_settlement(self, time_ms: int) -> None:
+        waited_s, wait_s = 0.0, min(1.0, max(0.02, 1.0 / self._clock.speed))
+        while self._settled_ms < time_ms and not await self._market.is_settled(time_ms):
+            if waited_s >= self._terms.settle_s:
+                log.warning("no settlement yet", waited_s=round(waited_s, 1))
+                break
+            await self._sleep(wait_s)
+            waited_s, wait_s = waited_s + wait_s, wait_s * 1.5
+        self._settled_ms = time_ms
+
+    async def observe(self) -> Observation | None:
+        """The newest full hour; hours slept through are told as far as the venue's history knows them."""
+        await self.due()
+        with _as_unavailable():
+            venue_ms = await self._clock.look()
+            time_ms = venue_ms // HOUR_MS * HOUR_MS
+            missed = await self._missed(time_ms)
+            row = await self._market.row(time_ms)
+            self._tell(await self._sender.resolve())
+            await self._look(with_ledger=True)
+            state = self._reader.state()
+        self._row_ms = time_ms
+        return Observation(time_ms, row, state, self.take_events(), missed)
+
+    async def _missed(self, time_ms: int) -> tuple[tuple[int, Mapping[str, FloatArray]], ...]:
+        hours = (time_ms - self._row_ms) // HOUR_MS - 1
+        if hours < 1:
+            return ()
+        log.warning("hours passed unobserved", hours=hours)
+        past = await self._market.history(time_ms - HOUR_MS, min(hours, max(self._terms.history_h, 1)))
+        return past.moments()
+
+    async def _look(self, *, with_ledger: bool = False) -> None:
+        events = await self._reader.look(with_ledger=with_ledger)
+        if with_ledger:
+            self._books.completed(self._reader.seen_ms, self._register.open)
+        self._check_payments([each for each in events if isinstance(each, FundingPayment)])
+        self._tell(events)
+
+    def _check_payments(self, payments: Sequence[FundingPayment]) -> None:
+        """What was paid on our own positions is the last word on funding's sign; opening ends where it disagrees."""
+        for each in payments:
+            mark = self._market.marks.get(each.instrument)
+            if mark is None or not each.lots:
+                continue
+            coins = float(self._markets[each.instrument].instrument.size(each.lots))
+            paid = PaidFunding(coins, float(each.oracle or mark), float(each.rate_per_hour), float(each.usd))
+            try:
+                check_polarity(self._terms.venue, [paid])
+            except DataError as error:
+                self._distrust = str(error)
+                log.exception("funding is not as it is read", found=str(error))
+
+    async def account(self) -> AccountState:
+        """The account now."""
+        with _as_unavailable():
+            await self._clock.look()
+            self._tell(await self._sender.resolve())
+            await self._market.refresh()
+            await self._look(with_ledger=self._clock.now_ms() // HOUR_MS > self._books.complete_ms // HOUR_MS)
+            return self._reader.state()
+
+    async def condition(self) -> Condition:
+        """Of the signer and the clocks."""
+        problem = self._distrust
+        try:
+            status = self._signs.status()
+        except (Denied, Locked, SignerGone) as error:
+            problem = f"nothing can be signed: {error}"
+        else:
+            if status["state"] != "ready":
+                problem = (
+                    f"nothing can be signed: the signer is {status['state']}: {status.get('reason', '')}"
+                )
+        offset_s = None
+        if self._clock.venue_ms and self._terms.network != "devnet":
+            offset_s = (self._clock.now_ms() - WallClock().now_ms()) / 1000
+        twin = f"orders of another daemon: {min(self._register.twins)}" if self._register.twins else ""
+        return Condition(signer_problem=problem, clock_offset_s=offset_s, twin=twin)
+
+    def take_events(self) -> tuple[VenueEvent, ...]:
+        """What is new, in the order in which it was learned."""
+        events, self._events = tuple(self._events), []
+        return events
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        """Cursors and totals; what was sent is in the outbox."""
+        return {
+            "version": STATE_VERSION,
+            "books": self._books.state(),
+            "orders": self._register.state(),
+            "settled_nonce": self._sender.settled_nonce,
+        }
+
+    # Trading
+
+    async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
+        """Cancels, then orders. OutcomeUnknown where the venue can't be brought to say what became of one."""
+        if not plan:
+            return ()
+        with _as_unavailable():
+            await self._clock.look()
+            reports = await self._sender.cancel(plan.cancels)
+            self._tell(reports)
+            self._tell(await self._sender.resolve())
+            if not plan.orders:
+                return reports
+            await self._tell_signer()
+            placed: list[OrderReport] = []
+            for order in plan.orders:
+                ready = await self._prepared(order)
+                if isinstance(ready, OrderReport):
+                    placed.append(ready)
+                    if ready.reason != SENT_BEFORE:
+                        self._events.append(ready)
+                    continue
+                placed += await self._place(ready)
+            await self._look()
+        return [*reports, *placed]
+
+    async def _place(self, order: Order) -> list[OrderReport]:
+        reports = await self._sender.place([order])
+        self._tell(reports)
+        return reports
+
+    async def _tell_signer(self) -> None:
+        """What is true now, as of a moment before all of it was read."""
+        venue_ms = await self._clock.look()
+        await self._market.refresh()
+        await self._look()
+        holdings, open_orders = self._reader.holdings()
+        try:
+            self._signs.clock(await self._clock.look())
+            for name, mark in self._market.marks.items():
+                self._tell_price(self._markets[name].market_id, text(mark), venue_ms)
+            self._signs.positions(
+                holdings, open_orders=open_orders, through_nonce=self._sender.through_nonce, at_ms=venue_ms
+            )
+        except (Denied, Locked, SignerGone) as error:
+            raise Unavailable(f"the signer does not take what is true: {error}") from None
+
+    def _tell_price(self, market_id: str, mark: str, venue_ms: int) -> None:
+        """One contract's price; where it is refused, so will be its orders, and those alone."""
+        try:
+            self._signs.prices({market_id: mark}, venue_ms)
+        except Denied as denial:
+            log.warning("price refused by the signer", market=market_id, price=mark, reason=str(denial))
+
+    async def _prepared(self, order: Order) -> Order | OrderReport:
+        """The order as it can be sent now: nothing twice, reduce-only no larger than the position; or why it is not."""
+        reason = "" if self._attempts.may_be_sent(order.client_id) else SENT_BEFORE
+        if not reason and order.reduce_only:
+            held = -self._books.account.lots(order.instrument) * order.side.sign
+            if held <= 0:
+                reason = "there is nothing left to reduce"
+            elif order.lots > held:
+                order = replace(order, lots=held)
+        if not reason and not order.reduce_only:
+            reason = self._distrust or await self._lever(order.instrument)
+        return rejected(order, self._clock.now_ms(), reason) if reason else order
+
+    async def _lever(self, name: str) -> str:
+        """Make sure of a contract's leverage and mode; why not, where that can't be."""
+        if name in self._levered:
+            return ""
+        market = self._markets[name]
+        leverage = self._reader.leverage_of(market.instrument)
+        try:
+            await set_leverage(self._client, self._terms, self._differences, market, leverage)
+        except (Refused, Unavailable) as error:
+            return f"leverage {leverage} {self._terms.margin_mode.value} could not be set: {error}"
+        self._levered.add(name)
+        return ""
+
+    def _mark(self, name: str) -> str | None:
+        mark = self._market.marks.get(name)
+        return None if mark is None else text(mark)
+
+    def _tell(self, events: Sequence[VenueEvent]) -> None:
+        reports = [event for event in events if isinstance(event, OrderReport)]
+        for report in reports:
+            self._register.note(report)
+        self._attempts.told(
+            [each for each in reports if each.order.purpose is not Purpose.EXTERNAL], Proof.STATUS
+        )
+        self._events.extend(events)
+
+
+@contextmanager
+def _as_unavailable() -> Any:
+    """What can't be read is not known, and a later look may find it readable: never taken for an answer."""
+    try:
+        yield
+    except DataError as error:
+        raise Unavailable(f"the venue's word could not be used: {error}") from None

@@ -1,0 +1,323 @@
+"""What happened to the account: trades, funding and transfers, each counted once, and cash kept exactly by them.
+
+Cash and positions follow from the events alone and are held against what the venue states: where positions differ, a
+trade has not been told yet; where the money differs, something was booked that this program does not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import structlog
+
+from bot.errors import DataError
+from bot.model.account import Account, Position
+from bot.model.instrument import Instrument
+from bot.model.money import ZERO, usd
+from bot.model.order import Fill, FundingPayment, Purpose, Transfer
+from bot.venues.cex.differences import Differences
+from bot.venues.cex.wire import Booked, Held, Trade
+from bot.venues.venue import VenueEvent
+
+log = structlog.get_logger("hedgerow")
+
+OVERLAP_MS: Final = 10 * 60_000
+CENT: Final = Decimal("0.01")
+PER_EVENT_USD: Final = Decimal("0.00001")  # venues round each amount to 1e-8; we to 1e-6
+ENTRY_DIGITS: Final = Decimal("1e-7")  # of an entry price, an average that venues round
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One of the traded contracts: ours, the library's name, the exchange's, and the coins in one contract."""
+
+    instrument: Instrument
+    symbol: str
+    market_id: str
+    contract: Decimal
+
+
+Whose = Callable[[str, int], tuple[str, Purpose]]
+"""Client id and purpose of an order of an instrument, by the venue's order id."""
+
+
+def lots_of(instrument: Instrument, coins: Decimal, what: str) -> int:
+    """A size in whole lots. DataError where it lies between two."""
+    lots = instrument.lots(coins)
+    if instrument.size(lots) != coins:
+        raise DataError(
+            f"{what} of {instrument.name} is {coins}, which is not a multiple of {instrument.lot}"
+        )
+    return lots
+
+
+class Books:
+    """Of one account, since they were opened."""
+
+    def __init__(
+        self, venue: str, settle: str, markets: Sequence[Market], differences: Differences, whose: Whose
+    ) -> None:
+        self._venue, self._settle, self._differences, self._whose = venue, settle, differences, whose
+        self._by_symbol = {market.symbol: market for market in markets}
+        self._by_id = {market.market_id: market for market in markets}
+        self._by_name = {market.instrument.name: market.instrument for market in markets}
+        self.account = Account()
+        self.since_ms = self.complete_ms = self._floor_ms = 0
+        self.overlap_ms = OVERLAP_MS
+        self._seen: dict[str, int] = {}
+        self._filled: dict[str, tuple[int, Decimal, int]] = {}
+        self._events = 0  # counted since the money was last found right
+        self.unexplained_usd = ZERO  # the venue's money less ours, when last looked at
+
+    # Opening
+
+    def begin(
+        self,
+        time_ms: int,
+        wallet_usd: Decimal,
+        held: Sequence[Held],
+        trades: Sequence[Trade],
+        booked: Sequence[Booked],
+    ) -> None:
+        """Open the books on an account as it is; `trades` and `booked` are in it already."""
+        self.since_ms = self.complete_ms = self._floor_ms = time_ms
+        account = Account()
+        account.deposit(usd(wallet_usd + sum((each.unrealised_usd for each in held), ZERO)))
+        account.cash_usd = usd(wallet_usd)
+        for each in held:
+            market = self._by_symbol.get(each.symbol)
+            account.cash_usd -= usd(each.coins * each.entry_price)
+            if market is not None:
+                lots = lots_of(market.instrument, each.coins, "a position")
+                account.positions[market.instrument.name] = Position(
+                    market.instrument, lots, usd(each.coins * each.entry_price), time_ms
+                )
+        self.account = account
+        self._seen = {_trade_key(each): each.time_ms for each in trades}
+        self._seen |= {f"l:{each.key}": each.time_ms for each in booked}
+
+    def from_ms(self) -> int:
+        """From when on to ask again."""
+        return self._floor_ms
+
+    def completed(self, time_ms: int, open_orders: Iterable[tuple[str, int]]) -> None:
+        """Everything up to `time_ms` has been asked for; what is too old to be told again is forgotten."""
+        self.complete_ms = max(self.complete_ms, time_ms)
+        self._floor_ms = max(self._floor_ms, self.complete_ms - self.overlap_ms)
+        self._seen = {key: at_ms for key, at_ms in self._seen.items() if at_ms >= self._floor_ms}
+        kept = {_order_key(*each) for each in open_orders}
+        self._filled = {
+            key: told for key, told in self._filled.items() if told[2] >= self._floor_ms or key in kept
+        }
+
+    def filled(self, instrument: str, order_id: int) -> tuple[int, Decimal]:
+        """Lots of an order filled so far, and their average price."""
+        lots, spent_usd, _ = self._filled.get(_order_key(instrument, order_id), (0, ZERO, 0))
+        if not lots:
+            return 0, ZERO
+        return lots, spent_usd / self._by_name[instrument].size(lots)
+
+    # Counting
+
+    def take(
+        self, trades: Sequence[Trade], booked: Sequence[Booked], settled: Callable[[str, int], Decimal | None]
+    ) -> list[VenueEvent]:
+        """What is new, in the order in which it happened. `settled` knows the rate settled of an instrument at a time."""
+        events: list[VenueEvent] = []
+        rows: list[tuple[int, int, Trade | Booked]] = [(each.time_ms, 1, each) for each in trades]
+        # A position held at the instant pays: what is booked in the same millisecond comes before a trade.
+        rows += [(each.time_ms, 0, each) for each in booked]
+        for time_ms, _, each in sorted(rows, key=lambda row: row[:2]):
+            if isinstance(each, Trade):
+                if self._is_new(_trade_key(each), time_ms):
+                    events.append(self._fill(each))
+            elif self._is_new(f"l:{each.key}", time_ms):
+                events += self._line(each, settled)
+        return events
+
+    def _is_new(self, key: str, time_ms: int) -> bool:
+        if key in self._seen or time_ms < self._floor_ms:
+            return False
+        self._seen[key] = time_ms
+        self._events += 1
+        return True
+
+    def _fill(self, told: Trade) -> Fill:
+        market = self._by_symbol[told.symbol]
+        instrument = market.instrument
+        lots = lots_of(instrument, told.coins, "a trade")
+        fee = usd(told.fee)
+        if told.fee and told.fee_currency != self._settle:
+            log.error(
+                "a fee in another currency is not counted", coin=instrument.name, paid=told.fee_currency
+            )
+            fee = ZERO
+        client_id, purpose = self._whose(instrument.name, told.order_id)
+        position = self.account.positions.get(instrument.name) or Position(instrument)
+        before, notional = position.lots, usd(told.price * told.coins)
+        closed = position.trade(lots * told.side.sign, notional * told.side.sign)
+        if before == 0 or (before > 0) != (position.lots > 0):
+            position.opened_ms = told.time_ms
+        fill = Fill(
+            trade_id=_journal_id(self._venue, told),
+            time_ms=told.time_ms,
+            instrument=instrument.name,
+            side=told.side,
+            lots=lots,
+            price=told.price,
+            notional_usd=notional,
+            fee_usd=fee,
+            is_maker=told.is_maker,
+            client_id=client_id,
+            order_id=told.order_id,
+            purpose=purpose,
+            closed_pnl_usd=closed,
+        )
+        self.account.apply_fill(fill, position)
+        key = _order_key(instrument.name, told.order_id)
+        known, spent, _ = self._filled.get(key, (0, ZERO, 0))
+        self._filled[key] = known + lots, spent + told.price * told.coins, told.time_ms
+        return fill
+
+    def _line(self, told: Booked, settled: Callable[[str, int], Decimal | None]) -> list[VenueEvent]:
+        differences, amount = self._differences, usd(told.usd)
+        if told.kind in differences.fee_kinds:
+            return []  # with the fills
+        if told.currency != self._settle:
+            log.warning("booked in another currency; not counted", kind=told.kind, currency=told.currency)
+            return []
+        if told.kind in differences.funding_kinds:
+            return self._funding(told, amount, settled)
+        self.account.deposit(amount)
+        if told.kind not in differences.transfer_kinds:
+            log.warning("booked by the venue; it counts as a transfer", kind=told.kind, usd=str(amount))
+        return [Transfer(told.time_ms, amount, told.kind, told.key)]
+
+    def _funding(
+        self, told: Booked, amount: Decimal, settled: Callable[[str, int], Decimal | None]
+    ) -> list[VenueEvent]:
+        market = self._by_id.get(told.symbol)
+        self.account.cash_usd += amount
+        self.account.funding_usd += amount
+        if market is None:
+            log.warning("funding of a contract not traded here", market=told.symbol)
+            return []
+        instrument = market.instrument
+        lots = self.account.lots(instrument.name)
+        rate = settled(instrument.name, told.time_ms)
+        base = instrument.size(lots) * (rate or ZERO)
+        price = usd(-amount / base) if base and -amount / base > 0 else ZERO
+        return [FundingPayment(told.time_ms, instrument.name, lots, price, rate or ZERO, amount)]
+
+    # Held against the venue
+
+    def strange_lots(self, held: Sequence[Held]) -> dict[str, int]:
+        """By instrument the lots that the venue holds and these books do not; empty where they agree."""
+        theirs = {
+            market.instrument.name: lots_of(market.instrument, each.coins, "a position")
+            for each in held
+            if (market := self._by_symbol.get(each.symbol)) is not None
+        }
+        names = theirs.keys() | self.account.positions.keys()
+        return {
+            name: extra for name in names if (extra := theirs.get(name, 0) - self.account.lots(name)) != 0
+        }
+
+    def strange_usd(self, wallet_usd: Decimal, held: Sequence[Held]) -> Decimal:
+        """The venue's cash less that of these books; 0 where they differ by rounding only.
+
+        Reckoned without marks, which are another in each reply: the wallet less what the positions were entered for.
+        """
+        entered = [each.coins * each.entry_price for each in held]
+        apart = wallet_usd - sum(entered, ZERO) - self.account.cash_usd - self.unexplained_usd
+        rounding = CENT + PER_EVENT_USD * self._events + ENTRY_DIGITS * sum(map(abs, entered), ZERO)
+        return ZERO if abs(apart) <= rounding else apart
+
+    def take_as_it_is(self, lots: Mapping[str, int], apart_usd: Decimal, held: Sequence[Held]) -> None:
+        """The venue's word stands where nothing explains it: what it means is profit or loss."""
+        self.unexplained_usd += apart_usd
+        entries = {
+            self._by_symbol[each.symbol].instrument.name: each
+            for each in held
+            if each.symbol in self._by_symbol
+        }
+        for name, extra in lots.items():
+            instrument = self._by_name[name]
+            position = self.account.positions.get(name) or Position(instrument, opened_ms=self.complete_ms)
+            value = usd(instrument.size(extra) * (entries[name].entry_price if name in entries else ZERO))
+            position.trade(extra, value)
+            if position.lots:
+                self.account.positions[name] = position
+            else:
+                self.account.positions.pop(name, None)
+
+    # Keeping
+
+    def state(self) -> dict[str, Any]:
+        """As JSON values."""
+        account = self.account
+        return {
+            "since_ms": self.since_ms,
+            "complete_ms": self.complete_ms,
+            "floor_ms": self._floor_ms,
+            "cash_usd": str(account.cash_usd),
+            "deposits_usd": str(account.deposits_usd),
+            "realised_usd": str(account.realised_usd),
+            "funding_usd": str(account.funding_usd),
+            "fees_usd": str(account.fees_usd),
+            "volume_usd": str(account.volume_usd),
+            "unexplained_usd": str(self.unexplained_usd),
+            "events": self._events,
+            "positions": {
+                name: [held.lots, str(held.cost_usd), held.opened_ms]
+                for name, held in account.positions.items()
+            },
+            "seen": dict(self._seen),
+            "filled": {key: [lots, str(spent), at] for key, (lots, spent, at) in self._filled.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` gave."""
+        try:
+            self.since_ms, self.complete_ms = int(state["since_ms"]), int(state["complete_ms"])
+            self._floor_ms, self._events = int(state["floor_ms"]), int(state["events"])
+            self.unexplained_usd = Decimal(state["unexplained_usd"])
+            self.account = Account(
+                cash_usd=Decimal(state["cash_usd"]),
+                positions={
+                    str(name): Position(self._by_name[name], int(lots), Decimal(cost), int(opened_ms))
+                    for name, (lots, cost, opened_ms) in state["positions"].items()
+                },
+                deposits_usd=Decimal(state["deposits_usd"]),
+                realised_usd=Decimal(state["realised_usd"]),
+                funding_usd=Decimal(state["funding_usd"]),
+                fees_usd=Decimal(state["fees_usd"]),
+                volume_usd=Decimal(state["volume_usd"]),
+            )
+            self._seen = {str(key): int(at) for key, at in state["seen"].items()}
+            self._filled = {
+                str(key): (int(lots), Decimal(spent), int(at))
+                for key, (lots, spent, at) in state["filled"].items()
+            }
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+            raise DataError(
+                f"the checkpoint's books can't be read ({error!r}); start a new journal"
+            ) from None
+
+
+def _journal_id(venue: str, told: Trade) -> int:
+    """A trade's number in the journal, where those of all venues and markets stand side by side."""
+    named = f"{venue}:{told.symbol}:{told.trade_id}"
+    return int.from_bytes(hashlib.sha256(named.encode()).digest()[:8], "big") >> 1
+
+
+def _trade_key(trade: Trade) -> str:
+    return f"t:{trade.symbol}:{trade.trade_id}"
+
+
+def _order_key(instrument: str, order_id: int) -> str:
+    return f"{instrument}:{order_id}"

@@ -1,0 +1,87 @@
+"""Asking one exchange, with our own errors: what the library or the signer raise is told as no, not now, or nobody knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.errors import DataError, HedgerowError, OutcomeUnknown, Refused, Unavailable
+from bot.signer.cex_client import Denied, Locked, SignerGone
+from bot.venues.cex.differences import Differences
+from bot.venues.cex.exchange import BeforeLeaving
+from bot.venues.cex.failures import failure_of
+
+
+class NotSigned(Refused):
+    """The signer's policy forbids it."""
+
+
+class NotKnown(Refused):
+    """The venue does not know the order that was asked for."""
+
+
+class AsItIs(Refused):
+    """The setting that was asked for is there already."""
+
+
+class Client:
+    """One exchange. `exchange` is the library's, as `exchange.made` makes it."""
+
+    def __init__(self, exchange: Any, differences: Differences) -> None:
+        self._exchange, self._differences = exchange, differences
+
+    @property
+    def markets(self) -> Any:
+        """By the library's symbol."""
+        return self._exchange.markets or {}
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._exchange.close()
+
+    async def ask(self, method: str, *arguments: Any, **keywords: Any) -> Any:
+        """A question, or a setting that may be set twice. Refused or Unavailable where there is no answer."""
+        return await self._do(method, arguments, keywords, is_order=False)
+
+    async def order(self, before_leaving: BeforeLeaving, *arguments: Any) -> Any:
+        """Place an order; one at a time. OutcomeUnknown where it may have been carried out.
+
+        `before_leaving` is called once it is signed, and what it raises keeps it here.
+        """
+        self._exchange.before_leaving = before_leaving
+        try:
+            return await self._do("create_order", arguments, {}, is_order=True)
+        finally:
+            self._exchange.before_leaving = None
+
+    async def _do(self, method: str, arguments: Any, keywords: Any, *, is_order: bool) -> Any:
+        import ccxt  # type: ignore[import-untyped]  # slow to load, so only where it is needed
+
+        try:
+            return await getattr(self._exchange, method)(*arguments, **keywords)
+        except Denied as denial:
+            raise NotSigned(str(denial)) from None
+        except (Locked, SignerGone) as error:
+            raise Unavailable(str(error)) from None
+        except HedgerowError:
+            raise
+        except ccxt.BaseError as error:
+            code = getattr(error, "venue_code", "")
+            if not is_order and isinstance(error, ccxt.OrderNotFound):
+                raise NotKnown("the venue does not know the order") from None
+            if code in self._differences.stale_codes:
+                raise Unavailable("The venue refused the request's time; nothing happened.") from None
+            status = getattr(error, "http_status", None)
+            failure = failure_of(error, is_order=is_order, code=code, http_status=status)
+            if code in self._differences.kept_codes and not is_order:
+                raise AsItIs(str(failure)) from None
+            raise failure from None
+        except Exception as error:  # noqa: BLE001 - the library's own parsers fail in many ways on what they don't expect
+            what = f"{method}: the answer could not be read ({type(error).__name__})"
+            raise (OutcomeUnknown(what) if is_order else Unavailable(what)) from None
+
+
+def wanted(found: Any, what: str) -> Any:
+    """What a reply must hold. DataError where it does not."""
+    if found is None:
+        raise DataError(f"{what} is missing")
+    return found

@@ -1,0 +1,206 @@
+"""What differs between the exchanges, as one table; everything else of the adapter is the same for all of them.
+
+The client library makes one form of their replies. What it leaves to each exchange's own words is here: how to come to
+the place where one may practise, which parameters say what an order is, which code means what, who pays funding when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bot.errors import ConfigError
+
+Reply = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """One exchange's. Codes are its own, as text; `services` maps a place to practise to the library's way there.
+
+    `private` gives the path of a signed request from the library's name of its API and of the endpoint. `by_client_id`
+    names the parameter that finds an order by the id that we gave it, `new_client_id` the one that gives it.
+    `kept_codes` are refusals of a setting that is so already.
+    """
+
+    ccxt_class: str
+    services: Mapping[str, str]
+    private: Callable[[str, str], str | None]
+    new_client_id: str
+    by_client_id: str
+    ioc: Reply
+    post_only: Reply
+    reduce_only: Reply
+    always: Reply  # parameters of every order
+    trigger: Reply  # of a stop, beside its price and direction
+    options: Reply
+    code: Callable[[Any], str]
+    stale_codes: frozenset[str]  # the timestamp was refused: nothing happened
+    wallet: Callable[[Reply, str], Any]  # money without unrealised profit, of one currency
+    ledger_kind: Callable[[Reply], str]  # the venue's word for what was booked
+    funding_kinds: frozenset[str]
+    fee_kinds: frozenset[str]  # counted with the fills
+    transfer_kinds: frozenset[str]
+    orders_since: tuple[str, ...]  # the library's methods that together list every order since a time
+    can_withdraw: Callable[[Reply], bool | None] | None = None  # of the reply to `permissions`
+    permissions: str = ""  # the library's method that tells what the key may do; none: nothing can be asked
+    kept_codes: frozenset[str] = frozenset()
+    tiers_of_all: bool = True  # margin tiers of all contracts in one reply
+    margin_mode_of: str = "market"  # what has a margin mode of its own: "market", "account" or "order"
+    interval_source: str = ""  # "fundingInfo" or "rate"
+    bars_per_reply: int = 1000
+    rates_per_reply: int = 200
+    trades_per_reply: int = 100
+    lines_per_reply: int = 50
+    quotes: str = "fetch_tickers"  # the library's method that tells best bid and ask of many
+    marks: str = ""  # another method for marks, where funding rates don't tell them
+
+
+def _binance_private(api: str, path: str) -> str | None:
+    versions = {"fapiPrivate": "v1", "fapiPrivateV2": "v2", "fapiPrivateV3": "v3"}
+    return f"/fapi/{versions[api]}/{path}" if api in versions else None
+
+
+def _bybit_private(api: str, path: str) -> str | None:
+    return f"/{path}" if api == "private" and path.startswith("v5/") else None
+
+
+def _okx_private(api: str, path: str) -> str | None:
+    return f"/api/v5/{path}" if api == "private" else None
+
+
+def _binance_wallet(balance: Reply, settle: str) -> Any:
+    return next((each["walletBalance"] for each in balance["info"]["assets"] if each["asset"] == settle), "0")
+
+
+def _bybit_wallet(balance: Reply, settle: str) -> Any:
+    coins = [coin for account in balance["info"]["result"]["list"] for coin in account["coin"]]
+    return next((each["walletBalance"] for each in coins if each["coin"] == settle), "0")
+
+
+def _okx_wallet(balance: Reply, settle: str) -> Any:
+    details = [each for account in balance["info"]["data"] for each in account["details"]]
+    return next((each["cashBal"] for each in details if each["ccy"] == settle), "0")
+
+
+def _okx_code(reply: Any) -> str:
+    """That of the order in it, where there is one: the outer code only says that something failed."""
+    if not isinstance(reply, dict):
+        return ""
+    rows = reply.get("data")
+    inner = rows[0].get("sCode") if isinstance(rows, list) and rows and isinstance(rows[0], dict) else None
+    return str(inner or reply.get("code", ""))
+
+
+def _plain_code(key: str) -> Callable[[Any], str]:
+    return lambda reply: str(reply.get(key, "")) if isinstance(reply, dict) else ""
+
+
+def _bybit_withdraws(reply: Reply) -> bool | None:
+    granted = reply["result"]["permissions"]
+    return bool(granted.get("Wallet")) and "Withdraw" in granted["Wallet"]
+
+
+def _okx_withdraws(reply: Reply) -> bool | None:
+    return "withdraw" in str(reply["data"][0]["perm"])
+
+
+TABLE: Final[Mapping[str, Differences]] = {
+    "binance": Differences(
+        ccxt_class="binanceusdm",
+        services={"demo": "enable_demo_trading"},  # signed requests to the old test network are refused
+        private=_binance_private,
+        new_client_id="newClientOrderId",
+        by_client_id="origClientOrderId",
+        ioc={"timeInForce": "IOC"},
+        post_only={"timeInForce": "GTX"},
+        reduce_only={"reduceOnly": "true"},
+        always={},
+        trigger={"workingType": "MARK_PRICE"},
+        options={"warnOnFetchOpenOrdersWithoutSymbol": False},
+        code=_plain_code("code"),
+        stale_codes=frozenset({"-1021", "-5028"}),
+        wallet=_binance_wallet,
+        ledger_kind=lambda row: str(row.get("incomeType")),
+        funding_kinds=frozenset({"FUNDING_FEE"}),
+        fee_kinds=frozenset({"COMMISSION", "REALIZED_PNL"}),
+        transfer_kinds=frozenset(
+            {"TRANSFER", "INTERNAL_TRANSFER", "CROSS_COLLATERAL_TRANSFER", "WELCOME_BONUS"}
+        ),
+        orders_since=("fetch_orders",),
+        interval_source="fundingInfo",
+        rates_per_reply=1000,
+        trades_per_reply=1000,
+        lines_per_reply=1000,
+        quotes="fetch_bids_asks",
+    ),
+    "bybit": Differences(
+        ccxt_class="bybit",
+        services={"demo": "enable_demo_trading", "testnet": "set_sandbox_mode"},
+        private=_bybit_private,
+        new_client_id="orderLinkId",
+        by_client_id="orderLinkId",
+        ioc={"timeInForce": "IOC"},
+        post_only={"timeInForce": "PostOnly"},
+        reduce_only={"reduceOnly": "true"},
+        always={"positionIdx": "0"},
+        trigger={"triggerBy": "MarkPrice"},
+        options={"fetchMarkets": {"types": ["linear"]}, "defaultType": "swap", "enableUnifiedAccount": True},
+        code=_plain_code("retCode"),
+        stale_codes=frozenset({"10002"}),
+        wallet=_bybit_wallet,
+        ledger_kind=lambda row: str(row.get("type")),
+        funding_kinds=frozenset({"SETTLEMENT"}),
+        fee_kinds=frozenset({"TRADE", "LIQUIDATION", "ADL"}),
+        transfer_kinds=frozenset({"TRANSFER_IN", "TRANSFER_OUT", "AIRDROP", "BONUS"}),
+        orders_since=("fetch_open_orders", "fetch_closed_orders"),
+        can_withdraw=_bybit_withdraws,
+        permissions="privateGetV5UserQueryApi",
+        kept_codes=frozenset({"110043", "110025"}),
+        margin_mode_of="account",
+        interval_source="rate",
+    ),
+    "okx": Differences(
+        ccxt_class="okx",
+        services={"demo": "set_sandbox_mode"},
+        private=_okx_private,
+        new_client_id="clOrdId",
+        by_client_id="clOrdId",
+        ioc={"ordType": "ioc"},
+        post_only={"ordType": "post_only"},
+        reduce_only={"reduceOnly": "true"},
+        always={},
+        trigger={},
+        options={"fetchMarkets": {"types": ["swap"]}, "defaultType": "swap"},
+        code=_okx_code,
+        stale_codes=frozenset({"50102"}),
+        wallet=_okx_wallet,
+        ledger_kind=lambda row: str(row.get("type")),
+        funding_kinds=frozenset({"8"}),
+        fee_kinds=frozenset({"2", "3", "5", "9"}),
+        transfer_kinds=frozenset({"1", "6"}),
+        orders_since=("fetch_open_orders", "fetch_closed_orders"),
+        can_withdraw=_okx_withdraws,
+        permissions="privateGetAccountConfig",
+        tiers_of_all=False,
+        margin_mode_of="order",
+        interval_source="rate",
+        bars_per_reply=100,
+        rates_per_reply=100,
+        lines_per_reply=100,
+        marks="fetch_mark_prices",
+    ),
+}
+
+
+def differences_of(venue: str, service: str) -> Differences:
+    """One exchange's row of the table. ConfigError where there is none, or no such place to practise."""
+    found = TABLE.get(venue)
+    if found is None:
+        raise ConfigError(f"venue must be one of {', '.join(sorted(TABLE))}, found {venue!r}.")
+    if service not in found.services:
+        raise ConfigError(
+            f"{venue}: service must be one of {', '.join(sorted(found.services))}, found {service!r}."
+        )
+    return found

@@ -1,0 +1,158 @@
+"""The client library's class for one exchange, signing through the signer and knowing no secret.
+
+Its requests are its own but for three things: what is private is signed elsewhere, numbers stay the text that the wire
+brought, and an error keeps the HTTP status and the venue's code, which say whether anything can have happened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from bot.errors import Refused
+from bot.signer.cex_client import SignedRequest
+from bot.venues.cex.differences import Differences
+from bot.venues.cex.terms import CexTerms
+
+PLACEHOLDER = "signed-elsewhere"
+
+
+class Signs(Protocol):
+    """Who signs, and is told what is true; `bot.signer.cex_client.CexSigner` is one."""
+
+    def sign(self, method: str, path: str, params: Mapping[str, str]) -> SignedRequest:
+        """Sign a request. Raises Denied, Locked or SignerGone."""
+        ...
+
+    def clock(self, venue_ms: int) -> None:
+        """Tell the venue's time."""
+        ...
+
+    def prices(self, prices: Mapping[str, str], at_ms: int) -> None:
+        """Tell reference prices by symbol."""
+        ...
+
+    def positions(
+        self, holdings: Mapping[str, Any], *, open_orders: int, through_nonce: int, at_ms: int
+    ) -> None:
+        """Tell what is held and rests, by symbol in coins."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """What it signs for, and whether it does."""
+        ...
+
+    def close(self) -> None:
+        """Hang up."""
+        ...
+
+
+BeforeLeaving = Callable[[SignedRequest], None]
+
+
+def text_of(value: Any) -> str:
+    """A parameter as the signer takes it: plain words and numbers, none of them nested."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int)):
+        return str(value)
+    raise Refused(f"a parameter of the request is a {type(value).__name__}, which is not signed")
+
+
+def _signing(
+    base: Any, venue: str, differences: Differences, signs: Signs, now_ms: Callable[[], int]
+) -> type[Any]:
+    """The library's class, with what is its own replaced."""
+
+    class Signing(base):  # type: ignore[misc]
+        before_leaving: BeforeLeaving | None = None
+        """Called with an order that was signed, before it leaves; what it raises keeps the order here."""
+
+        def milliseconds(self) -> int:
+            return now_ms()
+
+        def sign(
+            self,
+            path: str,
+            api: Any = "public",
+            method: str = "GET",
+            params: Mapping[str, Any] | None = None,
+            *_: Any,
+        ) -> dict[str, Any]:
+            kind = api if isinstance(api, str) else api[0]
+            if "ublic" in kind:  # public, fapiPublic, …
+                made: dict[str, Any] = super().sign(path, api, method, params or {})
+                return made
+            signed_path = differences.private(kind, path)
+            if signed_path is None:  # what moves money would lock the signer: it is not even asked
+                raise Refused(f"{venue}: {kind} {path} is not asked for by this program")
+            texts = {name: text_of(value) for name, value in (params or {}).items() if value is not None}
+            texts.pop("recvWindow", None)
+            signs.clock(now_ms())
+            signed = signs.sign(method, signed_path, texts)
+            if self.before_leaving is not None and method == "POST":
+                self.before_leaving(signed)
+            parts = urlsplit(self._base_url(kind))
+            url = f"{parts.scheme}://{parts.netloc}{signed_path}"
+            if signed.query:
+                url += f"?{signed.query}"
+            return {
+                "url": url,
+                "method": method,
+                "body": signed.body or None,
+                "headers": dict(signed.headers),
+            }
+
+        def _base_url(self, kind: str) -> str:
+            urls = self.urls["api"]
+            return str(self.implode_hostname(urls.get(kind) or urls["rest"]))
+
+        def handle_errors(self, code: int, reason: str, *rest: Any) -> Any:
+            try:
+                return super().handle_errors(code, reason, *rest)
+            except Exception as error:
+                error.http_status = code  # type: ignore[attr-defined]
+                error.venue_code = differences.code(rest[4])  # type: ignore[attr-defined]
+                raise
+
+        def handle_http_status_code(self, code: int, *rest: Any) -> Any:
+            try:
+                return super().handle_http_status_code(code, *rest)
+            except Exception as error:
+                error.http_status = code  # type: ignore[attr-defined]
+                raise
+
+    return Signing
+
+
+def made(terms: CexTerms, differences: Differences, signs: Signs, now_ms: Callable[[], int]) -> Any:
+    """The library's exchange, on its way to where one may practise; nothing is asked yet. `now_ms` is the venue's time."""
+    import ccxt.async_support as library  # type: ignore[import-untyped]  # slow to load, so only where it is needed
+
+    base = getattr(library, differences.ccxt_class)
+    exchange = _signing(base, terms.venue, differences, signs, now_ms)(
+        {
+            "apiKey": PLACEHOLDER,
+            "timeout": int(terms.timeout_s * 1000),
+            "enableRateLimit": terms.network != "devnet",
+        }
+    )
+    exchange.requiredCredentials = {}
+    exchange.number = str  # exact, as it came
+    exchange.has = {**exchange.has, "fetchCurrencies": False}  # a private request of the spot side
+    exchange.options = exchange.deep_extend(exchange.options, differences.options)
+    exchange.logger = logging.getLogger("hedgerow.silent")  # its own would write signed bodies
+    exchange.logger.disabled = True
+    getattr(exchange, differences.services[terms.service])(True)
+    if terms.url is not None:
+        exchange.urls = {**exchange.urls, "api": _moved(exchange.urls["api"], terms.url.rstrip("/"))}
+    return exchange
+
+
+def _moved(urls: Any, base: str) -> Any:
+    """The same paths at another place."""
+    if isinstance(urls, Mapping):
+        return {name: _moved(url, base) for name, url in urls.items()}
+    return base + urlsplit(urls).path

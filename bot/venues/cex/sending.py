@@ -1,0 +1,241 @@
+"""Carrying out a plan: cancels first, then orders one by one, and the truth about each even where the reply is lost.
+
+A signed request is sent at most once. Where its outcome is not known, the order is looked for by the name that we gave
+it. There is no fence here: only the venue's clock beyond the end of the receive window, and two of its lists that do not
+know the order, end the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from bot.errors import DataError, OutcomeUnknown, Refused, Unavailable, VenueError
+from bot.model.attempt import AttemptState, Proof
+from bot.model.decision import Cancel
+from bot.model.order import Order, OrderReport, OrderStatus
+from bot.signer.cex_client import SignedRequest
+from bot.venues.cex import wire
+from bot.venues.cex.books import Books
+from bot.venues.cex.client import Client, NotKnown
+from bot.venues.cex.differences import Differences
+from bot.venues.cex.orders import Register, asked, name_of, rejected
+from bot.venues.cex.terms import CexTerms
+from bot.venues.hyperliquid.attempts import order_of
+from bot.venues.hyperliquid.signing import text
+from bot.venues.hyperliquid.venue_clock import VenueClock
+
+log = structlog.get_logger("hedgerow")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An order whose outcome is not known yet."""
+
+    nonce: int
+    sent_ms: int
+    expires_ms: int
+    order: Order
+    cloid: str
+
+
+class Sender:
+    """Sends for one account. `mark` gives the newest price of an instrument as text."""
+
+    def __init__(
+        self,
+        terms: CexTerms,
+        differences: Differences,
+        client: Client,
+        clock: VenueClock,
+        register: Register,
+        books: Books,
+        mark: Callable[[str], str | None],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._terms, self._differences, self._client = terms, differences, client
+        self._clock, self._register, self._books = clock, register, books
+        self._attempts, self._mark, self._sleep = register.attempts, mark, sleep
+        self.lost: list[Lost] = []
+        self.settled_nonce = 0
+
+    @property
+    def through_nonce(self) -> int:
+        """The last nonce up to which every outcome is known."""
+        return min([self.settled_nonce, *(each.nonce - 1 for each in self.lost)])
+
+    # Cancels
+
+    async def cancel(self, cancels: Sequence[Cancel]) -> list[OrderReport]:
+        """Withdraw orders; what is no longer open is reported as what it became."""
+        reports = []
+        for each in cancels:
+            report = await self._cancel(each)
+            if report is not None:
+                reports.append(report)
+        return reports
+
+    async def _cancel(self, cancel: Cancel) -> OrderReport | None:
+        market = self._register.markets[cancel.instrument]
+        key = cancel.instrument, cancel.order_id
+        venue_id = self._register.venue_ids.get(key, str(cancel.order_id))
+        try:
+            await self._client.ask("cancel_order", venue_id, market.symbol)
+        except VenueError as error:
+            # A cancel changes no position; what became of the order is asked for in any case.
+            log.warning("cancel not confirmed", order=cancel.order_id, reason=str(error)[:200])
+        try:
+            report = await self.status(cancel.instrument, venue_id)
+        except (VenueError, DataError) as error:
+            log.warning("order not told", order=cancel.order_id, reason=str(error)[:200])
+            return None
+        if report is None or report.status.is_open:
+            return None
+        before = self._register.open.get(key)
+        order = report.order if before is None else before.order
+        reason = cancel.because if report.status is OrderStatus.CANCELED else report.reason
+        return OrderReport(
+            report.time_ms, report.order_id, order, report.status, report.filled_lots, report.average_price, reason
+        )  # fmt: skip
+
+    async def status(self, instrument: str, venue_id: str | None, name: str = "") -> OrderReport | None:
+        """An order by the venue's id, or by the name that we gave it; None where the venue does not know it."""
+        market = self._register.markets[instrument]
+        params = {} if venue_id is not None else {self._differences.by_client_id: name}
+        try:
+            found = await self._client.ask("fetch_order", venue_id, market.symbol, params)
+        except NotKnown:
+            return None
+        return self._register.report(wire.order(found, market.symbol, market.contract, self._clock.now_ms()))
+
+    # Orders
+
+    async def place(self, orders: Sequence[Order]) -> list[OrderReport]:
+        """Send orders in sequence. OutcomeUnknown where the venue can't be brought to say what became of one."""
+        return [await self._place(order) for order in orders]
+
+    async def _place(self, order: Order) -> OrderReport:
+        market = self._register.markets[order.instrument]
+        cloid = self._attempts.cloid(order.client_id)
+        price = self._mark(order.instrument)
+        if price is None:
+            return rejected(order, self._clock.now_ms(), "not sent: the contract has no price at the venue")
+        if order.limit_price is not None:
+            price = text(market.instrument.round_price(order.limit_price))
+        left: list[SignedRequest] = []
+
+        def before_leaving(signed: SignedRequest) -> None:
+            self._attempts.record(order, cloid, price, signed, self._clock.now_ms())
+            left.append(signed)
+
+        arguments = asked(order, market, self._differences, cloid, self._terms.margin_mode)
+        try:
+            told = await self._client.order(before_leaving, *arguments)
+            report = self._told(order, market, told)
+        except (Refused, Unavailable) as error:
+            report = rejected(order, self._clock.now_ms(), str(error)[:200])
+            if left and isinstance(error, Refused):
+                self._attempts.told([report], Proof.REPLY)
+            elif left:  # turned away at the door, by the venue's own word
+                report = rejected(order, self._clock.now_ms(), f"not taken: {error}"[:200])
+                self._attempts.told([report], Proof.REPLY)
+        except (OutcomeUnknown, DataError) as error:
+            if not left:
+                return rejected(order, self._clock.now_ms(), f"not sent: {error}"[:200])
+            return await self._unknown(order, cloid, left[0], str(error))
+        else:
+            self._attempts.told([report], Proof.REPLY)
+        if left:
+            self.settled_nonce = max(self.settled_nonce, left[0].nonce)
+        return report
+
+    def _told(self, order: Order, market: Any, told: Any) -> OrderReport:
+        shown = wire.order(told, market.symbol, market.contract, self._clock.now_ms())
+        if shown.side is not order.side or shown.coins != market.instrument.size(order.lots):
+            raise DataError(
+                f"the reply to an order is of {shown.side} {shown.coins}, which was not asked for"
+            )
+        return self._register.report(shown, order)
+
+    async def _unknown(self, order: Order, cloid: str, signed: SignedRequest, why: str) -> OrderReport:
+        """It may have been carried out: nobody knows before the venue has been asked."""
+        log.warning("outcome unknown", coin=order.instrument, reason=why[:200])
+        at_ms = self._clock.now_ms()
+        self._attempts.ended([cloid], AttemptState.UNKNOWN, Proof.NO_ANSWER, at_ms, why[:200])
+        self.lost.append(Lost(signed.nonce, signed.timestamp_ms, signed.expires_after_ms, order, cloid))
+        found = await self.resolve()
+        self.settled_nonce = max(self.settled_nonce, signed.nonce)
+        return found[-1]
+
+    # What got lost
+
+    def take_up(self) -> None:
+        """At a start: what an earlier run had written down to send is lost until the venue says what became of it."""
+        for attempt in self._attempts.unanswered():
+            if attempt.coin not in self._register.markets:
+                continue
+            why = "the run ended before there was an answer"
+            if attempt.state is AttemptState.SENT:
+                at_ms = self._clock.now_ms()
+                self._attempts.ended([attempt.cloid], AttemptState.UNKNOWN, Proof.NO_ANSWER, at_ms, why)
+            log.warning("outcome unknown", coin=attempt.coin, reason=why)
+            expires_ms = attempt.expires_ms or attempt.sent_ms
+            self.lost.append(
+                Lost(attempt.nonce, attempt.sent_ms, expires_ms, order_of(attempt), attempt.cloid)
+            )
+
+    async def resolve(self) -> list[OrderReport]:
+        """Find out what became of every lost order. OutcomeUnknown where the venue can't be brought to say."""
+        reports = []
+        while self.lost:
+            lost = self.lost[0]
+            report = await self._resolve(lost)
+            reports.append(report)
+            self.settled_nonce = max(self.settled_nonce, lost.nonce)
+            del self.lost[0]
+        return reports
+
+    async def _resolve(self, lost: Lost) -> OrderReport:
+        waited_s, error = 0.0, ""
+        while True:
+            try:
+                # The clock first: what is looked for after it can't have come later.
+                is_past = await self._clock.look() > lost.expires_ms + self._terms.after_window_ms
+                at_ms = self._clock.venue_ms
+                found = await self.status(lost.order.instrument, None, name_of(lost.cloid))
+                if found is None and is_past:
+                    found = await self._listed(lost)
+                if found is not None:
+                    report = OrderReport(
+                        found.time_ms, found.order_id, lost.order, found.status,
+                        min(found.filled_lots, lost.order.lots), found.average_price, found.reason,
+                    )  # fmt: skip
+                    self._attempts.told([report], Proof.STATUS)
+                    return report
+                if is_past:
+                    why = "expired before it was carried out"
+                    self._attempts.ended([lost.cloid], AttemptState.EXPIRED, Proof.EXPIRY, at_ms, why)
+                    return rejected(lost.order, at_ms, why)
+            except (Unavailable, DataError) as failure:
+                error = str(failure)
+            if waited_s >= self._terms.resolve_s:
+                raise OutcomeUnknown(
+                    "an order may have been carried out and the venue does not say "
+                    f"({error or 'not found, not expired'}); nothing else is sent before it does"
+                )
+            await self._sleep(self._terms.poll_s)
+            waited_s += self._terms.poll_s
+
+    async def _listed(self, lost: Lost) -> OrderReport | None:
+        """The order in the venue's lists of all orders, which are another source than the question for one."""
+        market = self._register.markets[lost.order.instrument]
+        for method in self._differences.orders_since:
+            rows = await self._client.ask(method, market.symbol, lost.sent_ms - self._terms.after_window_ms)
+            for row in rows:
+                if row.get("clientOrderId") == name_of(lost.cloid):
+                    shown = wire.order(row, market.symbol, market.contract, self._clock.now_ms())
+                    return self._register.report(shown)
+        return None
