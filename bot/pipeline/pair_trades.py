@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from bot.model.instrument import Kind
 from bot.model.money import ZERO
-from bot.model.order import Fill, FundingPayment, Liquidation
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose
 from bot.model.panel import HOUR_MS
 from bot.model.spread import Spread
 from bot.pipeline.underwriting import Stated
@@ -97,7 +97,7 @@ def pair_trades(
             value = abs(float(legs[event.instrument].notional(held[event.instrument], event.price)))
             if value > now.notional:
                 now.notional, now.side = value, "long" if held[event.instrument] > 0 else "short"
-        if held[spread.primary.name] == 0 and _is_flat(spread, held[spread.hedge.name], now.prices):
+        if held[spread.primary.name] == 0 and _is_flat(spread, held[spread.hedge.name], event, now):
             dust = legs[spread.hedge.name].notional(
                 held[spread.hedge.name], now.prices.get(spread.hedge.name, ZERO)
             )
@@ -110,11 +110,12 @@ def pair_trades(
     return found
 
 
-def _is_flat(spread: Spread, lots: int, prices: Mapping[str, Decimal]) -> bool:
+def _is_flat(spread: Spread, lots: int, last: Fill, now: _Open) -> bool:
+    """Whether nothing is left of the hedge after a fill, or no more than a spot market lets nobody sell."""
     if lots == 0:
         return True
-    price = prices.get(spread.hedge.name)
-    if spread.hedge.kind is not Kind.SPOT or price is None:
+    price = now.prices.get(spread.hedge.name)
+    if spread.hedge.kind is not Kind.SPOT or last.purpose is Purpose.ENTRY or price is None:
         return False
     return abs(spread.hedge.notional(lots, price)) < spread.hedge.min_order_usd
 

@@ -28,12 +28,14 @@ def with_spreads(reader: Reader, story: Facts) -> Facts:
     decision, coin = story["decision"], story["coin"]
     told = [] if decision is None else spread_stories(reader, decision["written_in"])
     if decision is None:
-        told = spread_stories(reader, None, [fill["trade_id"] for fill in story["fills"]])
+        told = spread_stories(reader, None, [(fill["trade_id"], fill["coin"]) for fill in story["fills"]])
     return {**story, "spreads": [each for each in told if coin is None or coin in each["legs"]]}
 
 
-def spread_stories(reader: Reader, decision_id: str | None, trades: Iterable[int] = ()) -> list[Facts]:
-    """The spreads that a decision opened or closed, or that one of the `trades` did, by the numbers of these.
+def spread_stories(
+    reader: Reader, decision_id: str | None, trades: Iterable[tuple[int, str]] = ()
+) -> list[Facts]:
+    """The spreads that a decision opened or closed, or that one of the `trades` did, by number and market.
 
     Each is what became of it so far, as in a backtest's report, with the `sheet` of its opening and its return on the
     capital tied; the figures expected are on what was held in the end.
@@ -49,7 +51,10 @@ def spread_stories(reader: Reader, decision_id: str | None, trades: Iterable[int
         own = {each.decision_id: each for each in sheets if each.spread == name}
         for trade in _trades(reader, legs, own):
             ends = [each for each in (trade.first, trade.last) if each is not None]
-            if any(decision_of(each) == decision_id or each.trade_id in numbers for each in ends):
+            if any(
+                decision_of(each) == decision_id or (each.trade_id, each.instrument) in numbers
+                for each in ends
+            ):
                 found.append(_story(trade, legs, own))
     return found
 
@@ -84,9 +89,7 @@ def _trades(reader: Reader, legs: tuple[str, str], sheets: dict[str, Sheet]) -> 
     events: list[Event] = [_payment(row) for row in reader.each(_PAID, *legs)]
     events += [_fill(row) for row in reader.each(_FILLS, *legs)]
     events += [_taken(row) for row in reader.each(_TAKEN, *legs)]
-    # What settles at an hour is paid on what was held before anything trades at it.
-    order = (FundingPayment, Fill, Liquidation)
-    events.sort(key=lambda e: (e.time_ms, order.index(type(e)), e.trade_id if isinstance(e, Fill) else 0))
+    events.sort(key=_order)
 
     def stated(first: Fill) -> tuple[Stated, str]:
         sheet = sheets.get(decision_of(first))
@@ -101,6 +104,13 @@ def _trades(reader: Reader, legs: tuple[str, str], sheets: dict[str, Sheet]) -> 
     last = {each.instrument: each.price for each in events if isinstance(each, Fill)}
     last |= {row["instrument"]: Decimal(row["mark"]) for row in reader.each("SELECT * FROM position")}
     return pair_trades(spread, events, stated, last, reader.last_ms or 0)
+
+
+def _order(event: Event) -> tuple[int, int, bool, int]:
+    """What settles at an hour is paid on what was held before anything trades at it, and a fee in coins on what was bought."""
+    if isinstance(event, Fill):
+        return event.time_ms, 1, event.client_id.endswith("-fee"), event.trade_id
+    return event.time_ms, 0 if isinstance(event, FundingPayment) else 2, False, 0
 
 
 def _spread(reader: Reader, legs: tuple[str, str]) -> Spread | None:
