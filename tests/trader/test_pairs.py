@@ -13,7 +13,7 @@ from bot.journal.reader import read
 from bot.journal.verify import verify
 from bot.model.spread import Spread
 from bot.trader.trader import Trader
-from tests.trader.test_ladder import put
+from tests.trader.test_ladder import answers, put
 from tests.trader.two_legs import (
     CAP_USD,
     COINS,
@@ -291,3 +291,23 @@ def test_what_was_left_of_a_leg_is_forgotten_once_a_flatten_has_closed_it(tmp_pa
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))
+
+
+def test_a_flatten_ends_though_coins_are_left_that_no_order_can_sell(tmp_path: Path) -> None:
+    venue = on_spot(0.0)
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0, spread=ON_SPOT), 3)
+        venue.bite(COINS, 19_992)
+        sent = venue.numbered
+        put(tmp_path / "j", "flatten", why="enough")
+        await trader.obey()
+        assert venue._ready().lots.tolist() == [0, 8]
+        assert venue.numbered == sent + 1  # the perpetual alone
+        assert trader.pause_s is None
+
+    with capture_logs() as said, Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))
+    ((kind, state, facts),) = answers(tmp_path / "j")
+    assert (kind, state, facts["is_flat"], facts["dust"]) == ("flatten", "done", True, {COINS.name: 8.0})
+    assert len([each for each in said if each["event"] == "dust"]) == 1
