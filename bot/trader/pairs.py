@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from math import ceil
 from typing import Any, Final
 
 import numpy as np
@@ -114,7 +115,7 @@ class Pairs:
             if least_usd > self._execution.max_unhedged_usd:
                 sentence = (
                     f"execution.max_unhedged_usd = {self._execution.max_unhedged_usd:g} is less than the smallest piece of "
-                    f"{spread.name} that both venues trade; at today's prices it must be at least {least_usd:,.2f}"
+                    f"{spread.name} that both venues trade; at today's prices it must be at least {ceil(least_usd):,}"
                 )
                 if not any(self._held(k, account.view.lots)):
                     raise ConfigError(sentence)

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from bot.model.instrument import Instrument, Kind, MarginTier, simple_instrument, spot_instrument
 from bot.model.spread import Spread
 from bot.pipeline.closing import WIDEST
-from bot.pipeline.leg_group import FIRST_ATTEMPTS, End, Group, Move, Scene, is_uneven, next_move
+from bot.pipeline.leg_group import (
+    FIRST_ATTEMPTS,
+    TOO_SMALL_A_CAP,
+    End,
+    Group,
+    Move,
+    Scene,
+    is_uneven,
+    least_cap_usd,
+    next_move,
+)
 from bot.pipeline.mandate import Execution
 
 BTC = simple_instrument("BTC", 5, 40)
@@ -250,6 +260,26 @@ def test_where_nothing_is_wanted_all_goes_that_an_order_can_close(
     assert (sent, held) == (moves, after)
     assert (told.unhedged_steps, told.dust_usd) == (0, dust_usd)
     assert not is_uneven(spread, held, USD_PER_LOT[spread.name])
+
+
+@pytest.mark.parametrize("usd_per_lot", [(0.0, 1.0), (1.0, 0.0), (1.0, float("nan")), (float("nan"), 1.0)])
+def test_without_a_price_of_either_leg_nothing_is_moved(usd_per_lot: tuple[float, float]) -> None:
+    for held, gap in (((0, 0), 0), ((-500, 300), 200)):
+        _, told = next_move(Group(ON_SPOT, -800), Scene(held, usd_per_lot, EXECUTION, True))
+        assert told == End(gap, "there is no price")
+    assert not least_cap_usd(ON_SPOT, usd_per_lot) > 0
+
+
+def test_the_least_cap_opens_and_anything_below_it_does_not() -> None:
+    # Of both legs an order of 10 USD with a twentieth to spare is 11 steps of a dollar, and one is left for the fee in coins.
+    assert least_cap_usd(ON_SPOT, (1.0, 1.0)) == 12
+    assert least_cap_usd(ACROSS, (1.0, 100.0)) == 100
+    for spread, least in ((ON_SPOT, 12.0), (ACROSS, 100.0)):
+        for cap, moves in ((least, True), (least - 0.01, False)):
+            scene = Scene((0, 0), USD_PER_LOT[spread.name], Execution(max_unhedged_usd=cap), True)
+            _, told = next_move(Group(spread, -800), scene)
+            assert isinstance(told, Move) == moves
+            assert moves or told == End(0, TOO_SMALL_A_CAP)
 
 
 def test_a_remainder_of_a_perpetual_that_can_not_be_closed_is_tried_twice_and_left() -> None:
