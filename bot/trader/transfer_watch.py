@@ -31,18 +31,23 @@ class TransferWatch:
 
     def look(self, time_ms: int, account: AccountState) -> None:
         """Look at the wallets, log what is new, and write down what stands. Of a venue that can't be asked nothing is known."""
-        view = account.view
-        is_cross = view.isolated_usd is None or bool(np.isnan(view.isolated_usd).all())
-        if not self._mandate.spreads or view.wallet_usd is None or not is_cross or account.stale:
+        if account.stale:
             return
-        book = Book.of_account(self._instruments, view.lots, account.mark, view.wallet_usd, view.equity_usd)
-        if book is None:
-            return
-        leverage = dict(zip((each.name for each in self._instruments), view.leverage.tolist(), strict=True))
         if self._standing is None:
             self._standing = self._written_down()
-        before = self._standing
-        found = {each.target: each for each in transfers(book, leverage, self._mandate.limits, before)}
+        before, found = self._standing, dict[str, Transfer]()
+        view = account.view
+        is_cross = view.isolated_usd is None or bool(np.isnan(view.isolated_usd).all())
+        if self._mandate.spreads and view.wallet_usd is not None and is_cross:
+            book = Book.of_account(
+                self._instruments, view.lots, account.mark, view.wallet_usd, view.equity_usd
+            )
+            if book is None:
+                return
+            leverage = dict(
+                zip((each.name for each in self._instruments), view.leverage.tolist(), strict=True)
+            )
+            found = {each.target: each for each in transfers(book, leverage, self._mandate.limits, before)}
         for name, each in found.items():
             if name not in before:
                 log.warning(

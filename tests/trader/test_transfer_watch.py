@@ -74,6 +74,15 @@ def test_it_is_written_down_again_where_the_amount_has_changed(tmp_path: Path) -
     assert (first[0]["usd"], last[0]["usd"]) == (750.0, 1_612.5)
 
 
+def test_it_ends_with_the_spread(tmp_path: Path) -> None:
+    path, venue = tmp_path / "j", Apart(market(), Faults())
+    lives(path, venue, told(), 5)
+    assert written(path)[-1] != []
+    lives(path, venue, mandate(0.0), 3)
+    assert venue._ready().lots.tolist() == [0, 0]
+    assert written(path)[-1] == []
+
+
 def test_of_margin_that_is_each_position_s_own_nothing_is_said(tmp_path: Path) -> None:
     lives(tmp_path / "j", TwoLegs(market(), Faults()), told(), 5)
     assert written(tmp_path / "j") == []
