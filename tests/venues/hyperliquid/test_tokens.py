@@ -62,10 +62,10 @@ def test_a_fee_in_the_token_is_booked_in_dollars_and_the_lots_it_breaks_are_give
     assert (bought.instrument, bought.signed_lots, bought.notional_usd, bought.fee_usd) == (
         "HYPE/USDC",
         250,
-        100,
+        D(100),
         D("0.07"),
     )
-    assert (broken.signed_lots, broken.notional_usd, broken.fee_usd) == (-1, D("0.4"), 0)
+    assert (broken.signed_lots, broken.notional_usd, broken.fee_usd) == (-1, D("0.4"), D(0))
     assert broken.trade_id == -bought.trade_id
     assert made.filled(7) == (250, D(40))
     assert made.tokens is not None
@@ -173,7 +173,7 @@ def test_only_what_comes_from_outside_both_wallets_is_a_transfer() -> None:
     ]  # fmt: skip
     listed = [{"time": T + 1 + k, "hash": f"0x{k}", "delta": row} for k, row in enumerate(rows)]
     told_rows = ledger(Node(listed, "reply"), ME)
-    assert [(row.perp_usd, row.spot_usd) for row in told_rows] == [
+    assert [(float(row.perp_usd or 0), float(row.spot_usd)) for row in told_rows] == [
         (50, -50), (0, 9), (0, -4), (0, 0), (-7, 7), (0, -2),
     ]  # fmt: skip
     moved = [each.usd for each in books().take_ledger(told_rows) if isinstance(each, Transfer)]
