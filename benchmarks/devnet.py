@@ -5,6 +5,7 @@
 The devnet is a process of its own, asked over one connection; what is sent was signed beforehand. Of every four orders
 one rests below the market, one above it, and two trade at once, one each way. Over HTTP an answer is awaited before the
 next order; over the WebSocket `in_flight` are on their way at a time, and `ws_one_by_one_orders_per_s` is without that.
+`cex` is its Binance: of two orders one buys and one sells, at once, over HTTP.
 `kept` is with --state, where every order is on the disk before it is answered. Rates are of the best of the rounds, in
 which all ways take turns; `cpu_us` is the processor time that the devnet takes for an order, which other programs on the
 machine disturb less. Prints one JSON object.
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
+import hmac
 import json
 import os
 import platform
@@ -56,15 +59,18 @@ class Devnet:
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit("the devnet did not start")
-        self.url = str(json.loads(line)["url"])
+        self.ready: dict[str, Any] = json.loads(line)
+        self.url = str((self.ready.get("cex") or self.ready)["url"])
         host, port = self.url.removeprefix("http://").split(":")
         self._socket = socket.create_connection((host, int(port)), timeout=600)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def request(self, path: str, body: bytes) -> bytes:
-        """A whole HTTP request."""
-        return b"POST %b HTTP/1.1\r\nHost: devnet\r\nContent-Length: %d\r\n\r\n%b" % (
+    def request(self, path: str, body: bytes, header: str = "") -> bytes:
+        """A whole HTTP request, with one more header if wanted."""
+        more = f"{header}\r\n".encode() if header else b""
+        return b"POST %b HTTP/1.1\r\nHost: devnet\r\n%bContent-Length: %d\r\n\r\n%b" % (
             path.encode(),
+            more,
             len(body),
             body,
         )
@@ -172,7 +178,24 @@ async def over_socket(
     return len(bodies) / took_s, count(read)
 
 
-WAYS = ("http", "ws", "ws_one_by_one")
+def over_cex(devnet: Devnet, orders: int) -> tuple[float, dict[str, int]]:
+    """Orders a second on the devnet's Binance, and what became of them."""
+    account = devnet.ready["cex"]["accounts"][0]
+    key, secret = account["api_key"], account["api_secret"].encode()
+    requests = []
+    for number in range(orders):
+        body = f"symbol=BTCUSDT&side={'SELL' if number % 2 else 'BUY'}&type=MARKET&quantity=0.002&newClientOrderId=n{number}"
+        body += f"&recvWindow=60000&timestamp={time.time_ns() // 1_000_000}"
+        body += "&signature=" + hmac.new(secret, body.encode(), hashlib.sha256).hexdigest()
+        requests.append(devnet.request("/fapi/v1/order", body.encode(), f"X-MBX-APIKEY: {key}"))
+    began = time.perf_counter()
+    answers = [devnet.ask(request) for request in requests]
+    took_s = time.perf_counter() - began
+    filled = sum(orjson.loads(answer).get("status") == "FILLED" for answer in answers)
+    return orders / took_s, {"resting": 0, "filled": filled, "error": orders - filled}
+
+
+WAYS = ("http", "ws", "ws_one_by_one", "cex")
 
 
 def orders_per_s(orders: int, rounds: int) -> dict[str, Any]:
@@ -180,15 +203,21 @@ def orders_per_s(orders: int, rounds: int) -> dict[str, Any]:
     best: dict[str, float] = {}
     cpu_us: dict[str, float] = {}
     outcomes: dict[str, int] = {}
+    cex_outcomes: dict[str, int] = {}
     for _ in range(rounds):
         for way in WAYS:
             for kept in (False, True):
                 with tempfile.TemporaryDirectory() as folder:
-                    devnet = Devnet(*(("--state", f"{folder}/devnet.state") if kept else ()))
-                    bodies = signed_orders(devnet, orders)
+                    options = ["--state", f"{folder}/devnet.state"] if kept else []
+                    if way == "cex":
+                        options += ["--cex-port", "0", "--cex-usdt", "1000000"]
+                    devnet = Devnet(*options)
+                    bodies = signed_orders(devnet, orders) if way != "cex" else []
                     cpu_s = devnet.cpu_s()
                     if way == "http":
                         rate, outcomes = over_http(devnet, bodies)
+                    elif way == "cex":
+                        rate, cex_outcomes = over_cex(devnet, orders)
                     else:
                         in_flight = IN_FLIGHT if way == "ws" else 1
                         rate, outcomes = asyncio.run(over_socket(devnet, bodies, in_flight))
@@ -198,7 +227,7 @@ def orders_per_s(orders: int, rounds: int) -> dict[str, Any]:
                     best[name] = max(best.get(name, 0.0), round(rate))
                     cpu_us[name] = min(cpu_us.get(name, 1e9), used_us)
     rates = {f"{name}_orders_per_s": rate for name, rate in best.items()}
-    return {**rates, "cpu_us": cpu_us, "in_flight": IN_FLIGHT, "orders": outcomes}
+    return {**rates, "cpu_us": cpu_us, "in_flight": IN_FLIGHT, "orders": outcomes, "cex_orders": cex_outcomes}
 
 
 def time_costs(hours: int) -> dict[str, Any]:

@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "data": ("bot.cli.data:data", "Look at a folder of market data, or make one up."),
     "signer": ("bot.cli.signer:signer", "Hold a key apart and sign only what a policy allows."),
     "wallet": ("bot.cli.wallet:wallet", "Make agent keys, have them approved, replace and revoke them."),
+    "doctor": ("bot.cli.doctor:doctor", "Check whether what CONFIG describes would run here."),
     "config": ("bot.cli.config:config", "Check and show config files."),
     "status": ("bot.cli.status:status", "Say how the running daemon is doing."),
     "positions": ("bot.cli.positions:positions", "List what is held, its margin and its gain."),

@@ -121,7 +121,7 @@ def _print(facts: dict[str, Any], out: Path | None) -> None:
     say(
         f"Sharpe {_as(facts['sharpe'], '.2f')}   Sortino {_as(facts['sortino'], '.2f')}   "
         f"Calmar {_as(facts['calmar'], '.2f')}   worst drawdown {_as(facts['max_drawdown'], '.1%')}   "
-        f"{facts['trades']} trades   {facts['liquidations']} liquidations"
+        f"{facts['trades']} {'trades' if facts['trades_of'] == 'coins' else 'round trips of ' + facts['trades_of']}   {facts['liquidations']} liquidations"
     )
     metrics = facts["metrics"]
     say(

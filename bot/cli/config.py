@@ -3,13 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from bot.pipeline.mandate import Mandate
-    from bot.settings import Settings
 
 OVERRIDES = click.option(
     "--set",
@@ -78,48 +74,24 @@ def check(config_file: Path, overrides: tuple[str, ...], folder: Path | None, as
     Strategies are loaded with their parameters, the market is opened, and recorded data is read where a folder is
     named: what is refused here is what `run` or `backtest` would refuse. Nothing is written or traded.
     """
-    from bot import compose, settings
+    from bot.doctor.config import checked
 
-    loaded = settings.load(config_file, [*overrides, *data_overrides(folder)])
-    mandate, history_h = _tried(loaded, config_file.parent)
-    names = [slot.name for slot in mandate.strategies if not slot.by_hand]
-    cautions = [*mandate.cautions(), *compose.protection_cautions(loaded, mandate)]
+    found = checked(config_file, [*overrides, *data_overrides(folder)])
     if as_json:
         facts = {
             "config": str(config_file),
             "ok": True,
-            "name": loaded.name,
-            "mode": loaded.mode,
-            "strategies": names,
-            "history_h": history_h,
-            "cautions": cautions,
+            "name": found.settings.name,
+            "mode": found.settings.mode,
+            "strategies": list(found.strategies),
+            "history_h": found.history_h,
+            "cautions": list(found.cautions),
         }
         click.echo(json.dumps(facts))
         return
-    click.echo(
-        f"{config_file} is right: {loaded.name}, {loaded.mode}, {', '.join(names)}; needs {history_h} h of history"
-    )
-    for caution in cautions:
+    click.echo(found.told(config_file))
+    for caution in found.cautions:
         click.echo(f"caution: {caution}")
-
-
-def _tried(loaded: "Settings", folder: Path) -> "tuple[Mandate, int]":
-    """What the config makes, as far as it goes without running, and the hours of history its strategies need."""
-    from bot import app, compose
-    from bot.pipeline.market import rows_needed
-
-    if loaded.mode != "backtest":
-        mandate = app.daemon_of(loaded, folder).mandate
-    elif loaded.data is not None and loaded.data.folder is not None:
-        test = compose.backtest_of(loaded, folder)
-        if not test.settle_gaps:
-            from bot.research.assumptions import refuse_gaps
-
-            refuse_gaps(test.panel)
-        mandate = test.mandate
-    else:
-        mandate = compose.mandate_of(loaded, folder)
-    return mandate, rows_needed(mandate)
 
 
 @config.command(epilog="Example:  hedgerow config show config/paper.toml > resolved.toml")

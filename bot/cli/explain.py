@@ -16,6 +16,7 @@ from bot.cli.reading import (
     number,
     opened,
     price,
+    ratio,
     say,
     show_json,
     signed,
@@ -35,15 +36,22 @@ def explain(name: str, config_file: Path | None, journal_file: Path | None, as_j
     Sizes are in coins.
     """
     from bot.journal.explain import explain as of
+    from bot.journal.explain import has_spreads
 
     with opened(config_file, journal_file) as reader:
-        story = of(reader, name)
+        story = {**of(reader, name), "spreads": []}
+        if has_spreads(reader):
+            from bot.reports.spread_stories import with_spreads  # needs numpy, which most stories do without
+
+            story = with_spreads(reader, story)
     if as_json:
         show_json(story)
         return
     _head(story)
     _reasons(story)
     _deeds(story)
+    for spread in story["spreads"]:
+        _spread(spread)
     if story.get("since"):
         say("What the venue did since, on its own or for an order that rested there:")
         _fills(story["since"])
@@ -139,6 +147,60 @@ def _deeds(story: _Facts) -> None:
             f"Liquidation, {taken['kind']}, at {number(taken['price'])}; margin that went with it: "
             f"{signed(taken['usd'])} USD."
         )
+
+
+def _spread(told: _Facts) -> None:
+    """What was expected of a spread that was opened or closed here, and what came of it."""
+    sheet, closed = told["sheet"], told["closed"]
+    until = (
+        "is held still" if closed is None else f"closed by decision {told['closed_by']} at {clock(closed)}"
+    )
+    mind = "" if told["hold_h"] is None else f" of the {told['hold_h']:,.0f} h in mind"
+    say(
+        f"Spread {told['spread']}, {told['side']}, {told['notional']:,.2f} USD: opened by decision {told['opened_by']} at "
+        f"{clock(told['opened'])}, {until}, {told['hours']:,.0f} h{mind}."
+    )
+    expected, cost = told["expected_carry"], told["expected_cost"]
+    left = None if expected is None or cost is None else expected - cost
+    hoped = None if sheet is None else sheet["return_on_tied"]
+    table(
+        ("usd", "expected", "realised"),
+        [
+            ("funding in the hold in mind", _usd(expected), _usd(told["funding_in_hold"])),
+            ("funding", UNKNOWN, _usd(told["funding"])),
+            ("basis", UNKNOWN, _usd(told["basis"])),
+            ("fees", UNKNOWN, _usd(told["fees"])),
+            ("all costs reckoned with", _usd(None if cost is None else -cost), UNKNOWN),
+            ("net", _usd(left), _usd(told["net"])),
+            ("a year on capital tied", ratio(hoped, "+.1%"), ratio(told["return_on_tied"], "+.1%")),
+        ],
+        text=("usd",),
+    )
+    if sheet is None:
+        return
+    said = sheet["stated"]
+    parts = [
+        f"{name} {said[key]:.2%}"
+        for name, key in (
+            ("in and out of both legs", "round_trip"),
+            ("a poor basis", "poor_basis"),
+            ("a premium for the basis", "basis_premium"),
+            ("the hurdle", "hurdle"),
+        )
+        if said[key] is not None
+    ]
+    if parts:
+        halves = (
+            "" if said["half_life_h"] is None else f"; the carry's half-life was {said['half_life_h']:,.0f} h"
+        )
+        say(f"Held against it: {', '.join(parts)} of the notional{halves}.")
+    for each in sheet["worst"]:
+        at = "" if each["price"] is None else f" at {each['price']:,.6g}"
+        say(f"A liquidation of {each['leg']}{at} was reckoned to cost up to {each['loss_usd']:,.2f} USD.")
+
+
+def _usd(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:+z,.2f}"
 
 
 def _fills(fills: list[_Facts]) -> None:

@@ -74,7 +74,9 @@ def flatten(
     if answer.facts.get("left") is True:
         said = "no daemon is running, so nothing was closed; the next start closes everything first"
     elif answer.done:
-        said = f"flat, says the venue; equity {answer.facts['equity_usd']} USD; trading is halted"
+        dust = ", ".join(f"{usd:,.2f} USD of {name}" for name, usd in answer.facts.get("dust", {}).items())
+        but = f", but for {dust} that no order can sell" if dust else ""
+        said = f"flat{but}, says the venue; equity {answer.facts['equity_usd']} USD; trading is halted"
     else:
         said = "not flat"
     _tell(answer, said, as_json=as_json, is_done=answer.done)

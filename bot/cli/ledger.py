@@ -62,7 +62,7 @@ def _show(facts: dict[str, Any]) -> None:
     click.echo(
         f"{facts['entries']:,} entries of {facts['cycles']:,} cycles, {len(facts['differences'])} differences. Funding of "
         f"{paid['hours']:,} hours: due {signed(paid['due_usd'])}, paid {signed(paid['paid_usd'])} USD"
-        + (f"; of {paid['unknown']:,} the rate is not known" if paid["unknown"] else "")
+        + (f"; {paid['unknown']:,} could not be reckoned" if paid["unknown"] else "")
         + (
             f"; of {paid['unseen']:,} the market was not seen, so only their size was held against it"
             if paid["unseen"]
@@ -70,3 +70,7 @@ def _show(facts: dict[str, Any]) -> None:
         )
         + "."
     )
+    for coin, hours in paid["unverified"].items():
+        click.echo(
+            f"Whether the funding of {coin} is right is unknown: of {hours:,} hours the rate was seen and the oracle price never."
+        )

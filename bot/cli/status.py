@@ -56,6 +56,15 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "drawdown", f"{ratio(facts['drawdown'], '.2%')} below the high of {high}"
         gross, net = (ratio(facts[f"{name}_leverage"], ".2f") for name in ("gross", "net"))
         yield "leverage", f"gross {gross}, net {net}"
+        for each in facts["to_move"]:
+            part = "" if each["usd"] >= each["needed_usd"] else f" of {each['needed_usd']:,.2f} that it needs"
+            yield (
+                "transfer",
+                (
+                    f"move {each['usd']:,.2f} USD{part} from {each['source']} to {each['target']}: {each['because']}, "
+                    f"as of {clock(each['time'])}"
+                ),
+            )
         yield "positions", str(facts["positions"])
         yield "orders", f"{facts['open_orders']} open, {facts['unanswered_orders']} unanswered"
         yield "so far", f"{facts['fills']:,} fills, {facts['liquidations']} liquidations"

@@ -75,12 +75,13 @@ def whatif(
 
     scenario = scenario_of(price, coins, depegs, funding, hours, down)
     time: dict[str, Any] = {}
+    notes: list[str] = []
     if holdings:
         book = book_by_hand(holdings, equities, prices)
     else:
         with opened(config_file, journal_file) as reader:
-            book, time = book_of(reader), told(reader)
-    facts = {**time, **play(book, scenario, distance / 100)}
+            (book, notes), time = book_of(reader), told(reader)
+    facts = {**time, **play(book, scenario, distance / 100), "notes": notes}
     if as_json:
         show_json(facts)
         return
@@ -136,6 +137,8 @@ def _print(facts: dict[str, Any]) -> None:
         click.echo(
             f"can't be traded: {', '.join(facts['stuck'])}; if the rest were closed, {left} would stand alone"
         )
+    for note in facts["notes"]:
+        click.echo(f"note: {note}")
     for each in facts["rescue"]:
         click.echo(
             f"to be {facts['wanted_distance']:.0%} from a liquidation, {each['wallet']} needs {each['transfer_usd']:,.2f} USD "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ LARGEST_GIFT_USD: Final = Decimal(10) ** 12
 FASTEST: Final = 100_000
 LONGEST_ADVANCE_S: Final = 400 * 86_400
 
+Control = Callable[[Server, dict[str, Any]], Any]
+"""Answers a JSON object with one. Raises Refused or Malformed."""
+
 
 def add_routes(app: web.Application, server: Server) -> None:
     """Serve /devnet/faucet, /devnet/clock, /devnet/chaos and /devnet/status."""
@@ -33,20 +36,20 @@ def add_routes(app: web.Application, server: Server) -> None:
             ("GET", "chaos"): chaos,
             ("GET", "status"): status,
         }
-        return await respond(server, request, handlers.get((request.method, request.match_info["what"])))
+        return await respond(server, request, handlers)
 
     app.router.add_route("*", "/devnet/{what}", answer)
 
 
 async def respond(
-    server: Server, request: web.Request, handler: Callable[[Server, dict[str, Any]], Any] | None
+    server: Server, request: web.Request, handlers: Mapping[tuple[str, str], Control]
 ) -> web.Response:
-    """The reply to a control's request; `handler` None where there is no such control."""
+    """The reply to a control's request; `handlers` are those of this port, by method and name."""
     what = request.match_info["what"]
+    handler = handlers.get((request.method, what))
     if handler is None:
-        return web.Response(
-            status=404, text="there is /devnet/faucet, /devnet/clock, /devnet/chaos, /devnet/status"
-        )
+        names = dict.fromkeys(f"/devnet/{name}" for _, name in handlers)
+        return web.Response(status=404, text=f"there is {', '.join(names)}")
     if request.method == "POST" and "Origin" in request.headers:
         # A page in the operator's browser can post to this computer, also under a name that it made point here.
         return _said({"error": "the controls answer programs, not pages: send no Origin"}, 403)
@@ -165,7 +168,7 @@ def set_chaos(server: Server, body: dict[str, Any]) -> Any:
     return server.faults.chaos.shown()
 
 
-CHANGES: Final[dict[str, Callable[[Server, dict[str, Any]], Any]]] = {"faucet": faucet}
+CHANGES: Final[dict[str, Control]] = {"faucet": faucet}
 """Controls that change more than the time and the faults: what is kept of them is their request."""
 
 
@@ -180,5 +183,5 @@ def status(server: Server, body: dict[str, Any]) -> Any:
         "sockets": len(server.channels.connections),
         "clock": clock(server, body),
         **{name: shown() for name, shown in server.more_status.items()},
-        **{name: each.shown() for name, each in server.sites.items()},
+        **{name: each.status() for name, each in server.sites.items()},
     }

@@ -43,7 +43,10 @@ class Site(Protocol):
         """What a moment of real time brings."""
 
     def shown(self) -> dict[str, Any]:
-        """What a ready line and the status say of it."""
+        """What a ready line says of it."""
+
+    def status(self) -> dict[str, Any]:
+        """What the status says of it."""
 
 
 class Server:

@@ -14,7 +14,8 @@ from bot.journal.status import WRITTEN_IN, finding_facts
 # A coin's latest change is the last decision that asked for something; failing that, the last that spoke of it.
 _CHANGED: Final = """
 SELECT decision.* FROM decision WHERE (?2 IS NULL OR time_ms <= ?2) AND id IN (
-    SELECT decision_id FROM orders WHERE instrument = ?1 UNION SELECT decision_id FROM cancel WHERE instrument = ?1)
+    SELECT coalesce(decision_id, substr(client_id, 1, instr(client_id, '-') - 1)) FROM orders WHERE instrument = ?1
+    UNION SELECT decision_id FROM cancel WHERE instrument = ?1)
 ORDER BY time_ms DESC LIMIT 1"""
 _SPOKEN_OF: Final = """
 SELECT decision.* FROM decision WHERE id IN (
@@ -24,7 +25,8 @@ ORDER BY time_ms DESC LIMIT 1"""
 _NEWEST: Final = "SELECT * FROM decision ORDER BY time_ms DESC LIMIT 1"
 
 _PARTS: Final = ("forecasts", "targets", "findings", "cancels", "orders", "fills", "liquidations")
-# The protection of what a decision opened bears the decision's id, with a + for each try.
+# The protection of what a decision opened bears the decision's id, with a + for each try; so does each order for a leg of
+# a spread, which is made from what the one before it brought.
 _MINE: Final = {
     "forecast": "SELECT * FROM forecast WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2)"
     " ORDER BY instrument, strategy",
@@ -32,15 +34,16 @@ _MINE: Final = {
     "finding": "SELECT * FROM finding WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, ''))"
     " ORDER BY number",
     "cancel": "SELECT * FROM cancel WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY order_id",
-    "orders": "SELECT * FROM orders WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '+~')"
+    "orders": "SELECT * FROM orders WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '-~')"
     " AND (?2 IS NULL OR instrument = ?2) ORDER BY rowid",
     "fill": "SELECT fill.* FROM orders JOIN fill USING (client_id)"
-    " WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '+~')"
+    " WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '-~')"
     " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY trade_id",
 }
 _SINCE: Final = """
 SELECT * FROM fill WHERE instrument = ?1 AND time_ms >= ?2
-    AND client_id NOT IN (SELECT client_id FROM orders WHERE decision_id = ?3) ORDER BY trade_id"""
+    AND client_id NOT IN (SELECT client_id FROM orders WHERE decision_id = ?3)
+    AND client_id NOT BETWEEN ?3 || '-' AND ?3 || '-~' ORDER BY trade_id"""
 
 
 def explain(reader: Reader, name: str) -> Facts:
@@ -67,6 +70,11 @@ def explain(reader: Reader, name: str) -> Facts:
     if fill is not None:
         return _of_venue(reader, "order", name, fill)
     raise _unknown(name)
+
+
+def has_spreads(reader: Reader) -> bool:
+    """Whether it was written down what was expected of any."""
+    return reader.one("SELECT 1 FROM event WHERE kind = 'underwriting'") is not None
 
 
 def _of_coin(reader: Reader, coin: str) -> Facts:
@@ -122,7 +130,9 @@ def _of_order(reader: Reader, kind: str, name: str, order: Row) -> Facts:
     # What rests at the venue as protection names the decision that it protects the outcome of, or else belongs to the
     # change of the position that was the last one before.
     protects = order["purpose"] in {"stop", "take_profit"}
-    decision = None
+    decision = _decision(reader, order["client_id"].partition("-")[0])
+    if not protects and decision is not None:
+        return _story(reader, kind, name, decision, order["instrument"])
     if protects:
         decision = _decision(reader, order["client_id"].partition("-")[0].rstrip("+")) or reader.one(
             _CHANGED, order["instrument"], order["created_ms"]

@@ -10,11 +10,12 @@ import json
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate
-from math import isfinite
+from math import isfinite, nan
 from typing import Final
 
 from bot.clock import HOUR_MS, utc
@@ -36,7 +37,8 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
     `moves` has (time, change of lots) by coin. What is due is reckoned with the market's rate and, since that is read at
     another moment than the venue's, with the payment's own oracle price where the market's is near it. `unseen` are the
     payments of hours of which the market was not seen, so that nothing but the size could be checked; an hour with neither
-    is counted in `unknown`. A payment of the last hour may still come: `pending`. `wrong` are the rows that can't be right.
+    is counted in `unknown`, and so is one whose rate is known and whose oracle price is not. `unverified` has the coins of
+    which no hour could be reckoned for want of that, with their hours: whether these are right is not known. A payment of the last hour may still come: `pending`. `wrong` are the rows that can't be right.
     """
     paid = {(_hour(row["time_ms"]), row["instrument"]): row for row in reader.each("SELECT * FROM funding")}
     settled = _seen(reader)
@@ -46,11 +48,26 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
     rows: list[Facts] = []
     wrong: list[Facts] = []
     unknown = unseen = pending = 0
+    blind, reckoned = Counter[str](), set[str]()
     hours = {(hour, coin) for coin, each in held.items() for hour in each.hours(last_ms)}
     for hour, coin in sorted(hours | paid.keys()):
         payment, market = paid.get((hour, coin)), settled.get((hour, coin))
         if payment is None and (hour + 1) * HOUR_MS > last_ms:
             pending += 1
+            continue
+        if market is not None and market["oracle"] is None:
+            if payment is None and not Fraction(market["rate_per_hour"]):
+                continue  # nothing was due, whatever the price
+            unknown, blind[coin] = unknown + 1, blind[coin] + 1
+            decimals = reader.size_decimals.get(coin)
+            if payment is not None and decimals is not None:
+                # By its own oracle price, which nobody else has told: size and rate can be wrong all the same.
+                own, got = {**market, "oracle": payment["oracle"]}, Fraction(payment["usd"])
+                due = _due(payment["lots"], decimals, own)
+                if why := _why(
+                    payment, own, held[coin].at(hour) if coin in held else set(), due, got, decimals
+                ):
+                    wrong.append(_wrong(hour, coin, why, got, due))
             continue
         unseen += market is None and payment is not None
         terms = _terms(payment, market)
@@ -60,6 +77,7 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
         if terms is None or size is None or decimals is None:
             unknown += 1
             continue
+        reckoned.add(coin)
         due = _due(size, decimals, terms)
         got = Fraction(payment["usd"]) if payment else Fraction(0)
         due_total, paid_total = due_total + due, paid_total + got
@@ -67,12 +85,12 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
         if due != got or why:
             rows.append(_row(hour, coin, due, got, why))
         if why:
-            what = f"funding of {coin} at {utc(hour * HOUR_MS)}: {why}"
-            wrong.append({"what": what, "ledger": _number(got), "derived": _number(due)})
+            wrong.append(_wrong(hour, coin, why, got, due))
     return {
         "hours": len(hours | paid.keys()),
         "unknown": unknown,
         "unseen": unseen,
+        "unverified": {coin: hours for coin, hours in sorted(blind.items()) if coin not in reckoned},
         "pending": pending,
         "due_usd": _number(due_total),
         "paid_usd": _number(paid_total),
@@ -83,20 +101,27 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
 
 
 def _seen(reader: Reader) -> dict[tuple[int, str], Row]:
-    """Rate and oracle price of each hour and coin, as far as the market was seen."""
+    """Rate and oracle price of each hour and coin, as far as the market was seen; None for an oracle price that was not."""
     found: dict[tuple[int, str], Row] = {}
     for row in reader.each("SELECT * FROM market"):
         coins, fields = _fields(row["content"])
-        hourly, oracles = fields.get("funding_rate"), fields.get("oracle")
-        if hourly is None or oracles is None:
+        hourly = fields.get("funding_rate")
+        if hourly is None:
             continue
+        oracles = fields.get("oracle", array("d", [nan]) * len(coins))
         settled = fields.get("settled_funding", hourly)
         for coin, at_once, an_hour, oracle in zip(coins, settled, hourly, oracles, strict=True):
             rate = at_once if isfinite(at_once) else an_hour
-            if isfinite(rate) and oracle > 0:
+            if isfinite(rate):
                 capped = max(-CAP_PER_H, min(CAP_PER_H, rate))
-                found[_hour(row["time_ms"]), coin] = {"oracle": repr(oracle), "rate_per_hour": repr(capped)}
+                known = repr(oracle) if oracle > 0 else None
+                found[_hour(row["time_ms"]), coin] = {"oracle": known, "rate_per_hour": repr(capped)}
     return found
+
+
+def _wrong(hour: int, coin: str, why: str, got: Fraction, due: Fraction) -> Facts:
+    what = f"funding of {coin} at {utc(hour * HOUR_MS)}: {why}"
+    return {"what": what, "ledger": _number(got), "derived": _number(due)}
 
 
 def _fields(content: bytes) -> tuple[list[str], dict[str, array[float]]]:

@@ -41,12 +41,21 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (clien
 WHERE excluded.updated_ms >= orders.updated_ms
     AND (orders.status IN ('planned', 'resting', 'waiting') OR excluded.status NOT IN ('resting', 'waiting'))"""
 _INSERT_EQUITY: Final = "INSERT OR REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_WALLET: Final = "INSERT OR REPLACE INTO wallet VALUES (?, ?, ?)"
 _INSERT_STRATEGY_PNL: Final = "INSERT INTO strategy_pnl VALUES (?, ?, ?, ?)"
 _INSERT_POSITION: Final = "INSERT INTO position VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_MARKET: Final = "INSERT OR REPLACE INTO market VALUES (?, ?)"
 _SET_MEMORY: Final = "INSERT OR REPLACE INTO memory VALUES (1, ?, ?, ?)"
 _SET_CHECKPOINT: Final = "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?)"
 _COUNT_CYCLE: Final = "UPDATE run SET cycles = cycles + ?, last_ms = ?, last_wall_ms = ? WHERE id = ?"
+SHEET: Final = "underwriting"
+"""Kind of the events that say what is expected of a spread."""
+
+TO_MOVE: Final = "to_move"
+"""Kind of the events that say what a person should move between wallets; the newest is what stands."""
+
+_INSERT_EVENT: Final = "INSERT INTO event (run_id, time_ms, kind, text) VALUES (?, ?, ?, ?)"
+_FORGET_SHEETS: Final = "DELETE FROM event WHERE kind = ? AND text GLOB ?"
 _INSERT_RUN: Final = """
 INSERT INTO run (name, mode, config, source, pid, started_wall_ms) VALUES (?, ?, ?, ?, ?, ?)"""
 
@@ -160,10 +169,12 @@ class Journal:
         equity_usd: Decimal,
         inputs: Inputs | None = None,
         market_rows: Mapping[int, Mapping[str, FloatArray]] | None = None,
+        sheets: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Write a decision down with what it rests on and the orders it asks for; call it before they leave.
 
-        `inputs` and the new `market_rows` (by their time) are what it was made from. One that believes, wants and finds
+        `inputs` and the new `market_rows` (by their time) are what it was made from, `sheets` what is expected of the
+        spreads that it opens, as JSON values that begin with the `decision`. One that believes, wants and finds
         what the last one did and asks for nothing is written as a row only. The same decision told again replaces what
         was planned, not what the venue has already answered.
         """
@@ -174,6 +185,9 @@ class Journal:
         with self._writer.transaction() as connection:
             gist = decisions.write(connection, decision, state, equity_usd, inputs)
             connection.executemany(_INSERT_MARKET, seen)
+            connection.execute(_FORGET_SHEETS, (SHEET, f'{{"decision":"{decision.snapshot_id}",*'))
+            notes = [(self._run_id, decision.time_ms, SHEET, codec.encode(each)) for each in sheets]
+            connection.executemany(_INSERT_EVENT, notes)
         decisions.last = gist
 
     def open_books(
@@ -216,6 +230,7 @@ class Journal:
             (s.strategy, str(s.price_pnl_usd), str(s.funding_pnl_usd), str(s.fees_usd))
             for s in facts.by_strategy
         ]
+        wallets = [(facts.time_ms, name, f"{value:.6f}") for name, value in (facts.wallets or {}).items()]
         with self._writer.transaction() as connection:
             # An account whose opening was not told began with nothing but what the venue says was brought in.
             books = (
@@ -228,6 +243,7 @@ class Journal:
             if facts.is_cycle:
                 settle_leftovers(connection, facts.time_ms)
             connection.execute(_INSERT_EQUITY, equity)
+            connection.executemany(_INSERT_WALLET, wallets)
             connection.execute("DELETE FROM position")
             connection.executemany(_INSERT_POSITION, map(codec.position_row, facts.positions))
             connection.execute("DELETE FROM strategy_pnl")
@@ -246,10 +262,12 @@ class Journal:
     def record_event(self, time_ms: int, kind: str, text: str) -> None:
         """Write down something worth knowing later that has no table of its own."""
         with self._writer.transaction() as connection:
-            connection.execute(
-                "INSERT INTO event (run_id, time_ms, kind, text) VALUES (?, ?, ?, ?)",
-                (self._run_id, time_ms, kind, text),
-            )
+            connection.execute(_INSERT_EVENT, (self._run_id, time_ms, kind, text))
+
+    def newest_event(self, kind: str) -> str | None:
+        """The text of the newest event of a kind; None where there is none."""
+        row = self._writer.one("SELECT text FROM event WHERE kind = ? ORDER BY id DESC LIMIT 1", kind)
+        return None if row is None else str(row["text"])
 
     def memory(self, strategies: Sequence[str], instruments: Sequence[str]) -> Memory | None:
         """What the last cycle left behind, on the axes given; None before the first."""

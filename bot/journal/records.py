@@ -99,6 +99,7 @@ class CycleFacts:
     positions: Sequence[PositionFacts] = ()
     by_strategy: Sequence[StrategyPnl] = ()
     transfers: Sequence[Transfer] = ()
+    wallets: Mapping[str, float] | None = None  # equity of each, USD, where there are several
     is_cycle: bool = True  # else something that was asked for between two cycles
 
 

@@ -23,9 +23,9 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
     """What the newest run says of itself. `daemon` is running, stopped, or gone (it ended without saying so).
 
     Leverages are notional at mark over equity, `drawdown` a fraction of the highest equity that the risk rules have
-    seen, `today` the UTC day of the last cycle, `suspense_usd` what nothing explains. `state` is what is allowed, `state_by` operator or
-    watchdog; `asked` are commands that nobody has taken up yet; `is_drawn_down`: the drawdown rule keeps everything
-    closed. StateError if no run has begun.
+    seen, `today` the UTC day of the last cycle, `suspense_usd` what nothing explains. `state` is what is allowed, `state_by`
+    operator or watchdog; `asked` are commands that nobody has taken up yet; `to_move` what a person should move between
+    wallets; `is_drawn_down`: the drawdown rule keeps everything closed. StateError if no run has begun.
     """
     run = reader.one("SELECT * FROM run ORDER BY id DESC LIMIT 1")
     if run is None:
@@ -56,6 +56,7 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
         **exposure,
         "is_drawn_down": _is_drawn_down(json.loads(run["config"]), exposure),
         **_counts(reader),
+        "to_move": _to_move(reader),
         "last_decision": last and {"id": last["id"], **moment("time", last["time_ms"])},
         "findings": findings_at(reader, last["time_ms"]) if last else [],
     }
@@ -74,6 +75,16 @@ def _standing(reader: Reader, last: Row | None) -> Facts:
         "state_why": holds and holds.why,
         "asked": [row["kind"] for row in asked],
     }
+
+
+def _to_move(reader: Reader) -> list[Facts]:
+    """What a person should move between wallets, as the trader last wrote it down; empty while nothing is to be moved."""
+    row = reader.one("SELECT * FROM event WHERE kind = 'to_move' ORDER BY id DESC LIMIT 1")
+    return (
+        []
+        if row is None
+        else [{**each, **moment("time", row["time_ms"])} for each in json.loads(row["text"])]
+    )
 
 
 def _is_drawn_down(config: Mapping[str, Any], exposure: Facts) -> bool | None:

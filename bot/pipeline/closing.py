@@ -24,7 +24,7 @@ from bot.model.decision import (
     TradingState,
     client_id,
 )
-from bot.model.instrument import Instrument
+from bot.model.instrument import Instrument, Kind
 from bot.model.order import Order, Purpose, Side
 from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Execution
@@ -64,7 +64,7 @@ def closing(
 
     So does what somebody else has placed and can only reduce; what it could open goes at once, since flat is what is asked for.
 
-    `mark` is 0 or NaN where no price is known: then the venue's adapter chooses the bound. `attempt` counts from 0.
+    Coins that no order can sell stay. `mark` is 0 or NaN where no price is known: then the venue's adapter chooses the bound. `attempt` counts from 0.
     """
     held = {instruments[column].name for column in np.flatnonzero(account.lots).tolist()}
     cancels = withdrawals(account, TradingState.HALTED, because) + tuple(
@@ -74,9 +74,11 @@ def closing(
         and (report.order.instrument not in held or not report.order.reduce_only)
     )
     slippage_bps = max(execution.slippage_bps, LEAST_SLIPPAGE_BPS) * (1 + attempt % WIDEST)
-    orders = []
+    orders, dust = [], dust_usd(account, mark, instruments)
     for column in np.flatnonzero(account.lots).tolist():
         instrument, lots = instruments[column], int(account.lots[column])
+        if instrument.name in dust:
+            continue
         side = Side.of(-lots)
         orders.append(
             Order(
@@ -92,9 +94,22 @@ def closing(
     return OrderPlan(cancels, tuple(orders))
 
 
-def is_flat(account: AccountView) -> bool:
-    """Whether nothing is held and nothing is open that could change that."""
-    return not account.lots.any() and not account.open_orders
+def dust_usd(account: AccountView, mark: FloatArray, instruments: Sequence[Instrument]) -> dict[str, float]:
+    """Coins on spot markets that are worth less than any order these take, by market; what has no price is none."""
+    found = {}
+    for column in np.flatnonzero(account.lots).tolist():
+        instrument = instruments[column]
+        usd = abs(float(instrument.size(int(account.lots[column])))) * float(mark[column])
+        if instrument.kind is Kind.SPOT and 0 < usd < instrument.min_order_usd:
+            found[instrument.name] = usd
+    return found
+
+
+def is_flat(account: AccountView, mark: FloatArray, instruments: Sequence[Instrument]) -> bool:
+    """Whether nothing is held that an order could close, and nothing is open that could change that."""
+    if account.open_orders:
+        return False
+    return int(np.count_nonzero(account.lots)) == len(dust_usd(account, mark, instruments))
 
 
 def word(

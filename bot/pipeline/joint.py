@@ -9,8 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Self
 
+import numpy as np
+
+from bot.model.decision import LotsArray
 from bot.model.instrument import Instrument, Kind
+from bot.model.panel import FloatArray
 
 HALVINGS = 80
 
@@ -41,6 +46,25 @@ class Book:
 
     held: tuple[Held, ...]
     wallets: Mapping[str, float]
+
+    @classmethod
+    def of_account(
+        cls,
+        instruments: Sequence[Instrument],
+        lots: LotsArray,
+        mark: FloatArray,
+        wallet_usd: Mapping[str, float] | None,
+        equity_usd: float,
+    ) -> Self | None:
+        """What would be held at mark; None where the equity of several wallets is not told apart, or a price is missing."""
+        held = tuple(
+            Held(instruments[k], float(instruments[k].size(int(lots[k]))), float(mark[k]), float(mark[k]))
+            for k in np.flatnonzero(lots).tolist()
+        )
+        named = {each.instrument.wallet for each in held}
+        if (wallet_usd is None and len(named) > 1) or not all(each.mark > 0 for each in held):
+            return None
+        return cls(held, dict(wallet_usd) if wallet_usd is not None else dict.fromkeys(named, equity_usd))
 
     def of(self, wallet: str) -> tuple[Held, ...]:
         """The positions of a wallet."""
@@ -248,13 +272,7 @@ def rescues(book: Book, distance: float) -> list[Rescue]:
         own = [each for each in book.of(name) if each.instrument.kind is Kind.PERP]
 
         def needed(scale: float, own: Sequence[Held] = own) -> float:
-            """Equity with which each leg alone is at least so far away, if all were `scale` times as large."""
-            most = 0.0
-            for one in own:
-                ratio = 1 + (distance if one.size < 0 else -distance)
-                rest = _maintenance([other for other in own if other is not one], 1.0, scale)
-                most = max(most, rest + _maintenance([one], ratio, scale) + scale * abs(one.usd) * distance)
-            return most
+            return equity_needed_usd(own, distance, scale)
 
         if own and needed(1.0) > equity:
             low, high = 0.0, 1.0
@@ -263,6 +281,16 @@ def rescues(book: Book, distance: float) -> list[Rescue]:
                 low, high = (middle, high) if needed(middle) <= equity else (low, middle)
             found.append(Rescue(name, needed(1.0) - equity, low))
     return found
+
+
+def equity_needed_usd(own: Sequence[Held], distance: float, scale: float = 1.0) -> float:
+    """Equity with which the liquidation of each leg alone is at least so far away, if all were `scale` times as large."""
+    most = 0.0
+    for one in own:
+        ratio = 1 + (distance if one.size < 0 else -distance)
+        rest = _maintenance([other for other in own if other is not one], 1.0, scale)
+        most = max(most, rest + _maintenance([one], ratio, scale) + scale * abs(one.usd) * distance)
+    return most
 
 
 def _maintenance(own: Sequence[Held], price_ratio: float, scale: float = 1.0) -> float:

@@ -87,7 +87,7 @@ def next_move(group: Group, scene: Scene) -> tuple[Group, Move | End]:
     """What to do now, and the group as it goes on from there."""
     at = _steps(group.spread, scene.held)
     is_even, stands = abs(at[0] - at[1]) < 1, group.held == scene.held
-    if not min(scene.usd_per_lot) > 0:
+    if not all(usd > 0 for usd in scene.usd_per_lot):
         return group, End(int(abs(at[0] - at[1])), "there is no price")
     tries = group.tries if stands or (is_even and group.steps) else 0
     group = replace(group, held=scene.held, tries=tries)
@@ -105,7 +105,7 @@ def is_uneven(spread: Spread, held: tuple[int, int], usd_per_lot: tuple[float, f
 
 def least_cap_usd(spread: Spread, usd_per_lot: tuple[float, float]) -> float:
     """The least `execution.max_unhedged_usd` with which a spread can be opened at these prices; NaN without them."""
-    if not min(usd_per_lot) > 0:
+    if not all(usd > 0 for usd in usd_per_lot):
         return nan
     return _least_steps(spread, usd_per_lot, grows=True) * spread.primary_lots * usd_per_lot[0]
 

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.model.panel import HOUR_MS, FloatArray
+from bot.pipeline.pair_trades import PairTrade
 from bot.reports.record import Curves, RunRecord
+from bot.reports.spreads import SpreadResults
 from bot.reports.trades import Trade, round_trips
 
 DAY_MS = 24 * HOUR_MS
@@ -36,7 +38,7 @@ def metrics(record: RunRecord, trades: Sequence[Trade] | None = None) -> dict[st
     """All report metrics by name: fractions (not per cent), USD, hours; None where undefined.
 
     `trades` are the run's round trips if they are at hand; win rate, profit factor, expectancy and mean hold are
-    over the closed ones.
+    over the closed ones. What was traded as a spread is one round trip with both its legs.
     """
     trips = round_trips(record) if trades is None else trades
     return {
@@ -200,7 +202,27 @@ def _exposure(record: RunRecord) -> dict[str, Number]:
     }
 
 
-def _activity(record: RunRecord, trades: Sequence[Trade]) -> dict[str, Number]:
+def trades_of(record: RunRecord, trades: Sequence[Trade]) -> str:
+    """What the round trips are of: coins, spreads, or spreads and coins."""
+    if record.spreads is None:
+        return "coins"
+    return "spreads and coins" if any(not _is_leg(record.spreads, trade) for trade in trades) else "spreads"
+
+
+def _trips(record: RunRecord, trades: Sequence[Trade]) -> Sequence[Trade | PairTrade]:
+    """Round trips of spreads in place of those of their legs."""
+    spreads = record.spreads
+    if spreads is None:
+        return trades
+    return [*spreads.trades, *(trade for trade in trades if not _is_leg(spreads, trade))]
+
+
+def _is_leg(spreads: SpreadResults, trade: Trade) -> bool:
+    return any(trade.instrument in each.legs for each in spreads.trades)
+
+
+def _activity(record: RunRecord, coins: Sequence[Trade]) -> dict[str, Number]:
+    trades = _trips(record, coins)
     notional = np.array([float(fill.notional_usd) for fill in record.fills])
     maker = np.array([fill.is_maker for fill in record.fills], dtype=np.bool_)
     closed = [trade for trade in trades if not trade.is_open]

@@ -111,7 +111,7 @@ def _cards(facts: Mapping[str, Any]) -> list[dict[str, str]]:
         card("Fees", f"{usd(pnl['fees'], sign=True)} USD", f"{percent(m['maker_share'], 0)} of volume as maker", tone(pnl["fees"])),
         card("Exposure", f"{number(m['exposure_mean'])} ×", f"mean gross · highest {number(m['exposure_max'])} ×"),
         card("Nearest liquidation", percent(m["min_liquidation_distance"], 1), f"price move · {facts['liquidations']} liquidated", "loss" if facts["liquidations"] else ""),
-        card("Round trips", number(facts["trades"], 0), f"{percent(m['win_rate'], 0)} won · {number(m['trades_open'], 0)} still open"),
+        card("Round trips", number(facts["trades"], 0), f"{'' if facts['trades_of'] == 'coins' else 'of ' + facts['trades_of'] + ' · '}{percent(m['win_rate'], 0)} won · {number(m['trades_open'], 0)} still open"),
         card("Profit factor", number(m["profit_factor"]), f"{usd(m['expectancy_usd'], sign=True)} USD a round trip"),
         card("Turnover", f"{number(m['turnover'])} ×", f"equity a day · {number(m['fills'], 0)} fills"),
     ]  # fmt: skip

@@ -10,34 +10,7 @@ from typing import Any
 from bot.clock import utc
 from bot.model.funding import HOURS_PER_YEAR
 from bot.model.money import ZERO
-
-
-@dataclass(frozen=True, slots=True)
-class PairTrade:
-    """One spread from flat to flat, or to the end of the run. USD; `fees_usd` paid > 0.
-
-    `notional_usd` is the primary leg's at its largest. `expected_usd` is the edge that the strategy stated when it
-    went in, before costs, on that notional; `expected_cost_usd` what it reckoned with against it.
-    """
-
-    spread: str
-    side: str  # of the primary leg: short or long
-    opened_ms: int
-    closed_ms: int | None
-    notional_usd: float
-    expected_usd: float | None
-    expected_cost_usd: float | None
-    funding_usd: Decimal
-    basis_usd: Decimal
-    fees_usd: Decimal
-    hours: float
-    because: str = ""
-    hold_h: float | None = None  # the hold that was in mind
-    funding_in_hold_usd: float | None = None  # of its first `hold_h`; None before they are over
-
-    @property
-    def net_usd(self) -> Decimal:
-        return self.funding_usd + self.basis_usd - self.fees_usd
+from bot.pipeline.pair_trades import PairTrade
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +45,7 @@ class SpreadResults:
         realised = sum(each.funding_in_hold_usd or 0.0 for each in known)
         tied = self.tied_usd_mean
         return {
-            "pair_trades": [_facts(each) for each in trades],
+            "pair_trades": [trade_facts(each) for each in trades],
             "pnl": {"funding": float(funding), "basis": float(basis), "fees": -float(fees), "total": net},
             "expected_carry": expected,
             "realised_carry": realised,
@@ -93,7 +66,8 @@ class SpreadResults:
         }
 
 
-def _facts(trade: PairTrade) -> dict[str, Any]:
+def trade_facts(trade: PairTrade) -> dict[str, Any]:
+    """As JSON values; fees as their effect on equity."""
     return {
         "spread": trade.spread,
         "side": trade.side,

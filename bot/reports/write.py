@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bot.errors import ConfigError, HedgerowError
 from bot.model.money import ZERO, usd
 from bot.model.panel import FloatArray
-from bot.reports.metrics import metrics
+from bot.reports.metrics import metrics, trades_of
 from bot.reports.record import RunRecord
 from bot.reports.trades import Trade, round_trips
 from bot.text import cell
@@ -45,6 +45,7 @@ _HEADLINES = (
 #: How the numbers are to be read, in words, for whoever has the JSON object alone.
 CONVENTIONS = (
     "annualised by 365 days; Sharpe, Sortino, Omega, volatility and days are of daily equity at midnight UTC, risk-free 0",
+    "trades are round trips from flat to flat: of a spread with both its legs, of a coin otherwise; by_coin counts each leg",
     "drawdown, exposure, margin use and liquidation distance look at every row",
     (
         "fractions, not per cent; amounts are effects on equity in USD: fees paid are negative, and price + funding + fees is "
@@ -133,6 +134,7 @@ def summary(
         "equity_end": usd(record.equity_end),
         "pnl": pnl_split(record.price_usd, record.funding_usd, record.fees_usd),
         **{name: numbers[name] for name in _HEADLINES},
+        "trades_of": trades_of(record, trips),
         "wall_seconds": record.wall_seconds,
         "metrics": numbers,
         "by_strategy": [

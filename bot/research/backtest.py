@@ -292,6 +292,7 @@ class _Runner:
             test.panel.instruments,
             self.fills,
             made_out(self.payments),
+            self.liquidations,
             self.told,
             self.sizes,
             self.bars.mark[test.first_row :],

@@ -12,24 +12,29 @@ from bot.errors import ConfigError, DataError
 from bot.journal import inputs, past
 from bot.journal.reader import Reader, moment
 from bot.model.account import MarginMode
-from bot.model.instrument import Instrument, Kind, MarginTier, spot_instrument, underlying_of
+from bot.model.instrument import HYPERLIQUID, Instrument, Kind, MarginTier, spot_instrument, underlying_of
 from bot.model.money import ZERO
 from bot.pipeline.joint import Book, Held, Scenario, deaths, deltas, margins, play, rescues
 
 TOLD_LEVERAGE = 20
 """Of a perpetual that is told by hand: its margin is that of a coin that allows so much."""
 
+CENT = 0.01
+
 Facts = dict[str, Any]
 
 
-def book_of(reader: Reader) -> Book:
-    """The book as of a journal's last cycle. StateError where the journal can't be read, ConfigError before its first."""
-    opening = reader.one("SELECT * FROM opening ORDER BY run_id DESC LIMIT 1")
+def book_of(reader: Reader) -> tuple[Book, list[str]]:
+    """The book as of a journal's last cycle, and what of it is not known, a sentence each.
+
+    StateError where the journal can't be read, ConfigError before its first cycle, and where it does not tell what a book
+    over several wallets has in each.
+    """
     last = reader.last
-    if opening is None or last is None:
+    if last is None:
         raise ConfigError("the journal has no cycle yet; look again when the daemon has decided once")
-    by_name = {each.name: each for each in past.decode(opening["content"]).instruments}
-    rows = [row for row in reader.each("SELECT * FROM position") if row["instrument"] in by_name]
+    known = _instruments(reader)
+    rows = list(reader.each("SELECT * FROM position ORDER BY instrument"))
     isolated = [row["instrument"] for row in rows if row["margin_mode"] == MarginMode.ISOLATED]
     if isolated:
         raise ConfigError(
@@ -38,23 +43,69 @@ def book_of(reader: Reader) -> Book:
         )
     held = tuple(
         Held(
-            by_name[row["instrument"]],
-            float(by_name[row["instrument"]].size(row["lots"])),
+            known[row["instrument"]],
+            float(known[row["instrument"]].size(row["lots"])),
             float(row["entry_price"]),
             float(row["mark"]),
         )
         for row in rows
+        if row["instrument"] in known
     )
-    equity = float(last["equity_usd"])
+    notes = []
+    strange = [row["instrument"] for row in rows if row["instrument"] not in known]
+    if strange:
+        notes.append(
+            f"left out, since no run in this journal says what it is: {', '.join(strange)}; its wallet may be called earlier"
+        )
+    equity, named = float(last["equity_usd"]), sorted({each.instrument.wallet for each in held})
+    wallets = _wallets(reader, last["time_ms"])
+    if wallets is None:
+        wallets = _decided_with(reader)
+        apart = 0.0 if wallets is None else equity - sum(wallets.values())
+        if abs(apart) >= CENT:
+            notes.append(
+                f"the wallets are as the last decision knew them; {apart:+,.2f} USD that came since are in none of them"
+            )
+    if wallets is None and len(named) > 1:
+        raise ConfigError(
+            f"the book is held in {', '.join(named)}, and the journal has one equity for all of them; tell it by hand, with "
+            "--hold NAME=SIZE, --mark NAME=PRICE and --equity WALLET=USD"
+        )
+    missing = [] if wallets is None else [name for name in named if name not in wallets]
+    if missing:
+        raise ConfigError(
+            f"the journal does not say what is in the wallet {', '.join(missing)}; tell the book by hand, with --hold NAME=SIZE, "
+            "--mark NAME=PRICE and --equity WALLET=USD"
+        )
+    if wallets is None:
+        only = named or [next((each.wallet for each in known.values()), HYPERLIQUID)]
+        wallets = dict.fromkeys(only, equity)
+    return Book(held, wallets), notes
+
+
+def _instruments(reader: Reader) -> dict[str, Instrument]:
+    """By name, each as the newest run that traded it has it."""
+    known: dict[str, Instrument] = {}
+    for row in reader.each("SELECT * FROM opening ORDER BY run_id DESC"):
+        for each in past.decode(row["content"]).instruments:
+            known.setdefault(each.name, each)
+    return known
+
+
+def _wallets(reader: Reader, time_ms: int) -> dict[str, float] | None:
+    """Equity of each wallet at a cycle's end; None where it was not written down, as by an earlier program."""
+    if reader.one("SELECT 1 FROM sqlite_schema WHERE name = 'wallet'") is None:
+        return None
+    rows = reader.each("SELECT * FROM wallet WHERE time_ms = ?", time_ms)
+    return {row["name"]: float(row["usd"]) for row in rows} or None
+
+
+def _decided_with(reader: Reader) -> dict[str, float] | None:
     given = reader.one(
         "SELECT content FROM input JOIN decision ON decision.id = decision_id ORDER BY time_ms DESC LIMIT 1"
     )
     told = None if given is None else inputs.decode(given["content"]).account.wallet_usd
-    wallets = dict(told or {next(iter(by_name.values())).wallet: equity})
-    if told:  # as the decision knew them; what has come of it since goes to the first
-        first = next(iter(wallets))
-        wallets[first] += equity - sum(wallets.values())
-    return Book(held, wallets)
+    return None if told is None else dict(told)
 
 
 def book_by_hand(holdings: Iterable[str], equities: Iterable[str], prices: Iterable[str]) -> Book:

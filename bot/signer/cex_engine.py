@@ -117,5 +117,6 @@ class CexEngine(Engine):
         return {
             **super()._status(),
             "venue": self._cex.venue,
+            "allow": sorted(self._cex.allow),
             "receive_window_ms": self._cex.receive_window_ms,
         }

@@ -14,9 +14,9 @@ from bot.signer.audit import AuditLog
 from bot.signer.clock import VenueClock
 from bot.signer.grammar import parse
 from bot.signer.kept import Kept
-from bot.signer.limits import Counts, Limits
+from bot.signer.limits import Counts, Limits, dollars
 from bot.signer.nonces import Nonces
-from bot.signer.policy import Policy, SignerConfigError
+from bot.signer.policy import CoinPolicy, Policy, SignerConfigError
 from bot.signer.requests import (
     Cancel,
     Clock,
@@ -320,12 +320,28 @@ class Engine:
             "size_decimals": {name: coin.size_decimals for name, coin in policy.coins.items()},
             "expires_ms": [policy.expires_min_ms, policy.expires_max_ms],
             "reference_max_age_ms": policy.reference_max_age_ms,
+            "allow": sorted(policy.allow),
+            "tif": sorted(policy.tif),
+            "cross": policy.cross,
+            "limits": {name: _limits(coin) for name, coin in policy.coins.items()},
             "policy_sha256": policy.sha256,
             "now_ms": now_ms,
             "last_nonce": self._nonces.last,
             "left": self.limits.left(now_ms),
             "audit_head": {"sequence": head.sequence, "hash": head.hash},
         }
+
+
+def _limits(coin: CoinPolicy) -> dict[str, Any]:
+    """What may be done with a coin, as `status` tells it: dollars as text, collars in bps."""
+    return {
+        "max_order_usd": dollars(coin.max_order_usd_micro),
+        "max_position_usd": dollars(coin.max_position_usd_micro),
+        "max_leverage": coin.max_leverage,
+        "collar_bps": coin.collar_bps,
+        "collar_reduce_bps": coin.collar_reduce_bps,
+        "collar_trigger_bps": coin.collar_trigger_bps,
+    }
 
 
 def nonce_expiry(request: Request, now_ms: int) -> int | None:

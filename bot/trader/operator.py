@@ -13,7 +13,7 @@ from bot.journal.journal import Journal
 from bot.model.decision import TradingState
 from bot.model.money import exact
 from bot.model.order import OrderReport
-from bot.pipeline.closing import is_flat, withdrawals
+from bot.pipeline.closing import dust_usd, is_flat, withdrawals
 from bot.pipeline.execution import already_reached
 from bot.trader.hands import Hands
 from bot.trader.ladder import Ladder, halt_of, shown, why_of
@@ -124,7 +124,7 @@ class Operator:
     async def _close_all(self) -> bool:
         """One attempt to close what the venue says is held; whether it says that nothing is left."""
         account, why, attempt = await self._hands.looked(), self.ladder.standing.why, self.ladder.attempts
-        if not is_flat(account.view):
+        if not self._is_flat(account):
             desk = self._hands.session.desk
             decision = desk.close_all(
                 account.view, account.mark, self._hands.time_ms, self._suffix("f"), attempt, why
@@ -139,10 +139,19 @@ class Operator:
                 reason=f"{', '.join(account.stale)} can't be asked",
             )
             return False
-        if not is_flat(account.view):
+        if not self._is_flat(account):
             log.warning("not flat yet", attempt=attempt + 1, held=left, orders=len(account.view.open_orders))
             return False
         facts: dict[str, Any] = {"equity_usd": str(account.equity_usd), "attempts": attempt + 1}
+        dust = dust_usd(account.view, account.mark, self._hands.instruments)
+        if dust:
+            facts["dust"] = {name: round(usd, 2) for name, usd in dust.items()}
+            told = ", ".join(f"{usd:,.2f} USD of {name}" for name, usd in dust.items())
+            log.warning(
+                "dust",
+                left=told,
+                because="no order so small is taken; sell it by hand with what else you sell there",
+            )
         if account.others:
             facts["error"] = (
                 f"the account also holds {', '.join(account.others)}, which this daemon can't close"
@@ -151,6 +160,9 @@ class Operator:
             Answer(not account.others, {**facts, "is_flat": not account.others, "state": "halted"})
         )
         return True
+
+    def _is_flat(self, account: AccountState) -> bool:
+        return is_flat(account.view, account.mark, self._hands.instruments)
 
     def _suffix(self, kind: str) -> str:
         """Tells what is decided at one moment apart, also from what an earlier run decided at it."""

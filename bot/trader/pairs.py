@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from math import ceil
+from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -28,6 +29,7 @@ from bot.pipeline.leg_group import (
 from bot.pipeline.legs import Legs, without_leg_orders
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.placing import bound
+from bot.pipeline.underwriting import sheets
 from bot.venues.venue import AccountState
 
 log = structlog.get_logger("hedgerow")
@@ -86,6 +88,11 @@ class Pairs:
         """The decision without orders for legs, which `bring` makes."""
         return without_leg_orders(decision, self._names)
 
+    def opened(self, decision: Decision, account: AccountState, mandate: Mandate) -> list[dict[str, Any]]:
+        """What is expected of each spread that a decision opens, as the journal keeps it."""
+        told = sheets(decision, account.view, account.mark, self._instruments, mandate)
+        return [sheet.facts() for sheet in told]
+
     def is_uneven(self, account: AccountState) -> bool:
         """Whether a leg is held that the other does not hedge, by a step or more, and that can be closed."""
         return any(self._is_uneven(k, account) for k in range(len(self.legs.spreads)))
@@ -108,7 +115,7 @@ class Pairs:
             if least_usd > self._execution.max_unhedged_usd:
                 sentence = (
                     f"execution.max_unhedged_usd = {self._execution.max_unhedged_usd:g} is less than the smallest piece of "
-                    f"{spread.name} that both venues trade; at today's prices it must be at least {least_usd:,.2f}"
+                    f"{spread.name} that both venues trade; at today's prices it must be at least {ceil(least_usd):,}"
                 )
                 if not any(self._held(k, account.view.lots)):
                     raise ConfigError(sentence)

@@ -32,6 +32,7 @@ from bot.trader.observer import Observer
 from bot.trader.operator import Operator
 from bot.trader.pairs import Pairs
 from bot.trader.told import money, report
+from bot.trader.transfer_watch import TransferWatch
 from bot.trader.watchdog import Bounds
 from bot.venues.venue import AccountState, Venue, VenueEvent
 
@@ -67,6 +68,7 @@ class Trader:
         self.time_ms = 0
         self.account: AccountState | None = None  # as last looked at
         self._funding = FundingWatch(venue.instruments)
+        self._transfers = TransferWatch(mandate, venue.instruments, journal)
         self.pairs = Pairs(mandate, venue.instruments)
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
@@ -162,6 +164,7 @@ class Trader:
         self._hear(seen.events, seen.account)
         for said in self._funding.look(seen.time_ms, seen.row, seen.account):
             log.error("funding missed", found=said)
+        self._transfers.look(seen.time_ms, seen.account)
         for time_ms, row in seen.missed:
             session.observer.pass_over(time_ms, row)
         market = session.observer.see(seen.time_ms, seen.row)
@@ -217,7 +220,8 @@ class Trader:
             if desk.in_turn:
                 decision = self.pairs.apart(decision)
             inputs = None if desk.snapshot is None else inputs_of(desk.snapshot, desk.by_hand)
-            self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market)
+            opened = self.pairs.opened(decision, before, self.mandate) if desk.in_turn else ()
+            self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market, opened)
             self._cut_off = True
             self._say(decision)
             account = await self._act(decision, before)
@@ -285,6 +289,7 @@ class Trader:
         self.account = account = await self._venue.account()
         self._hear(self._venue.take_events(), account)
         self._operator.ladder.answered(account.stale)
+        self._transfers.look(self.time_ms, account)
         return account
 
     async def _act(self, decision: Decision, before: AccountState) -> AccountState:
@@ -349,6 +354,7 @@ class Trader:
             liquidations=[event for event in told if isinstance(event, Liquidation)],
             transfers=[event for event in told if isinstance(event, Transfer)],
             positions=positions,
+            wallets=account.view.wallet_usd,
             by_strategy=by_strategy(desk.attribution, account.mark, self._strategies),
         )
 

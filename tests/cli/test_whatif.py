@@ -1,4 +1,7 @@
 import json
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +11,14 @@ from click.testing import CliRunner
 
 from bot.cli import cli, main
 from bot.model.account import MarginMode
+from bot.model.decision import OrderPlan
+from bot.model.order import OrderReport
+from bot.model.panel import FloatArray
 from bot.sim.coins import MAJORS
 from bot.venues.sources import SyntheticSource
+from bot.venues.venue import AccountState
 from tests.trader.paper import TERMS, run
+from tests.trader.two_legs import Apart, Faults, lives, mandate, market
 
 BOOK = (
     "--hold", "BTC=-0.5", "--hold", "UBTC/USDC=0.5", "--mark", "BTC=100000", "--mark", "UBTC/USDC=100000",
@@ -138,3 +146,79 @@ def test_a_book_with_isolated_margin_is_refused_for_the_whole_wallet_would_not_c
         main(["whatif", "--journal", str(path), "--price", "-10%"])
     assert ended.value.code
     assert "isolated margin" in capsys.readouterr().err
+
+
+class Moving(Apart):
+    """Money comes into one wallet, out of the other, while orders are sent."""
+
+    async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
+        self.moved += 100.0
+        return await super().send(plan)
+
+
+def test_each_wallet_of_a_journal_is_worth_what_it_was_after_the_last_order(tmp_path: Path) -> None:
+    path, venue = tmp_path / "j", Moving(market(), Faults())
+    lives(path, venue, mandate(-1.0), 1)
+    facts = ask("--journal", str(path))
+    assert venue.moved >= 1_000.0  # ten orders, all since the decision
+    worth = {each["wallet"]: each["equity_usd"] for each in facts["wallets"]}
+    assert worth == {"hyperliquid": 8_000 + venue.moved, "binance": 92_000 - venue.moved}
+    assert facts["notes"] == []
+    legs = {each["coin"]: each for each in facts["legs"]}
+    # 0.2 BTC short behind 9,000 USD at a maintenance rate of 1.25 %: 9,000 − 20,000 m = 250 (1 + m).
+    assert legs["BTC"]["move"] == pytest.approx((8_000 + venue.moved - 250) / 20_250)
+    assert legs["binance:BTC"]["move"] is None  # 91,000 USD behind 20,000: nothing kills it
+
+
+def test_a_journal_without_its_wallets_is_read_by_what_the_last_decision_knew(tmp_path: Path) -> None:
+    path, venue = tmp_path / "j", Apart(market(), Faults())
+    lives(path, venue, mandate(-1.0), 2)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE wallet")
+        connection.execute("UPDATE equity SET equity_usd = '99960'")
+    facts = ask("--journal", str(path))
+    assert {each["wallet"]: each["equity_usd"] for each in facts["wallets"]} == {
+        "hyperliquid": 8_000,
+        "binance": 92_000,
+    }
+    assert facts["notes"] == [
+        "the wallets are as the last decision knew them; -40.00 USD that came since are in none of them"
+    ]
+    lives(path, venue, mandate(-1.0), 1)  # an earlier program's journal is taken up
+    assert ask("--journal", str(path))["notes"] == []
+
+
+def test_one_equity_for_two_wallets_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, venue = tmp_path / "j", Together(market(), Faults())
+    lives(path, venue, mandate(-1.0), 2)
+    with pytest.raises(SystemExit):
+        main(["whatif", "--journal", str(path)])
+    said = capsys.readouterr().err
+    assert (
+        "held in binance, hyperliquid, and the journal has one equity for all of them; tell it by hand"
+        in said
+    )
+
+
+class Together(Apart):
+    """An account that tells only what all of it is worth."""
+
+    def _state(self, mark: FloatArray) -> AccountState:
+        state = super()._state(mark)
+        return replace(state, view=replace(state.view, wallet_usd=None))
+
+
+def test_what_no_run_has_told_of_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    lives(path, Apart(market(), Faults()), mandate(-1.0), 2)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO position SELECT 'MYTH', lots, size_decimals, entry_price, mark, notional_usd, unrealised_usd, "
+            "liquidation_price, margin_mode, opened_ms, funding_usd, because FROM position WHERE instrument = 'BTC'"
+        )
+    facts = ask("--journal", str(path))
+    assert [each["coin"] for each in facts["legs"]] == ["BTC", "binance:BTC"]
+    assert len(facts["notes"]) == 1
+    assert "MYTH" in facts["notes"][0]
+    done = CliRunner().invoke(cli, ["whatif", "--journal", str(path)])
+    assert "note: left out" in done.output

@@ -19,9 +19,10 @@ def test_it_measures_orders_time_and_memory() -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["orders"] == {"resting": 40, "filled": 40, "error": 0}
+    assert found["cex_orders"] == {"resting": 0, "filled": 80, "error": 0}
     assert found["cores"] > 0
     assert set(found["cpu_us"]) == {
-        f"{kept}{way}" for kept in ("", "kept_") for way in ("http", "ws", "ws_one_by_one")
+        f"{kept}{way}" for kept in ("", "kept_") for way in ("http", "ws", "ws_one_by_one", "cex")
     }
     assert all(found[f"{name}_orders_per_s"] > 0 for name in found["cpu_us"])
     assert found["time"]["hours"] == 2

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from bot.cli import cli
 from bot.journal import market
 from bot.journal.journal import Journal
 from bot.journal.reader import read
@@ -220,6 +222,44 @@ def test_a_payment_of_the_wrong_side_of_the_markets_rate_is_wrong(tmp_path: Path
 def test_payments_of_hours_that_nobody_saw_are_counted(tmp_path: Path) -> None:
     told = hold(tmp_path, [payment(hour) for hour in range(3)], [settlement(1)])
     assert (told["funding"]["unseen"], told["funding"]["unknown"], told["is_right"]) == (2, 0, True)
+
+
+NAN = float("nan")
+
+
+def test_a_leg_whose_oracle_price_was_never_seen_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    told = hold(tmp_path, [payment(hour) for hour in range(3)], [settlement(hour, NAN) for hour in range(3)])
+    assert (told["funding"]["unknown"], told["funding"]["unseen"]) == (3, 0)
+    assert told["funding"]["unverified"] == {"BTC": 3}
+    assert (told["funding"]["due_usd"], told["funding"]["paid_usd"]) == (
+        ZERO,
+        ZERO,
+    )  # of what could be reckoned
+    said = CliRunner().invoke(cli, ["ledger", "verify", "--journal", str(tmp_path / "paper.sqlite")]).output
+    assert "Whether the funding of BTC is right is unknown: of 3 hours" in said
+    # One that was never told is no less unknown.
+    (tmp_path / "b").mkdir()
+    told = hold(tmp_path / "b", [], [settlement(hour, NAN) for hour in range(3)], hours=4)
+    assert told["funding"]["unverified"] == {"BTC": 3}
+
+
+def test_one_hour_of_a_known_oracle_price_is_something_to_go_by(tmp_path: Path) -> None:
+    told = hold(
+        tmp_path,
+        [payment(hour) for hour in range(3)],
+        [settlement(0), settlement(1, NAN), settlement(2, NAN)],
+    )
+    assert (told["funding"]["unknown"], told["funding"]["unverified"]) == (2, {})
+
+
+def test_without_an_oracle_price_a_wrong_rate_is_found_and_an_hour_that_pays_nothing_is_none(
+    tmp_path: Path,
+) -> None:
+    seen = [settlement(0, NAN), settlement(1, NAN, rate=0.00003), settlement(2, NAN, rate=0.0)]
+    told = hold(tmp_path, [payment(0), payment(1)], seen)
+    assert (told["funding"]["unknown"], told["is_right"]) == (2, False)
+    (found,) = [each["what"] for each in told["differences"]]
+    assert "its rate is 0.00002, the market's was 3e-05" in found
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bot.model.decision import AccountView, Finding, Memory, OrderPlan, TradingState
-from bot.model.instrument import simple_instrument
+from bot.model.instrument import simple_instrument, spot_instrument
 from bot.model.order import (
     Order,
     OrderReport,
@@ -17,7 +17,7 @@ from bot.model.order import (
     Trigger,
     TriggerKind,
 )
-from bot.pipeline.closing import closing, is_flat, withdrawals, word
+from bot.pipeline.closing import closing, dust_usd, is_flat, withdrawals, word
 from bot.pipeline.mandate import Execution
 
 INSTRUMENTS = (
@@ -106,9 +106,20 @@ def test_each_attempt_goes_further_from_mark_up_to_four_times(
 
 
 def test_flat_is_nothing_held_and_nothing_open() -> None:
-    assert is_flat(account([0, 0, 0]))
-    assert not is_flat(account([0, 1, 0]))
-    assert not is_flat(account([0, 0, 0], (STOP,)))
+    assert is_flat(account([0, 0, 0]), MARK, INSTRUMENTS)
+    assert not is_flat(account([0, 1, 0]), MARK, INSTRUMENTS)
+    assert not is_flat(account([0, 0, 0], (STOP,)), MARK, INSTRUMENTS)
+
+
+def test_coins_that_no_order_can_sell_are_left_and_count_as_flat_but_not_without_a_price() -> None:
+    spot = (*INSTRUMENTS[:2], spot_instrument("UBTC/USDC", 5, "UBTC"))
+    # 19 lots at 50,000 are 9.50 USD, 20 lots are 10.
+    for lots, price, is_dust in ((19, 50_000.0, True), (20, 50_000.0, False), (19, 0.0, False)):
+        held, mark = account([7, 0, lots]), np.array([50_000.0, 2_000.0, price])
+        orders = closing(held, mark, spot, "m", Execution(), 0, "").orders
+        assert [each.instrument for each in orders] == (["BTC"] if is_dust else ["BTC", "UBTC/USDC"])
+        assert is_flat(account([0, 0, lots]), mark, spot) == is_dust
+        assert dust_usd(held, mark, spot) == ({"UBTC/USDC": pytest.approx(9.5)} if is_dust else {})
 
 
 def test_a_word_that_no_strategy_was_asked_for_keeps_what_they_hold_or_closes_it() -> None:

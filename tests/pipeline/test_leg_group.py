@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from bot.model.instrument import Instrument, Kind, MarginTier, simple_instrument, spot_instrument
 from bot.model.spread import Spread
 from bot.pipeline.closing import WIDEST
-from bot.pipeline.leg_group import FIRST_ATTEMPTS, End, Group, Move, Scene, is_uneven, next_move
+from bot.pipeline.leg_group import (
+    FIRST_ATTEMPTS,
+    TOO_SMALL_A_CAP,
+    End,
+    Group,
+    Move,
+    Scene,
+    is_uneven,
+    least_cap_usd,
+    next_move,
+)
 from bot.pipeline.mandate import Execution
 
 BTC = simple_instrument("BTC", 5, 40)
@@ -252,6 +262,26 @@ def test_where_nothing_is_wanted_all_goes_that_an_order_can_close(
     assert not is_uneven(spread, held, USD_PER_LOT[spread.name])
 
 
+@pytest.mark.parametrize("usd_per_lot", [(0.0, 1.0), (1.0, 0.0), (1.0, float("nan")), (float("nan"), 1.0)])
+def test_without_a_price_of_either_leg_nothing_is_moved(usd_per_lot: tuple[float, float]) -> None:
+    for held, gap in (((0, 0), 0), ((-500, 300), 200)):
+        _, told = next_move(Group(ON_SPOT, -800), Scene(held, usd_per_lot, EXECUTION, True))
+        assert told == End(gap, "there is no price")
+    assert not least_cap_usd(ON_SPOT, usd_per_lot) > 0
+
+
+def test_the_least_cap_opens_and_anything_below_it_does_not() -> None:
+    # Of both legs an order of 10 USD with a twentieth to spare is 11 steps of a dollar, and one is left for the fee in coins.
+    assert least_cap_usd(ON_SPOT, (1.0, 1.0)) == 12
+    assert least_cap_usd(ACROSS, (1.0, 100.0)) == 100
+    for spread, least in ((ON_SPOT, 12.0), (ACROSS, 100.0)):
+        for cap, moves in ((least, True), (least - 0.01, False)):
+            scene = Scene((0, 0), USD_PER_LOT[spread.name], Execution(max_unhedged_usd=cap), True)
+            _, told = next_move(Group(spread, -800), scene)
+            assert isinstance(told, Move) == moves
+            assert moves or told == End(0, TOO_SMALL_A_CAP)
+
+
 def test_a_remainder_of_a_perpetual_that_can_not_be_closed_is_tried_twice_and_left() -> None:
     played = play(ACROSS, 0, (-50, 0), nothing)
     assert [move.lots for move, _ in played.moves] == [50, 50]
@@ -269,6 +299,7 @@ class Owner:
     perp: int = 0
     coins: Fraction = Fraction(0)  # in lots of the spot market
     worst_usd: float = 0.0
+    filling: Iterator[Fraction] | None = None  # shares of the orders to come; all of each where there is none
     end: End = field(default_factory=lambda: End(0))
 
     @property
@@ -297,10 +328,12 @@ class Owner:
                 return moves
             moves.append(told)
             assert len(moves) < 1000
+            share = Fraction(1) if self.filling is None else next(self.filling, Fraction(1))
+            lots = ceil(abs(told.lots) * share) * (1 if told.lots > 0 else -1)
             if told.leg == 0:
-                self.perp += told.lots
+                self.perp += lots
             else:
-                self.coins += told.lots * (1 - self.fee) if told.lots > 0 else told.lots
+                self.coins += lots * (1 - self.fee) if lots > 0 else lots
             self.worst_usd = max(self.worst_usd, float(self.gap) * self.step_usd)
 
 
@@ -311,10 +344,9 @@ FEES = st.integers(0, 20).map(lambda part: Fraction(part, 10_000))
 
 
 @settings(max_examples=400, deadline=None)
-@example(
-    FINE, -2500, (0, 0), 0, Fraction(7, 10_000), 1000.0
-)  # the perpetual first: the fee left one step unhedged
-@example(FINE, -2500, (0, 5), 1, Fraction(7, 10_000), 1000.0)
+# The perpetual first: the fee left one step unhedged.
+@example(FINE, -2500, (0, 0), 0, Fraction(7, 10_000), 1000.0, [])
+@example(FINE, -2500, (0, 5), 1, Fraction(7, 10_000), 1000.0, [])
 @given(
     st.sampled_from([FINE, COARSE, TINY]),
     st.integers(-5000, 0),
@@ -322,6 +354,7 @@ FEES = st.integers(0, 20).map(lambda part: Fraction(part, 10_000))
     st.integers(0, 1),
     FEES,
     st.sampled_from([250.0, 1000.0, 7777.0]),
+    st.just([]) | shares,
 )
 def test_a_fee_in_coins_leaves_less_than_a_step_and_nothing_to_do_in_later_hours(
     market: tuple[Spread, tuple[float, float]],
@@ -330,13 +363,16 @@ def test_a_fee_in_coins_leaves_less_than_a_step_and_nothing_to_do_in_later_hours
     first: int,
     fee: Fraction,
     cap_usd: float,
+    parts: list[Fraction],
 ) -> None:
     spread, usd_per_lot = market
-    owner = Owner(spread, usd_per_lot, cap_usd, fee, start[0], Fraction(start[1]))
+    owner = Owner(spread, usd_per_lot, cap_usd, fee, start[0], Fraction(start[1]), filling=iter(parts))
     steps, before_usd = int(wanted_usd / owner.step_usd), float(owner.gap) * owner.step_usd
-    for _ in range(
-        3
-    ):  # what was found uneven is evened, brought to what is wanted, and what the fee took made up for
+    for _ in parts:  # hours in which orders fill in part or not at all
+        owner.cycle(steps, first)
+    owner.filling = None
+    # What was found uneven is evened, brought to what is wanted, and what the fee took made up for.
+    for _ in range(3):
         assert len(owner.cycle(steps, first)) <= 2 * 5000 / max(100, cap_usd / 4) + 12
     settled = owner.held
     for _ in range(3):

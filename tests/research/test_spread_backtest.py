@@ -98,6 +98,22 @@ def test_perpetual_against_spot_to_the_cent() -> None:
     assert record.spreads.tied_usd_mean == pytest.approx(sum(tied) / 4)
 
 
+def test_the_headlines_count_a_spread_as_one_round_trip() -> None:
+    close = [(1000.0, 998.0)] * 3 + [(1100.0, 1099.0)] * 7
+    script = ((1, (-1.0, 0.0)), (3, (0.0, 0.0)), (5, (-1.0, 0.0)))
+    record = backtest(named(legs(close, (1e-4, 0.0)), SPOT), SPOT, script)
+    facts: Any = summary(record)
+    # One over two hours, which fees cost more than it brought, and one that is held at the end.
+    assert (facts["trades"], facts["metrics"]["trades_open"], facts["trades_of"]) == (2, 1, "spreads")
+    assert record.spreads is not None
+    closed, still = record.spreads.trades
+    assert (closed.is_open, still.is_open, closed.legs) == (False, True, (HERE.name, SPOT.name))
+    assert facts["metrics"]["expectancy_usd"] == pytest.approx(float(closed.net_usd))
+    assert facts["metrics"]["win_rate"] == float(closed.net_usd > 0)
+    assert facts["metrics"]["mean_hold_h"] == closed.hours == 2
+    assert sum(row["trades"] for row in facts["by_coin"]) == 4  # of each leg
+
+
 def test_settlements_every_hour_here_and_every_eight_there() -> None:
     close = [(1000.0, 1000.0)] * 20
     rows = np.arange(20)
@@ -151,6 +167,10 @@ def test_a_leg_that_is_liquidated_takes_the_other_with_it() -> None:
         for name in (HERE.name, THERE.name)
     }
     assert sizes[HERE.name] + sizes[THERE.name] == 0
+    # What the liquidator kept is in the round trip that it ended.
+    assert record.spreads is not None
+    net = sum(trade.net_usd for trade in record.spreads.trades)
+    assert net == record.equity_end - record.equity_start
     assert record.equity_end - record.equity_start == record.price_usd + record.funding_usd - record.fees_usd
 
 

@@ -13,7 +13,7 @@ from bot.journal.reader import read
 from bot.journal.verify import verify
 from bot.model.spread import Spread
 from bot.trader.trader import Trader
-from tests.trader.test_ladder import put
+from tests.trader.test_ladder import answers, put
 from tests.trader.two_legs import (
     CAP_USD,
     COINS,
@@ -249,7 +249,7 @@ def test_coins_that_no_order_can_sell_are_said_once_and_stop_nothing(tmp_path: P
 def test_a_cap_below_the_smallest_piece_is_refused_at_the_start(tmp_path: Path) -> None:
     # A thousandth of a coin is the least that both venues trade: 100 USD.
     venue, told = TwoLegs(market(), Faults()), mandate(-1.0, cap_usd=99.0)
-    with pytest.raises(ConfigError, match=r"max_unhedged_usd = 99 .* BTC~binance:BTC .* at least 100\.00"):
+    with pytest.raises(ConfigError, match=r"max_unhedged_usd = 99 .* BTC~binance:BTC .* at least 100$"):
         lives(tmp_path / "j", venue, told, 1)
     lives(tmp_path / "k", venue, mandate(-1.0, cap_usd=100.0), STEPS)
     whole(venue, tmp_path / "k")
@@ -291,3 +291,23 @@ def test_what_was_left_of_a_leg_is_forgotten_once_a_flatten_has_closed_it(tmp_pa
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))
+
+
+def test_a_flatten_ends_though_coins_are_left_that_no_order_can_sell(tmp_path: Path) -> None:
+    venue = on_spot(0.0)
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0, spread=ON_SPOT), 3)
+        venue.bite(COINS, 19_992)
+        sent = venue.numbered
+        put(tmp_path / "j", "flatten", why="enough")
+        await trader.obey()
+        assert venue._ready().lots.tolist() == [0, 8]
+        assert venue.numbered == sent + 1  # the perpetual alone
+        assert trader.pause_s is None
+
+    with capture_logs() as said, Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))
+    ((kind, state, facts),) = answers(tmp_path / "j")
+    assert (kind, state, facts["is_flat"], facts["dust"]) == ("flatten", "done", True, {COINS.name: 8.0})
+    assert len([each for each in said if each["event"] == "dust"]) == 1

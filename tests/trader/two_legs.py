@@ -21,7 +21,7 @@ from bot.model.account import MarginMode
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument, Kind, MarginTier, simple_instrument, spot_instrument
 from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side
-from bot.model.panel import Grid, Panel
+from bot.model.panel import FloatArray, Grid, Panel
 from bot.model.spread import Spread
 from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot
 from bot.sim.bars import Frictions
@@ -52,7 +52,11 @@ class Crash(BaseException):
     """The process dies."""
 
 
-def market(prices: Sequence[float] = (PRICE,) * HOURS, hedge: Instrument = THERE) -> ReplaySource:
+def market(
+    prices: Sequence[float] = (PRICE,) * HOURS,
+    hedge: Instrument = THERE,
+    funding: tuple[float, float] = (1e-5, 1e-5),
+) -> ReplaySource:
     """Both venues at the same price, hour by hour; every bar opens where the one before closed."""
     close = np.array([[price, price] for price in prices], dtype=np.float64)
     opened = np.vstack([close[:1], close[:-1]])
@@ -62,7 +66,7 @@ def market(prices: Sequence[float] = (PRICE,) * HOURS, hedge: Instrument = THERE
         "low": np.minimum(opened, close),
         "close": close,
         "mark": close,
-        "funding_rate": np.full(close.shape, 1e-5),
+        "funding_rate": np.full(close.shape, 1.0) * funding,
         "volume_usd": np.full(close.shape, 1e9) * [1.0, 2.0],
     }
     panel = Panel(Grid(473_352, len(prices)), (HERE.name, hedge.name), fields)
@@ -218,6 +222,27 @@ class TwoLegs(SimulatedVenue):
         """The venue closes a position: delisted, or to cover what another could not pay."""
         assert self._bar is not None
         self._ready().settle_at_last_price(name, self._bar.start_ms)
+
+
+WALLETS = {"hyperliquid": 8_000.0, "binance": 92_000.0}
+
+
+class Apart(TwoLegs):
+    """Each leg has a wallet of its own, on cross margin, and a person may move money between the two."""
+
+    moved = 0.0
+
+    def _state(self, mark: FloatArray) -> AccountState:
+        state = super()._state(mark)
+        wallets = {
+            name: usd + self.moved * (1 if name == HERE.wallet else -1) for name, usd in WALLETS.items()
+        }
+        for each in state.positions:
+            wallets[each.instrument.wallet] += float(each.unrealised_usd)
+        positions = tuple(replace(each, margin_mode=MarginMode.CROSS) for each in state.positions)
+        return replace(
+            state, positions=positions, view=replace(state.view, isolated_usd=None, wallet_usd=wallets)
+        )
 
 
 def mandate(score: float, cap_usd: float = CAP_USD, spread: Spread = SPREAD) -> Mandate:

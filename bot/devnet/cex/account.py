@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from bot.devnet.cex import settings
 from bot.devnet.cex.face import CexFace
@@ -14,8 +14,6 @@ from bot.devnet.cex.records import Json, money
 from bot.model.account import MarginMode, Position
 from bot.model.margin import maintenance_margin
 from bot.model.money import ZERO
-
-_NOTHING: Final = money(ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +27,7 @@ class _Held:
     mark: Decimal
     liquidation_price: Decimal | None
     adl: int
+    ordered: tuple[int, int, int]  # lots that rest to buy, to sell, and what they would add
 
     @property
     def lots(self) -> int:
@@ -45,6 +44,17 @@ class _Held:
     @property
     def initial(self) -> Decimal:
         return abs(self.notional) / self.leverage
+
+    @property
+    def of_orders(self) -> Decimal:
+        """Initial margin of what rests, as if all of the worse side were filled."""
+        return self.listing.instrument.notional(self.ordered[2], self.mark) / self.leverage
+
+    @property
+    def ordered_notionals(self) -> Json:
+        """What rests on either side, at the mark."""
+        bid, ask = (money(self.listing.instrument.notional(lots, self.mark)) for lots in self.ordered[:2])
+        return {"bidNotional": bid, "askNotional": ask}
 
     @property
     def maintenance(self) -> Decimal:
@@ -81,7 +91,8 @@ def _held(face: CexFace, key: str, listing: Listing) -> _Held:
     leverage, mode = exchange.leverage(key, name)
     liquidation = None if position is None else books.liquidation_price(name, exchange.marks)
     adl = 0 if position is None else _adl(position, exchange.marks[name], leverage)
-    return _Held(listing, position, leverage, mode, exchange.marks[name], liquidation, adl)
+    ordered = exchange.ordered_lots(key, name)
+    return _Held(listing, position, leverage, mode, exchange.marks[name], liquidation, adl, ordered)
 
 
 def _adl(position: Position, mark: Decimal, leverage: int) -> int:
@@ -144,14 +155,13 @@ def account_v2(face: CexFace, key: str, parameters: Parameters) -> Any:  # noqa:
         _account_position(face, key, each)
         | {
             "positionInitialMargin": money(each.initial),
-            "openOrderInitialMargin": _NOTHING,
+            "openOrderInitialMargin": money(each.of_orders),
             "leverage": str(each.leverage),
             "isolated": each.mode is MarginMode.ISOLATED,
             "entryPrice": each.entry,
             "breakEvenPrice": each.break_even,
             "maxNotional": str(each.listing.most_notional_at(each.leverage)),
-            "bidNotional": "0",
-            "askNotional": "0",
+            **each.ordered_notionals,
         }
         for each in held
     ]
@@ -237,7 +247,9 @@ def balance(face: CexFace, key: str, parameters: Parameters) -> Any:  # noqa: AR
 def risk_v3(face: CexFace, key: str, parameters: Parameters) -> Any:
     """GET v3/positionRisk: symbols with a position or an order."""
     symbol = parameters.optional_symbol()
-    chosen = _with_something(face, key) if symbol is None else [face.listing(symbol)]
+    if symbol is not None:
+        face.listing(symbol)
+    chosen = [each for each in _with_something(face, key) if symbol in {None, each.symbol}]
     held = [_held(face, key, listing) for listing in chosen]
     return [
         _risk(face, key, each)
@@ -245,14 +257,12 @@ def risk_v3(face: CexFace, key: str, parameters: Parameters) -> Any:
             "initialMargin": money(each.initial),
             "maintMargin": money(each.maintenance),
             "positionInitialMargin": money(each.initial),
-            "openOrderInitialMargin": "0",
+            "openOrderInitialMargin": money(each.of_orders),
             "adl": each.adl,
-            "bidNotional": "0",
-            "askNotional": "0",
+            **each.ordered_notionals,
             "marginAsset": USDT,
         }
         for each in held
-        if symbol is None or each.lots
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from bot.devnet.cex import account, conditional, happenings, orders, public, settings
+from bot.devnet.cex import account, conditional, happenings, orders, public, schedule, settings
 from bot.devnet.cex.authentication import Rejected
 from bot.devnet.cex.face import CexFace
 from bot.devnet.cex.parameters import Parameters
@@ -15,6 +15,7 @@ from bot.model.money import usd
 Answer = Callable[[CexFace, str, Parameters], Any]
 FAUCET: Final = "/devnet/faucet"
 DELEVERAGE: Final = "/devnet/adl"
+INTERVAL: Final = "/devnet/funding"
 
 PUBLIC: Final[Mapping[str, tuple[Callable[[CexFace, Parameters], Any], int]]] = {
     "/fapi/v1/ping": (public.ping, 1),
@@ -111,6 +112,8 @@ class Door:
             return self._fund(key, Decimal(parameters["usdt"]))
         if path == DELEVERAGE:
             return self._deleverage(key, parameters["symbol"])
+        if path == INTERVAL:
+            return self._change_interval(parameters["symbol"], int(parameters["interval_h"]))
         handler, _ = SIGNED[method, path]
         return handler(self.face, key, Parameters(parameters))
 
@@ -138,6 +141,13 @@ class Door:
         face.exchange.deleverage(key, symbol, price, face.now_ms)
         happenings.tell(face)
         return {"symbol": symbol, "closed": listing.quantity(lots), "price": listing.price(price)}
+
+    def _change_interval(self, symbol: str, hours: int) -> dict[str, Any]:
+        """From now on a symbol settles every so many hours."""
+        face, listing = self.face, self.face.listing(symbol)
+        face.intervals.setdefault(symbol, []).append((face.now_ms, hours))
+        next_ms = schedule.following(face.intervals, listing, face.now_ms)
+        return {"symbol": symbol, "interval_h": hours, "settles": next_ms}
 
     # --- restarts
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from bot.devnet.cex import schedule
 from bot.devnet.cex.authentication import Rejected
 from bot.devnet.cex.exchange import CexExchange
 from bot.devnet.cex.listing import MAKER, TAKER, Listing, listings
@@ -19,14 +20,14 @@ from bot.devnet.ladders import ladders
 from bot.devnet.world import World
 from bot.errors import StateError
 from bot.model.order import Order, Side
-from bot.model.panel import HOUR_MS
 from bot.sim.clearing import Rules
 from bot.sim.exchange import FeeSchedule
 
 STREET: Final = "street"
 MOST_PRINTS: Final = 1000
 _KEPT: Final = (
-    "exchange", "records", "secrets", "tape", "prints", "incomes", "algo_orders", "keys_made", "quoted_ms"
+    "exchange", "records", "secrets", "tape", "prints", "incomes", "algo_orders", "keys_made", "intervals",
+    "quoted_ms"
 )  # fmt: skip
 """What of a face has to be known again after a restart."""
 
@@ -47,6 +48,7 @@ class CexFace:
         self.incomes = 0  # rows of income that there ever were
         self.algo_orders = 0
         self.keys_made = 0
+        self.intervals: schedule.Changes = {}
         self.quoted_ms = 0
         self.said: Callable[[str, Json], None] = lambda _key, _event: None
         """Told what an account's user stream says."""
@@ -95,12 +97,11 @@ class CexFace:
 
     def step(self) -> None:
         """Take the market's prices at the world's moment."""
-        moment = self.world.moment
-        quotes = self.quotes()
+        moment, listed = self.world.moment, list(self.listed.values())
         self.quoted_ms = moment.time_ms
-        listed = list(self.listed.values())
-        if not listed:
+        if not listed:  # as where a market has nothing but names that this venue could not have
             return
+        quotes = self.quotes()
         made = ladders(
             quotes.mid,
             0.5e-4 * np.maximum(0.3, quotes.spread_bps),
@@ -127,7 +128,7 @@ class CexFace:
 
     def settle(self, time_ms: int) -> None:
         """Pay the funding of the symbols whose interval ends at this hour."""
-        due = [each for each in self.listed.values() if time_ms // HOUR_MS % each.interval_h == 0]
+        due = [each for each in self.listed.values() if schedule.settles(self.intervals, each, time_ms)]
         rates = {each.symbol: self.funding_rate(each, time_ms) for each in due}
         self.exchange.settle_funding(
             {name: Decimal(f"{rate:.8f}") for name, rate in rates.items() if rate is not None},
@@ -138,14 +139,15 @@ class CexFace:
     def funding_rate(self, listing: Listing, settles_ms: int) -> float | None:
         """What a settlement of the past paid, for its whole interval."""
         cap = float(listing.funding_cap)
-        return self.prices.funding(listing.symbol, settles_ms, listing.interval_h, cap)
+        hours = schedule.covered_h(self.intervals, listing, settles_ms)
+        return self.prices.funding(listing.symbol, settles_ms, hours, cap)
 
     def expected_rate(self, listing: Listing) -> tuple[float, int]:
         """What the next settlement is expected to pay, and when it is."""
-        interval_ms = listing.interval_h * HOUR_MS
-        settles_ms = (self.now_ms // interval_ms + 1) * interval_ms
+        settles_ms = schedule.following(self.intervals, listing, self.now_ms)
+        hours = schedule.covered_h(self.intervals, listing, settles_ms)
         rate = self.prices.expected_funding(
-            listing.symbol, settles_ms, listing.interval_h, float(listing.funding_cap), self.world.moment
+            listing.symbol, settles_ms, hours, float(listing.funding_cap), self.world.moment
         )
         return rate, settles_ms
 

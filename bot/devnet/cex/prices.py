@@ -27,6 +27,7 @@ MARK_TO_MIDDLE: Final = 0.8  # how far the mark leans from the index to the midd
 SHARE_OF_FUNDING: Final = 0.7
 SWAY_PER_8H: Final = (2e-5, 8e-5)
 SWAY_DAYS: Final = (3.0, 9.0)
+BLOCK: Final = 256  # hours whose dice are thrown at once
 TIMES_VOLUME, TIMES_INTEREST = 4.0, 1.8  # of the coin's on the other venue
 
 Bar = tuple[float, float, float, float, float]  # open, high, low, close, volume in USD
@@ -51,7 +52,7 @@ class Prices:
         self._market, self._listed, self._seed = market, list(listed.values()), seed
         self._columns = np.array([each.column for each in self._listed], int)
         self._row = {name: row for row, name in enumerate(listed)}
-        self._basis = lru_cache(maxsize=256)(self._basis_at)
+        self._block = lru_cache(maxsize=64)(self._basis_of)
         draws = [np.random.default_rng((seed, 12, crc32(name.encode()))).random(3) for name in listed]
         size, period, phase = np.array(draws, float).reshape(-1, 3).T
         self._sway = SWAY_PER_8H[0] + (SWAY_PER_8H[1] - SWAY_PER_8H[0]) * size
@@ -149,10 +150,15 @@ class Prices:
         index = 1 / (1 + premium)
         return np.stack([middle, index + MARK_TO_MIDDLE * (middle - index), index])
 
-    def _basis_at(self, hour: int) -> FloatArray:
-        names = (crc32(name.encode()) for name in self._row)
-        dice = np.array(
-            [np.random.default_rng((self._seed, 11, name, hour)).standard_normal() for name in names]
-        )
-        basis: FloatArray = np.clip(BASIS_BPS * dice, -LARGEST_BASIS_BPS, LARGEST_BASIS_BPS) / 1e4
+    def _basis(self, hour: int) -> FloatArray:
+        """As an hour begins, as a fraction of the price."""
+        block, place = divmod(hour, BLOCK)
+        basis: FloatArray = self._block(block)[place]
+        return basis
+
+    def _basis_of(self, block: int) -> FloatArray:
+        """Of many hours at once, shape (BLOCK, symbols): dice are dear to make and cheap to throw."""
+        seeds = [(self._seed, 11, crc32(name.encode()), block) for name in self._row]
+        drawn = np.array([np.random.default_rng(seed).standard_normal(BLOCK) for seed in seeds])
+        basis: FloatArray = np.clip(BASIS_BPS * drawn.T, -LARGEST_BASIS_BPS, LARGEST_BASIS_BPS) / 1e4
         return basis

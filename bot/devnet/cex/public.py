@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
+from zlib import crc32
 
 from bot.devnet import candles
+from bot.devnet.cex import schedule
 from bot.devnet.cex.authentication import Rejected
 from bot.devnet.cex.face import CexFace
 from bot.devnet.cex.listing import Listing, exchange_info
@@ -31,6 +33,7 @@ _PERIODS: Final = {
 }
 _INTERVALS: Final = {*candles.INTERVALS, "6h"}
 MIDDLE, MARK, INDEX = 0, 1, 2
+MOST_LATE_MS: Final = 9
 
 
 def ping(face: CexFace, parameters: Parameters) -> Any:  # noqa: ARG001
@@ -212,43 +215,52 @@ def funding_history(face: CexFace, parameters: Parameters) -> Any:
     (start, end), limit = parameters.span(), parameters.limit(100, 1000)
     rows: list[Json] = []
     for each in _chosen(face, parameters):
-        interval_ms = each.interval_h * HOUR_MS
         upto = face.now_ms if end is None else min(end, face.now_ms)
-        first = max(start or 0, face.world.market.known_from_ms)
-        at = -(-first // interval_ms) * interval_ms
+        first = max((start or 0) - MOST_LATE_MS, face.world.market.known_from_ms)
         if start is None:
-            at = max(at, (upto // interval_ms - limit + 1) * interval_ms)
+            first = max(first, upto - limit * schedule.LONGEST_H * HOUR_MS)
         count = 0
-        while at <= upto and count < limit:
-            rate = face.funding_rate(each, at)
-            if rate is not None:
-                count += 1
-                rows.append(
-                    {
-                        "symbol": each.symbol,
-                        "fundingTime": at,
-                        "fundingRate": f"{rate:.8f}",
-                        "markPrice": f"{face.prices.mark_at(each.symbol, at):.8f}",
-                    }
-                )
-            at += interval_ms
+        for at in schedule.settlements(face.intervals, each, first, upto):
+            rate, told_ms = face.funding_rate(each, at), at + _late_ms(each.symbol, at)
+            if rate is None or not (start or 0) <= told_ms <= (told_ms if end is None else end):
+                continue
+            rows.append(
+                {
+                    "symbol": each.symbol,
+                    "fundingTime": told_ms,
+                    "fundingRate": f"{rate:.8f}",
+                    "markPrice": f"{face.prices.mark_at(each.symbol, at):.8f}",
+                }
+            )
+            count += 1
+            if start is not None and count == limit:
+                break
     rows.sort(key=lambda row: row["fundingTime"])
     return rows[:limit] if start is not None else rows[-limit:]
 
 
+def _late_ms(symbol: str, settles_ms: int) -> int:
+    """The venue's history has settlements a few milliseconds after the hour, by chance."""
+    return crc32(f"{symbol} {settles_ms}".encode()) % (MOST_LATE_MS + 1)
+
+
 def funding_info(face: CexFace, parameters: Parameters) -> Any:  # noqa: ARG001
     """GET fundingInfo: the symbols whose interval or cap is another than the default; those left out pay every 8 h."""
+    rows = [
+        (each, schedule.interval_h(face.intervals, each, face.now_ms), face.intervals.get(each.symbol))
+        for each in face.listed.values()
+    ]
     return [
         {
             "symbol": each.symbol,
             "adjustedFundingRateCap": f"{each.funding_cap:.8f}",
             "adjustedFundingRateFloor": f"{-each.funding_cap:.8f}",
-            "fundingIntervalHours": each.interval_h,
+            "fundingIntervalHours": hours,
             "disclaimer": False,
-            "updateTime": 0,
+            "updateTime": changes[-1][0] if changes else 0,
         }
-        for each in face.listed.values()
-        if each.interval_h != 8
+        for each, hours, changes in rows
+        if hours != schedule.LONGEST_H or changes
     ]
 
 

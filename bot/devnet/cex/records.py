@@ -146,14 +146,14 @@ class Conditional:
             "triggerTime": self.triggered_ms,
             "goodTillDate": 0,
         }
-        if order is not None:
-            row |= {
-                "actualOrderId": str(order.order_id),
-                "actualPrice": f"{order.average_price:.{listing.price_decimals + 3}f}",
-                "actualQty": listing.quantity(order.filled_lots),
-                "actualType": "LIMIT" if is_limit else "MARKET",
-            }
-        return row
+        return row | {
+            "actualOrderId": "" if order is None else str(order.order_id),
+            "actualPrice": "0" if order is None else f"{order.average_price:.{listing.price_decimals + 3}f}",
+            "actualQty": listing.quantity(0 if order is None else order.filled_lots),
+            "actualType": "" if order is None else "LIMIT" if is_limit else "MARKET",
+            **dict.fromkeys(("tpTriggerPrice", "tpPrice", "slTriggerPrice", "slPrice"), listing.price(ZERO)),
+            "tpOrderType": "",
+        }
 
 
 @dataclass(slots=True)

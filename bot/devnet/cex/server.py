@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -16,10 +15,11 @@ from aiohttp import WSMsgType, web
 
 from bot.devnet import controls
 from bot.devnet.cex.authentication import Clock, Rejected, authenticate, secret_of
-from bot.devnet.cex.door import DELEVERAGE, FAUCET, PUBLIC, SIGNED, Door
-from bot.devnet.cex.limits import CexLimits
+from bot.devnet.cex.door import DELEVERAGE, FAUCET, INTERVAL, PUBLIC, SIGNED, Door
+from bot.devnet.cex.limits import CexLimits, TooMuch
 from bot.devnet.cex.parameters import Parameters
 from bot.devnet.cex.records import Json
+from bot.devnet.cex.schedule import INTERVALS_H
 from bot.devnet.connection import Connection
 from bot.devnet.server import LARGEST_BODY, Server
 from bot.devnet.wire import Malformed, decode
@@ -62,12 +62,16 @@ class CexServer:
             await self._runner.cleanup()
 
     def shown(self) -> dict[str, Any]:
-        """What a ready line and the status say of it."""
-        return {
-            "url": self.url,
-            "ws": self.url.replace("http", "ws", 1),
-            "accounts": self.accounts,
-        }
+        """What a ready line says of it: where it is, and the account that was opened at the start."""
+        return self._address() | {"accounts": self.accounts}
+
+    def status(self) -> dict[str, Any]:
+        """Where it is, what is listed, and how many accounts there are."""
+        face = self._door.face
+        return self._address() | {"symbols": list(face.listed), "accounts": len(face.secrets)}
+
+    def _address(self) -> dict[str, Any]:
+        return {"url": self.url, "ws": self.url.replace("http", "ws", 1)}
 
     # --- requests
 
@@ -79,15 +83,18 @@ class CexServer:
             if delay_s := faults.delay_s():
                 await asyncio.sleep(delay_s)
             if faults.strikes("rate_limited"):
-                return _json(_too_many().body(), 429)
+                return _json(TooMuch(429, 1).body(), 429, {"Retry-After": "1"})
             if faults.strikes("refused_502"):
                 return _bad_gateway()
         query = request.raw_path.partition("?")[2]
         key = request.headers.get("X-MBX-APIKEY", "")
         headers: dict[str, str] = {}
         try:
-            headers = self._charge(request.method, path, request.remote or "", key)
+            headers |= self._charge(request.method, path, request.remote or "", key)
             answer, status = self.ask(request.method, path, query, body, key), 200
+        except TooMuch as refusal:
+            answer, status = refusal.body(), refusal.status
+            headers["Retry-After"] = str(refusal.wait_s)
         except Rejected as refusal:
             answer, status = refusal.body(), refusal.status
         self._server.keep()
@@ -103,10 +110,7 @@ class CexServer:
         public, signed = PUBLIC.get(path) if method == "GET" else None, SIGNED.get((method, path))
         weight = public[1] if public else signed[1] if signed else 1
         is_order = method == "POST" and path in {"/fapi/v1/order", "/fapi/v1/algoOrder"}
-        headers = self._limits.charge(address, weight, key if is_order else "")
-        if headers is None:
-            raise _too_many()
-        return headers
+        return self._limits.charge(address, weight, key if is_order else "")
 
     def ask(self, method: str, path: str, query: str, body: str, key: str) -> Any:
         """The answer to a request. Raises Rejected."""
@@ -173,6 +177,8 @@ class CexServer:
             connection.frames.put_nowait(None)
 
     def _say(self, key: str, event: Json) -> None:
+        if self._server.faults.chaos.stale_feeds:
+            return
         for connection in self._listening.get(key, ()):
             connection.push(orjson.dumps(event))
 
@@ -226,17 +232,17 @@ class CexServer:
     # --- controls
 
     async def _control(self, request: web.Request) -> web.Response:
-        server, what = self._server, (request.method, request.match_info["what"])
-        known: dict[tuple[str, str], Callable[[Server, dict[str, Any]], Any]] = {
+        known: dict[tuple[str, str], controls.Control] = {
             ("POST", "faucet"): self._faucet,
-            ("POST", "adl"): self._deleverage,
             ("POST", "clock"): controls.set_clock,
             ("GET", "clock"): controls.clock,
             ("POST", "chaos"): controls.set_chaos,
             ("GET", "chaos"): controls.chaos,
             ("GET", "status"): controls.status,
+            ("POST", "adl"): self._deleverage,
+            ("POST", "funding"): self._change_interval,
         }
-        return await controls.respond(server, request, known.get(what))
+        return await controls.respond(self._server, request, known)
 
     def _faucet(self, server: Server, body: dict[str, Any]) -> Any:
         """`{"api_key"?, "usdt"}`: credit an account, or a new one, whose secret is in the reply."""
@@ -260,13 +266,25 @@ class CexServer:
             raise Refused("no account has this api_key; POST /devnet/faucet without one opens an account")
         return key
 
+    def _symbol(self, body: dict[str, Any]) -> str:
+        symbol, listed = body.get("symbol"), self._door.face.listed
+        if not isinstance(symbol, str) or symbol not in listed:
+            raise Refused(f"there is no symbol {symbol!r}; there are {', '.join(listed)}")
+        return symbol
+
     def _deleverage(self, server: Server, body: dict[str, Any]) -> Any:
         """`{"api_key", "symbol"}`: close a position as an auto-deleveraging does."""
-        key, symbol = self._key(body), body.get("symbol")
+        key, symbol = self._key(body), self._symbol(body)
         server.world.catch_up()
-        if symbol not in self._door.face.listed:
-            raise Refused(f"there is no symbol {symbol!r}; there are {', '.join(self._door.face.listed)}")
         return self._change("POST", DELEVERAGE, key, {"symbol": symbol})
+
+    def _change_interval(self, server: Server, body: dict[str, Any]) -> Any:
+        """`{"symbol", "interval_h"}`: settle every so many hours from now on."""
+        symbol, hours = self._symbol(body), body.get("interval_h")
+        if isinstance(hours, bool) or hours not in INTERVALS_H:
+            raise Refused(f"interval_h must be one of {INTERVALS_H}, found {hours!r}")
+        server.world.catch_up()
+        return self._change("POST", INTERVAL, "", {"symbol": symbol, "interval_h": str(hours)})
 
 
 def _frame(connection: Connection, text: str) -> None:
@@ -282,15 +300,6 @@ def _frame(connection: Connection, text: str) -> None:
 
 def _read(query: str) -> dict[str, str]:
     return dict(parse_qsl(query, keep_blank_values=True))
-
-
-def _too_many() -> Rejected:
-    return Rejected(
-        -1003,
-        "Too many requests; current limit of IP is 2400 requests per minute. "
-        "Please use the websocket for live updates to avoid polling the API.",
-        429,
-    )
 
 
 def _json(answer: Any, status: int, headers: dict[str, str] | None = None) -> web.Response:

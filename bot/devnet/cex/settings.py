@@ -156,12 +156,12 @@ def config(face: CexFace, key: str, parameters: Parameters) -> Any:  # noqa: ARG
 
 
 def config_of(face: CexFace, key: str) -> Json:
-    """What an account may do; it can't withdraw, as no account that a program trades with should."""
+    """What the account may do. What its key may is another matter, of which the venue's futures hosts say nothing."""
     return {
         "feeTier": 0,
         "canTrade": True,
         "canDeposit": True,
-        "canWithdraw": False,
+        "canWithdraw": True,
         "dualSidePosition": face.records[key].is_hedged,
         "updateTime": 0,
         "multiAssetsMargin": False,

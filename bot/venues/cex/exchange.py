@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from bot.errors import Refused
 from bot.signer.cex_client import SignedRequest
 from bot.venues.cex.differences import Differences, said_in
+from bot.venues.cex.hosts import check_hosts
 from bot.venues.cex.terms import CexTerms
 
 PLACEHOLDER = "signed-elsewhere"
@@ -129,7 +130,10 @@ def _signing(
 
 
 def made(terms: CexTerms, differences: Differences, signs: Signs, now_ms: Callable[[], int]) -> Any:
-    """The library's exchange, on its way to where one may practise; nothing is asked yet. `now_ms` is the venue's time."""
+    """The library's exchange, on its way to where one may practise; nothing is asked yet.
+
+    `now_ms` is the venue's time. ConfigError where a host is not known to be of that place.
+    """
     import ccxt.async_support as library  # type: ignore[import-untyped]  # slow to load, so only where it is needed
 
     base = getattr(library, differences.ccxt_class)
@@ -149,6 +153,7 @@ def made(terms: CexTerms, differences: Differences, signs: Signs, now_ms: Callab
     getattr(exchange, differences.services[terms.service])(True)
     if terms.url is not None:
         exchange.urls = {**exchange.urls, "api": _moved(exchange.urls["api"], terms.url.rstrip("/"))}
+    check_hosts(exchange, terms)
     return exchange
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import ccxt  # type: ignore[import-untyped]
 import requests
 
@@ -50,3 +53,27 @@ def code_of(error: Exception) -> int:
     found = re.search(r'"code":(-?\d+)', str(error))
     assert found is not None, str(error)
     return int(found[1])
+
+
+async def in_thread(call: Callable[..., Any], *given: Any) -> Any:
+    return await asyncio.to_thread(call, *given)
+
+
+def events(url: str, account: dict[str, str], act: Callable[[], Any], count: int) -> list[Any]:
+    """The next events of an account's stream after something was done."""
+    key = listen(url, account)
+
+    async def run() -> list[Any]:
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/ws/{key}") as socket:
+            await in_thread(act)
+            return [await asyncio.wait_for(socket.receive_json(), 10) for _ in range(count)]
+
+    return asyncio.run(run())
+
+
+def listen(url: str, account: dict[str, str], method: str = "POST") -> str:
+    """An account's listen key."""
+    headers = {"X-MBX-APIKEY": account["api_key"]}
+    reply = requests.request(method, f"{url}/fapi/v1/listenKey", headers=headers, timeout=5)
+    assert reply.status_code == 200, reply.text
+    return str(reply.json().get("listenKey", ""))

@@ -34,7 +34,7 @@ def test_longs_pay_a_positive_rate_on_the_mark_and_shorts_receive_it(
     settled = exchange.fetch_funding_rate_history(BTC, limit=1)[0]
     payments = exchange.fetch_funding_history(BTC)
     assert len(payments) == 1
-    assert payments[0]["timestamp"] == settled["timestamp"]
+    assert payments[0]["timestamp"] == settled["timestamp"] // 1000 * 1000
     expected = -sign * 0.05 * float(settled["info"]["markPrice"]) * settled["fundingRate"]
     assert payments[0]["amount"] == pytest.approx(expected, abs=2e-6)
     after = float(exchange.fetch_balance()["info"]["totalWalletBalance"])
@@ -52,6 +52,33 @@ def test_who_closes_before_the_hour_pays_nothing_and_four_hours_pay_twice(url: s
     times = [each["timestamp"] for each in exchange.fetch_funding_history(HYPE)]
     assert times[1] - times[0] == 4 * HOUR_MS
     assert len(times) == 2
+
+
+def test_an_interval_may_change_while_a_position_is_held(url: str, exchange: Any) -> None:
+    to_just_before(url, exchange, 8)
+    advance(url, 0.1)
+    exchange.create_order(ETH, "market", "sell", 1)
+    began = exchange.fetch_time() // (8 * HOUR_MS) * 8 * HOUR_MS
+    advance(url, 5)  # a settlement of 8 hours is three hours away, and one of 4 hours would have been
+    told = control(url, "funding", symbol="ETHUSDT", interval_h=1)
+    assert told["settles"] == began + 6 * HOUR_MS
+    assert exchange.fetch_funding_rate(ETH)["fundingTimestamp"] == began + 6 * HOUR_MS
+    assert exchange.fetch_funding_intervals()[ETH]["interval"] == "1h"
+    advance(url, 2)
+    control(url, "funding", symbol="ETHUSDT", interval_h=4)
+    advance(url, 8)
+    rows = exchange.fetch_funding_rate_history(ETH, began - HOUR_MS)
+    hours = [round((row["timestamp"] - began) / HOUR_MS) for row in rows]
+    assert hours == [0, 6, 7, 8, 12]
+    paid = exchange.fetch_funding_history(ETH, began)
+    assert [(each["timestamp"] - began) / HOUR_MS for each in paid] == [6, 7, 8, 12]
+    for row, each in zip(rows[1:], paid, strict=True):
+        assert each["amount"] == pytest.approx(float(row["info"]["markPrice"]) * row["fundingRate"], abs=2e-6)
+    control(url, "funding", symbol="ETHUSDT", interval_h=8)
+    advance(url, 9)
+    assert (
+        exchange.fetch_funding_rate_history(ETH, limit=1)[0]["timestamp"] // HOUR_MS == began // HOUR_MS + 24
+    )
 
 
 def test_a_carry_between_the_two_venues_is_not_for_nothing(url: str, exchange: Any) -> None:
@@ -77,6 +104,11 @@ def test_margin_follows_leverage_and_bracket(exchange: Any) -> None:
     )
     resting = exchange.create_order(BTC, "limit", "buy", 0.1, round(mark * 0.97, 1))
     assert float(exchange.fetch_balance()["info"]["totalOpenOrderInitialMargin"]) > 0.1 * mark * 0.09
+    risk = exchange.fapiPrivateV3GetPositionRisk({"symbol": "BTCUSDT"})[0]
+    mark = float(risk["markPrice"])
+    assert float(risk["openOrderInitialMargin"]) == pytest.approx(0.1 * mark / 10, abs=1e-6)
+    assert float(risk["bidNotional"]) == pytest.approx(0.1 * mark, abs=1e-6)
+    assert float(risk["askNotional"]) == 0
     exchange.cancel_order(resting["id"], BTC)
     assert float(exchange.fetch_balance()["info"]["totalOpenOrderInitialMargin"]) == pytest.approx(
         0, abs=1e-6
@@ -172,8 +204,8 @@ def test_who_is_deleveraged_is_closed_at_the_mark_for_nothing(
     assert exchange.fetch_order(guard["id"], BTC)["status"] == "expired"
 
 
-def test_what_the_venue_says_of_the_key(exchange: Any) -> None:
-    assert exchange.fapiPrivateGetAccountConfig()["canWithdraw"] is False
+def test_what_the_venue_says_of_the_account(exchange: Any) -> None:
+    assert exchange.fapiPrivateGetAccountConfig()["canTrade"] is True
     fees = exchange.fetch_trading_fee(BTC)
     assert (fees["maker"], fees["taker"]) == (0.0002, 0.0005)
     assert exchange.fetch_balance({"useV2": True})["total"] == exchange.fetch_balance()["total"]

@@ -7,7 +7,7 @@ from typing import Any
 import ccxt  # type: ignore[import-untyped]
 import pytest
 
-from bot.devnet.cex.authentication import Rejected, authenticate
+from bot.devnet.cex.authentication import Clock, Rejected, authenticate
 
 # The key pair and the signed example of the exchange's own documentation.
 KEY = "dbefbc809e3e83c283a984c3a1459732ea7db1360ca80c5c2c8867408d28cc83"
@@ -67,6 +67,24 @@ def test_a_timestamp_is_good_from_just_under_a_second_ahead_to_the_end_of_the_wi
     assert example(SENT_MS + 5000)
     assert code(now_ms=SENT_MS - 1000) == -1021
     assert code(now_ms=SENT_MS + 5001) == -1021
+
+
+def test_a_timestamp_may_be_right_by_another_clock_and_the_window_is_as_long_as_that_runs_fast() -> None:
+    whole = f"{EXAMPLE}&signature={SIGNATURE}"
+
+    def by(clock: Clock) -> bool:
+        try:
+            return bool(authenticate(SECRETS, KEY, whole, "", SENT_MS + 86_400_000, clock))
+        except Rejected as refusal:
+            return refusal.code != -1021
+
+    assert by(Clock(SENT_MS + 5000))
+    assert not by(Clock(SENT_MS + 5001))
+    assert by(Clock(SENT_MS + 300_000, speed=60))
+    assert not by(Clock(SENT_MS + 300_001, speed=60))
+    assert by(Clock(SENT_MS - 59_999, speed=60))
+    assert not by(Clock(SENT_MS - 60_000, speed=60))
+    assert by(Clock(SENT_MS + 5000, speed=0.1))  # one that runs slowly is no reason to be strict
 
 
 def test_what_is_missing_or_twice_there_is_named() -> None:

@@ -10,7 +10,9 @@ import ccxt  # type: ignore[import-untyped]
 import pytest
 import requests
 
-from tests.devnet.cex.clients import BTC, client_of, code_of, control
+from bot.devnet.cex.limits import CexLimits, TooMuch
+from bot.devnet.start import Options, running
+from tests.devnet.cex.clients import BTC, client_of, code_of, control, events
 
 ORDER = "/fapi/v1/order"
 
@@ -69,9 +71,82 @@ def test_a_star_concerns_everything_below_and_a_delay_is_a_delay(
     assert requests.get(f"{url}/futures/data/openInterestHist", timeout=5).status_code == 400
 
 
-def test_faults_of_one_face_are_those_of_the_other(devnet: Any, url: str, chaos: Callable[..., Any]) -> None:
+def test_faults_and_clock_of_one_face_are_those_of_the_other(
+    devnet: Any, url: str, chaos: Callable[..., Any]
+) -> None:
     chaos(paths=[ORDER], executed_502=0.25)
     assert requests.get(f"{devnet.url}/devnet/chaos", timeout=5).json()["executed_502"] == 0.25
+    before_ms = requests.get(f"{devnet.url}/devnet/clock", timeout=5).json()["time"]
+    told = control(url, "clock", advance_s=60)
+    assert told["time"] == before_ms + 60_000
+    assert requests.get(f"{devnet.url}/devnet/clock", timeout=5).json() == told
+    for each in (url, devnet.url):
+        told = requests.get(f"{each}/devnet/status", timeout=5)
+        assert told.json()["cex"]["symbols"][:2] == ["BTCUSDT", "ETHUSDT"]
+        assert "secret" not in told.text
+
+
+def test_who_asks_too_much_is_told_so_and_who_goes_on_is_banned() -> None:
+    now_s = 1000.0
+    limits = CexLimits(enforced=True, clock=lambda: now_s)
+
+    def refused(address: str, key: str = "") -> tuple[int, int]:
+        with pytest.raises(TooMuch) as refusal:
+            limits.charge(address, 1, key)
+        return refusal.value.status, refusal.value.wait_s
+
+    assert limits.charge("here", 2400, "") == {"X-MBX-USED-WEIGHT-1M": "2400"}
+    assert refused("here") == (429, 60)
+    assert limits.charge("there", 1, "") == {"X-MBX-USED-WEIGHT-1M": "1"}
+    now_s = 1060.1
+    assert limits.charge("here", 1, "") == {"X-MBX-USED-WEIGHT-1M": "1"}
+    for number in range(1, 301):
+        headers = limits.charge("here", 0, "key")
+        assert headers["X-MBX-ORDER-COUNT-10S"] == headers["X-MBX-ORDER-COUNT-1M"] == str(number)
+    assert [refused("here", "key")[0] for _ in range(20)] == [429] * 20
+    assert limits.charge("here", 0, "another")["X-MBX-ORDER-COUNT-1M"] == "1"
+    assert refused("here", "key") == (418, 120)
+    now_s = 1180
+    assert refused("here") == (418, 1)
+    now_s = 1180.2
+    assert limits.charge("here", 1, "") == {"X-MBX-USED-WEIGHT-1M": "1"}
+    assert CexLimits(enforced=False).charge("here", 9999, "") == {"X-MBX-USED-WEIGHT-1M": "9999"}
+
+
+def test_with_rate_limits_the_server_answers_429() -> None:
+    options = Options(coins=("BTC",), history_h=4, paused=True, cex_port=0, rate_limits=True)
+    with running(options) as server:
+        url = server.sites["cex"].shown()["url"]
+        codes = [requests.get(f"{url}/fapi/v1/ticker/24hr", timeout=5).status_code for _ in range(62)]
+        assert codes == [200] * 60 + [429] * 2
+        reply = requests.get(f"{url}/fapi/v1/ping", timeout=5)
+        assert reply.json()["code"] == -1003
+        assert 0 < int(reply.headers["Retry-After"]) <= 60
+
+
+def test_frames_are_lost_or_stale_on_this_face_too(
+    url: str, opened: Callable[..., Any], chaos: Callable[..., Any]
+) -> None:
+    account = opened()
+
+    def gift() -> None:
+        control(url, "faucet", api_key=account["api_key"], usdt=1)
+
+    def then(**settings: Any) -> Callable[[], None]:
+        def act() -> None:
+            chaos(**settings)
+            gift()
+            chaos()
+            gift()
+
+        return act
+
+    for settings in ({"stale_feeds": True}, {"lose_frame": 1}):
+        before = float(client_of(url, account).fetch_balance()["USDT"]["total"])
+        told = events(url, account, then(**settings), 1)
+        assert float(told[0]["a"]["B"][0]["wb"]) == before + 2
+    told = events(url, account, then(duplicate_frame=1), 3)
+    assert told[0] == told[1] != told[2]
 
 
 def test_a_signature_a_key_or_a_time_that_is_wrong_is_told_apart(
@@ -107,3 +182,19 @@ def test_a_page_in_a_browser_cannot_use_the_controls(url: str) -> None:
         f"{url}/devnet/faucet", json={"usdt": 1}, headers={"Origin": "http://a.page"}, timeout=5
     )
     assert reply.status_code == 403
+
+
+def test_controls_that_cannot_be_are_refused_in_a_sentence(url: str, opened: Callable[..., Any]) -> None:
+    key = opened()["api_key"]
+    wrong: list[tuple[str, dict[str, Any], int]] = [
+        ("adl", {"api_key": key, "symbol": "BTCUSDT"}, 400),  # there is no position
+        ("adl", {"api_key": key, "symbol": "NOPE"}, 400),
+        ("adl", {"api_key": "nobody", "symbol": "BTCUSDT"}, 400),
+        ("funding", {"symbol": "BTCUSDT", "interval_h": 3}, 400),
+        ("funding", {"symbol": ["BTCUSDT"], "interval_h": 4}, 400),
+        ("nothing", {}, 404),
+    ]
+    for name, body, status in wrong:
+        reply = requests.post(f"{url}/devnet/{name}", json=body, timeout=5)
+        assert reply.status_code == status
+    assert "/devnet/funding" in requests.post(f"{url}/devnet/nothing", json={}, timeout=5).text

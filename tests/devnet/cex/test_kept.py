@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -32,30 +36,9 @@ class Process:
     """`hedgerow devnet` with a state file, that is killed and started again."""
 
     def __init__(self, state: Path, *options: str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "bot",
-            "devnet",
-            "--port",
-            "0",
-            "--cex-port",
-            "0",
-            "--coins",
-            "BTC,HYPE",
-        ]
+        given = f"--port 0 --cex-port 0 --coins BTC,HYPE --cex-usdt 10000 --parent-fd 0 --state {state}"
         self.process = subprocess.Popen(
-            [
-                *command,
-                "--paused",
-                "--cex-usdt",
-                "10000",
-                "--state",
-                str(state),
-                "--parent-fd",
-                "0",
-                *options,
-            ],
+            [sys.executable, "-m", "bot", "devnet", *given.split(), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -91,12 +74,14 @@ def everything(client: Any) -> list[Any]:
         client.fetch_order_book(BTC),
         client.fetch_tickers(),
         client.fetch_funding_rates(),
+        client.fetch_funding_intervals(),
+        client.fetch_funding_rate_history(HYPE),
     ]
 
 
 @pytest.mark.parametrize("kill", [True, False])
 def test_accounts_orders_and_history_survive(tmp_path: Path, kill: bool) -> None:
-    first = Process(tmp_path / "state")
+    first = Process(tmp_path / "state", "--paused")
     client = client_of(first.url, first.account)
     client.set_leverage(7, BTC)
     client.create_order(BTC, "market", "buy", 0.02)
@@ -107,12 +92,13 @@ def test_accounts_orders_and_history_survive(tmp_path: Path, kill: bool) -> None
     client.create_order(HYPE, "market", "sell", 10)
     with pytest.raises(ccxt.BaseError):
         client.create_order(BTC, "market", "buy", 1000)
+    control(first.url, "funding", symbol="HYPEUSDT", interval_h=1)
     other = control(first.url, "faucet", usdt=777)
     client_of(first.url, other).create_order(HYPE, "market", "buy", 2)
     before = everything(client), everything(client_of(first.url, other))
     first.end(kill=kill)
 
-    second = Process(tmp_path / "state")
+    second = Process(tmp_path / "state", "--paused")
     try:
         assert second.ready["resumed"]
         assert second.account == first.account
@@ -127,6 +113,74 @@ def test_accounts_orders_and_history_survive(tmp_path: Path, kill: bool) -> None
         second.end(kill=False)
 
 
+def test_what_was_acknowledged_survives_a_kill_while_time_runs_and_others_trade(tmp_path: Path) -> None:
+    """Three lives under fire: every order that was answered is known, and the books add up."""
+    dice, acknowledged = random.Random(5), dict[str, str]()
+    for life in range(3):
+        process = Process(tmp_path / "state", "--speed", "600")
+        assert not process.ready["paused"]
+        clients = [client_of(process.url, process.account) for _ in range(2)]
+        for client in clients:
+            client.load_markets()
+        known = _all_orders(clients[0])
+        assert acknowledged.items() <= known.items()
+        account = clients[0].fetch_balance()["info"]
+        rows = [
+            row
+            for page in range(1, 12)
+            for row in clients[0].fapiPrivateGetIncome({"limit": 1000, "startTime": 0, "page": page})
+        ]
+        assert len(rows) < 10_000
+        earned = sum(Decimal(row["income"]) for row in rows)
+        assert earned == Decimal(account["totalWalletBalance"])
+        threads = [
+            threading.Thread(target=_trade, args=(client, f"{life}-{number}", acknowledged, dice.random()))
+            for number, client in enumerate(clients)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(1 + dice.random())
+        process.end(kill=True)
+        for thread in threads:
+            thread.join(20)
+    assert len(acknowledged) > 20
+
+
+def _all_orders(client: Any) -> dict[str, str]:
+    """The client's id of every order, by the venue's."""
+    known: dict[str, str] = {}
+    while True:
+        first = max((int(number) for number in known), default=0) + 1
+        rows = client.fapiPrivateGetAllOrders({"symbol": "BTCUSDT", "orderId": first, "limit": 1000})
+        if not rows:
+            return known
+        known |= {str(row["orderId"]): row["clientOrderId"] for row in rows}
+
+
+def _trade(client: Any, name: str, acknowledged: dict[str, str], seed: float) -> None:
+    """Trade until nobody answers any more."""
+    dice = random.Random(seed)
+    price = client.fetch_ticker(BTC)["last"]
+    for number in range(10_000):
+        params, side = {"clientOrderId": f"{name}-{number}"}, dice.choice(["buy", "sell"])
+        try:
+            if dice.random() < 0.5:
+                placed = client.create_order(BTC, "market", side, 0.002, None, params)
+            else:
+                away = 0.99 if side == "buy" else 1.01
+                placed = client.create_order(BTC, "limit", side, 0.002, price * away, params)
+                if dice.random() < 0.7:
+                    client.cancel_order(placed["id"], BTC)
+        except ccxt.OrderNotFound:
+            continue
+        except ccxt.NetworkError:
+            return
+        except ccxt.ExchangeError:
+            client.cancel_all_orders(BTC)
+            continue
+        acknowledged[placed["id"]] = params["clientOrderId"]
+
+
 def face_of(server: Server) -> Door:
     door = server.world.neighbours["binance"]
     assert isinstance(door, Door)
@@ -134,8 +188,6 @@ def face_of(server: Server) -> Door:
 
 
 def test_a_state_from_before_it_was_one_gets_a_new_face_and_one_from_after_needs_it(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     plain = replace(OPTIONS, cex_port=None, state=tmp_path / "state")
     server = build(plain)
     assert server.keeper is not None

@@ -112,6 +112,16 @@ def test_two_accounts_trade_with_each_other_and_the_maker_pays_less(
     assert exchange.fetch_order(resting["id"], PEPE)["filled"] == 40_000
 
 
+def test_who_would_trade_with_himself_loses_what_rests(exchange: Any, touch: tuple[float, float]) -> None:
+    price = round((touch[0] + touch[1]) / 2, 1)
+    assert touch[0] < price < touch[1]
+    resting = exchange.create_order(BTC, "limit", "buy", 0.01, price)
+    taken = exchange.create_order(BTC, "limit", "sell", 0.01, touch[0], {"timeInForce": "IOC"})
+    assert (taken["status"], taken["average"]) == ("closed", touch[0])
+    assert exchange.fetch_order(resting["id"], BTC)["info"]["status"] == "EXPIRED_IN_MATCH"
+    assert exchange.fetch_open_orders(BTC) == []
+
+
 def test_reducing_closes_at_most_what_is_held_and_never_opens(exchange: Any) -> None:
     assert (
         refused(lambda: exchange.create_order(BTC, "market", "sell", 0.01, None, {"reduceOnly": True}))

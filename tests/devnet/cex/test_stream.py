@@ -6,11 +6,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
 import ccxt.pro  # type: ignore[import-untyped]
 import pytest
 import requests
 
-from tests.devnet.cex.clients import BTC, HOUR_MS, HYPE, advance, client_of, control
+from tests.devnet.cex.clients import (
+    BTC,
+    HOUR_MS,
+    HYPE,
+    advance,
+    client_of,
+    control,
+    events,
+    in_thread,
+    listen,
+)
 
 Opened = Callable[..., dict[str, str]]
 
@@ -27,10 +38,6 @@ def following(url: str, account: dict[str, str], work: Callable[[Any], Awaitable
             await client.close()
 
     asyncio.run(run())
-
-
-async def in_thread(call: Callable[..., Any], *given: Any) -> Any:
-    return await asyncio.to_thread(call, *given)
 
 
 async def first(watch: Callable[[], Awaitable[Any]], act: Callable[[], Awaitable[Any]]) -> Any:
@@ -134,30 +141,7 @@ def test_a_deleveraging_is_told_as_one(url: str, opened: Opened) -> None:
     assert changed["a"]["P"][0]["pa"] == "0.000"
 
 
-def events(url: str, account: dict[str, str], act: Callable[[], Any], count: int) -> list[Any]:
-    """The next events of an account's stream after something was done."""
-    import aiohttp
-
-    key = listen(url, account)
-
-    async def run() -> list[Any]:
-        async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/ws/{key}") as socket:
-            await in_thread(act)
-            return [await asyncio.wait_for(socket.receive_json(), 10) for _ in range(count)]
-
-    return asyncio.run(run())
-
-
-def listen(url: str, account: dict[str, str], method: str = "POST") -> str:
-    headers = {"X-MBX-APIKEY": account["api_key"]}
-    reply = requests.request(method, f"{url}/fapi/v1/listenKey", headers=headers, timeout=5)
-    assert reply.status_code == 200, reply.text
-    return str(reply.json().get("listenKey", ""))
-
-
 def test_a_listen_key_is_one_per_account_and_ends_when_it_is_closed(url: str, opened: Opened) -> None:
-    import aiohttp
-
     account = opened()
     key = listen(url, account)
     assert listen(url, account) == listen(url, account, "PUT") == key

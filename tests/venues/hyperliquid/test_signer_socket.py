@@ -78,14 +78,12 @@ ETHER = Order("d1-ETH-entry", "ETH", Side.BUY, 4_000)  # $1,000, over its limit 
 
 
 @contextmanager
-def signer(folder: Path, text: str = POLICY) -> Iterator[Path]:
+def signer(folder: Path, text: str = POLICY, secret: bytes = bytes.fromhex(KEY[2:])) -> Iterator[Path]:
     """A signer's engine on a socket, served by a thread."""
     rules = policy.parse(text.encode())
     clock = VenueClock(rules, lambda: time.time_ns() // 1_000_000, lambda: time.monotonic_ns() // 1_000_000)
     nonces = Nonces(folder / "nonce")
-    engine = Engine(
-        rules, SigningKey(bytes.fromhex(KEY[2:]), "testnet"), nonces, AuditLog(folder / "audit.jsonl"), clock
-    )
+    engine = Engine(rules, SigningKey(secret, "testnet"), nonces, AuditLog(folder / "audit.jsonl"), clock)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listening.bind(str(folder / "s"))
     listening.listen()

@@ -1,22 +1,33 @@
 """Perpetuals and spot on one account of a devnet: what the adapter counts is held against the exchange's own balances."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from bot.devnet import transfers
 from bot.devnet.server import Server
 from bot.devnet.start import Options, running
+from bot.errors import ConfigError
+from bot.model.attempt import AttemptState
 from bot.model.decision import Cancel
 from bot.model.order import Fill, OrderStatus, Purpose, Side, TimeInForce, Transfer
+from bot.paper.account import open_account, post
+from bot.paper.policy import Bounds, listed_in, pairs_in, policy_text
+from bot.signer import keystore
+from bot.signer.client import SignerClient
+from bot.venues.hyperliquid.signing import SignerSocket
 from bot.venues.hyperliquid.tokens import token_of
 from bot.venues.venue import AccountState
 from tests.venues.hyperliquid.sdk_signer import SdkSigns
 from tests.venues.hyperliquid.test_on_devnet import Desk, control, play, to_next_hour
+from tests.venues.hyperliquid.test_signer_socket import signer
 
 PERPS = ("BTC", "HYPE")
 COINS = ("BTC", "HYPE", "UBTC/USDC", "HYPE/USDC")
@@ -27,7 +38,9 @@ ON_SPOT_USD = Decimal(20_000)
 
 @pytest.fixture
 def devnet() -> Iterator[Server]:
-    options = Options(coins=PERPS, history_h=48, flow=False, paused=True, start_ms=1_790_000_000_000)
+    options = Options(
+        coins=PERPS, history_h=48, flow=False, paused=True, start_ms=1_790_000_000_000, agent_days=51 * 365
+    )
     with running(options) as server:
         yield server
 
@@ -221,3 +234,110 @@ def test_money_between_the_wallets_comes_from_nowhere_and_what_comes_from_outsid
         assert desk.of(Transfer) == []
 
     play(SpotDesk(devnet), scene)
+
+
+def test_a_purchase_whose_reply_is_lost_is_found_and_counted_once(devnet: Server) -> None:
+    async def scene(desk: Desk) -> None:
+        await control(desk, "chaos", lost_reply=1.0, paths=["/exchange"])
+        order = desk.order("UBTC/USDC", Side.BUY, 1_000)
+        (found,) = await desk.send(order)
+        await control(desk, "chaos")
+        assert (found.status, found.filled_lots) == (OrderStatus.FILLED, order.lots)
+        state = await desk.account()
+        desk.agree(state)
+        attempts = desk.outbox.attempts_of(order.client_id)
+        bought = sum(fill.lots for fill in desk.of(Fill) if fill.client_id == order.client_id)
+        assert [each.state for each in attempts] == [AttemptState.FILLED]
+        assert bought == order.lots
+
+    play(SpotDesk(devnet), scene)
+
+
+def test_who_is_cut_off_with_a_purchase_under_way_finds_out_what_became_of_it(devnet: Server) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("UBTC/USDC", Side.BUY, 500))
+        await desk.account()
+        saved = desk.venue.checkpoint()
+        order = desk.order("UBTC/USDC", Side.BUY, 1_000)
+        exchange = desk.venue._client.exchange
+
+        async def die(body: bytes) -> Any:
+            await exchange(body)
+            raise ConnectionAbortedError  # the process ends between the venue's word and ours
+
+        desk.venue._client.exchange = die  # type: ignore[method-assign]
+        with pytest.raises(ConnectionAbortedError):
+            await desk.send(order)
+        await desk.venue.close()
+        await desk.connect(saved)
+        desk.hear()
+        state = await desk.account()
+        desk.agree(state)
+        (attempt,) = desk.outbox.attempts_of(order.client_id)
+        assert attempt.state is AttemptState.FILLED
+        (again,) = await desk.send(order)
+        assert (again.status, again.reason) == (OrderStatus.REJECTED, "sent before")
+
+    play(SpotDesk(devnet), scene)
+
+
+def test_tokens_from_outside_are_told_and_the_wallet_is_believed(devnet: Server) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("UBTC/USDC", Side.BUY, 500))
+        before = await desk.account()
+        transfers.give(devnet.world, desk.address, transfers.SPOT, "UBTC", Decimal("0.0100001"))
+        with capture_logs() as said:
+            state = await desk.account()
+        assert [each["coin"] for each in said if each["log_level"] == "error"] == ["UBTC/USDC"]
+        column = COINS.index("UBTC/USDC")
+        lots = int(owned_by(desk, "UBTC") * 100_000)
+        assert state.view.lots[column] == lots
+        worth = Decimal("0.0100001") * desk.mark("UBTC/USDC")
+        assert abs(state.equity_usd - before.equity_usd - worth) < Decimal("0.000002")
+
+    play(SpotDesk(devnet), scene)
+
+
+def test_a_pair_needs_its_number_in_the_policy_and_an_empty_spot_wallet_is_warned_of(devnet: Server) -> None:
+    desk = SpotDesk(devnet)
+    desk.terms = replace(desk.terms, coins=("BTC", "PURR/USDC"))
+    with pytest.raises(ConfigError, match=r'PURR/USDC is in the config .* add \[coins."PURR/USDC"\] there'):
+        asyncio.run(desk.connect())
+    desk.signs.assets["PURR/USDC"] = 10_107
+    with pytest.raises(
+        ConfigError, match="PURR/USDC is asset 10000 at the venue and 10107 in the signer's policy"
+    ):
+        asyncio.run(desk.connect())
+
+
+def test_a_paper_account_has_dollars_in_both_wallets_and_its_signer_signs_for_both(
+    devnet: Server, tmp_path: Path
+) -> None:
+    url, now_ms = devnet.url, devnet.world.now_ms
+    tmp_path.chmod(0o700)
+    paper = open_account(tmp_path, url, Decimal(30_000), now_ms, spot_usd=Decimal("20000.5"))
+    listed = listed_in(post(url, "/info", {"type": "metaAndAssetCtxs"}))
+    listed |= pairs_in(post(url, "/info", {"type": "spotMetaAndAssetCtxs"}))
+    million = Decimal(1_000_000)
+    bounds = Bounds(million, million, million, million, collar_bps=600, orders_per_min=600, max_leverage=3)
+    text = policy_text(paper.account, paper.agent, COINS, listed, bounds, 1.0)
+    secret = keystore.decrypt(keystore.read(paper.keystore).crypto, paper.password)
+    desk = SpotDesk(devnet, leverage=3)
+    desk.address = paper.account
+    desk.terms = replace(desk.terms, account=paper.account)
+
+    async def scene(desk: Desk) -> None:
+        state = await desk.account()
+        assert state.view.wallet_usd == {"hyperliquid": 30_000.0, "hyperliquid spot": 20_000.5}
+        orders = desk.order("HYPE", Side.SELL, 3_000), desk.order("HYPE/USDC", Side.BUY, 3_000)
+        reports = await desk.send(*orders)
+        assert [each.status for each in reports] == [OrderStatus.FILLED] * 2, reports
+        desk.agree(await desk.account())
+        closing = replace(orders[1], client_id="d9-HYPE-exit", side=Side.SELL, reduce_only=True)
+        (sold,) = await desk.send(closing)
+        assert sold.status is OrderStatus.FILLED
+        desk.agree(await desk.account())
+
+    with signer(tmp_path, text, secret) as where, SignerClient(where) as asks:
+        desk.signs = SignerSocket(asks)  # type: ignore[assignment]
+        play(desk, scene)
