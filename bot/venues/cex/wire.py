@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -80,9 +80,13 @@ def same_market(found: Reply, symbol: str, market_id: str, what: str) -> None:
 
 def side(found: Any, what: str) -> Side:
     """Buy or sell."""
-    if found not in {"buy", "sell"}:
-        raise DataError(f"{what} has the side {str(found)[:20]!r}")
-    return Side(found)
+    return Side(_one_of(("buy", "sell"), found, f"the side of {what}"))
+
+
+def _one_of(words: Collection[str], found: Any, what: str) -> str:
+    if not isinstance(found, str) or found not in words:
+        raise DataError(f"{what} is {str(found)[:20]!r}, which this program does not know")
+    return found
 
 
 def id_number(found: Any, what: str) -> int:
@@ -183,9 +187,7 @@ def order(found: Reply, symbol: str, market_id: str, contract: Decimal, now_ms: 
     """An order of a market. What has no time of its own is of `now_ms`."""
     what = f"an order of {symbol}"
     same_market(found, symbol, market_id, what)
-    status = found.get("status")
-    if status not in STATUSES:
-        raise DataError(f"{what} has the status {str(status)[:20]!r}, which this program does not know")
+    status = _one_of(STATUSES, found.get("status"), f"the status of {what}")
     coins = price(found.get("amount"), f"{what}: its size") * contract
     filled = number(found.get("filled") or "0", f"{what}: its filled size", least=ZERO) * contract
     row = found.get("info") or {}
@@ -209,7 +211,7 @@ def order(found: Reply, symbol: str, market_id: str, contract: Decimal, now_ms: 
         reduce_only=found.get("reduceOnly") is True,
         trigger_price=optional(found.get("triggerPrice"), f"{what}: its trigger"),
         is_take_profit=found.get("takeProfitPrice") is not None,
-        status=str(status),
+        status=status,
         time_ms=now_ms if when is None else moment(when, f"{what}: its time"),
         became=str(row.get("actualOrderId") or "") if waits_apart else "",
     )
@@ -240,9 +242,7 @@ def position(found: Reply, contract: Decimal) -> Held | None:
         return None
     if found.get("hedged") is True:
         raise DataError(f"{what} is one of two sides; switch the account to one-way mode")
-    facing = found.get("side")
-    if facing not in {"long", "short"}:
-        raise DataError(f"{what} has the side {str(facing)[:20]!r}")
+    facing = _one_of(("long", "short"), found.get("side"), f"the side of {what}")
     sign = 1 if facing == "long" else -1
     entry = price(found.get("entryPrice"), f"{what}: its entry price")
     mark = price(found.get("markPrice"), f"{what}: its mark")
@@ -275,9 +275,7 @@ class Booked:
 def booked(found: Reply, kind: str) -> Booked:
     """A line of the ledger. The venue's own row tells its market, where it has one."""
     what = f"a {kind[:30]} in the ledger"
-    direction = found.get("direction")
-    if direction not in {"in", "out"}:
-        raise DataError(f"{what} goes {str(direction)[:20]!r}")
+    direction = _one_of(("in", "out"), found.get("direction"), f"the direction of {what}")
     amount = number(found.get("amount"), f"{what}: its amount", least=ZERO)
     row = found.get("info") or {}
     when = moment(found.get("timestamp"), f"{what}: its time")

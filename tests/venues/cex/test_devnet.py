@@ -6,6 +6,7 @@ What the adapter counts is held against the exchange's own books.
 import contextlib
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from bot.devnet.start import Options, running
-from bot.errors import VenueError
+from bot.errors import OutcomeUnknown, StateError, VenueError
 from bot.model.account import MarginMode
 from bot.model.attempt import AttemptState
 from bot.model.decision import Cancel
@@ -34,6 +35,7 @@ from bot.model.order import (
 )
 from bot.model.panel import HOUR_MS
 from bot.venues.cex.market_data import MarketData
+from bot.venues.outbox import MemoryOutbox
 from tests.venues.cex.desk import COINS, START_MS, Desk, play
 
 
@@ -295,6 +297,48 @@ def test_a_restart_goes_on_from_its_checkpoint_and_counts_nothing_twice(desk: De
         assert shown.order == rest
         account = desk.face.exchange.accounts[desk.account_keys["api_key"]]
         assert (state.fees_usd, state.funding_usd) == (account.fees_usd, account.funding_usd)
+
+    play(desk, scene)
+
+
+def test_an_order_that_an_earlier_run_did_not_hear_of_is_found_at_the_next_start(desk: Desk) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 500))
+        checkpoint = desk.venue.checkpoint()
+        await desk.control("chaos", paths=["/fapi/v1/order"], executed_502=1.0)
+        order = desk.order("HYPE", Side.SELL, 500)
+        with pytest.raises(OutcomeUnknown):
+            await desk.send(order)
+        with pytest.raises(OutcomeUnknown):  # and nothing else is sent
+            await desk.send(desk.order("BTC", Side.BUY, 500))
+        await desk.venue.close()
+        await desk.control("chaos")
+        assert desk.outbox.attempts_of(order.client_id)[0].state is AttemptState.UNKNOWN
+        await desk.connect(checkpoint)
+        assert desk.outbox.attempts_of(order.client_id)[0].state is AttemptState.FILLED
+        assert {fill.client_id for fill in desk.of(Fill) if fill.instrument == "binance:HYPE"} == {
+            order.client_id
+        }
+        desk.agree(await desk.look())
+
+    desk.terms = replace(desk.terms, resolve_s=0.2)
+    play(desk, scene)
+
+
+def test_an_order_under_our_name_that_the_journal_does_not_hold_is_another_daemons(desk: Desk) -> None:
+    async def scene(desk: Desk) -> None:
+        bid = desk.instrument("BTC").round_price(desk.mark("BTC") * Decimal("0.96"))
+        rest = desk.order("BTC", Side.BUY, 500, time_in_force=TimeInForce.GTC, limit_price=bid)
+        await desk.send(rest)
+        await desk.venue.close()
+        desk.outbox = MemoryOutbox()
+        with pytest.raises(StateError, match="a daemon of this program sent"):
+            await desk.connect()
+        desk.terms = replace(desk.terms, adopts=True)
+        await desk.connect()
+        (shown,) = (await desk.look()).view.open_orders
+        assert shown.order.purpose is Purpose.EXTERNAL
+        assert (await desk.venue.condition()).twin == ""
 
     play(desk, scene)
 
