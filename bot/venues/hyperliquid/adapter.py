@@ -31,6 +31,7 @@ from bot.venues.hyperliquid.orders import FORGOTTEN_MS, Register
 from bot.venues.hyperliquid.others import Others
 from bot.venues.hyperliquid.parse_account import VenueFill, VenueFunding
 from bot.venues.hyperliquid.parse_meta import Listed, Universe
+from bot.venues.hyperliquid.polarity import check_funding
 from bot.venues.hyperliquid.replacing import NOT_WITHDRAWN, Replacing
 from bot.venues.hyperliquid.sending import Sender
 from bot.venues.hyperliquid.signing import Signs
@@ -183,6 +184,7 @@ class HyperliquidVenue:
             self._others.meet_a_twin(adopts=self._terms.adopts)
             self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
             panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
+        await check_funding(self._client, self.instruments, panel)
         self.feed.start()
         return panel
 
