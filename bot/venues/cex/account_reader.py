@@ -219,6 +219,8 @@ class AccountReader:
         asked = self._of(moved, all_of_them=with_ledger)
         trades = await self._trades_of(asked, start_ms, at_ms + AHEAD_MS)
         lines = await self.ledger(start_ms, at_ms + AHEAD_MS) if with_ledger else []
+        # A payment may be told before anybody asked for the rate that it was made at.
+        await self._market.learn_rates(self._books.settlements(lines))
         self._taken += self._books.take(trades, lines, self._market.settled_rate)
         return _Read(at_ms, wallet, held, listed)
 

@@ -146,6 +146,14 @@ class MarketData:
         await self._learn_settled(due[-1], time_ms - LONGEST_H * HOUR_MS, time_ms + HOUR_MS)
         return _hour(time_ms) in self._settled[due[-1].instrument.name]
 
+    async def learn_rates(self, settled: Iterable[tuple[str, int]]) -> None:
+        """Ask for the rates of settlements (instrument, time) that are not known yet."""
+        for market in self._markets:
+            hours = {_hour(at_ms) for name, at_ms in settled if name == market.instrument.name}
+            if any(hour not in self._settled[market.instrument.name] for hour in hours):
+                first_ms, last_ms = min(hours) * HOUR_MS, max(hours) * HOUR_MS
+                await self._learn_settled(market, first_ms - 2 * LONGEST_H * HOUR_MS, last_ms + HOUR_MS)
+
     # Rows
 
     async def row(self, time_ms: int) -> dict[str, FloatArray]:
