@@ -75,7 +75,6 @@ class AccountReader:
         self._now_ms, self._sleep = now_ms, sleep
         self._taken: list[VenueEvent] = []  # counted already, and not returned yet
         self._strange_since_ms: tuple[Any, int] | None = None
-        self.equity_usd = ZERO
         self.held: tuple[Held, ...] = ()
         self.seen_ms = 0
 
@@ -178,8 +177,7 @@ class AccountReader:
         if lots or apart:
             self._bear(lots, apart, read)
         self._strange_since_ms = None
-        unrealised = sum((each.unrealised_usd for each in read.held), ZERO)
-        self.equity_usd, self.held, self.seen_ms = read.wallet_usd + unrealised, read.held, read.at_ms
+        self.held, self.seen_ms = read.held, read.at_ms
         listed = {(each.order.instrument, each.order_id): each for each in read.listed}
         gone = sorted(set(self._register.open) - set(listed))
         for report in listed.values():
@@ -219,8 +217,9 @@ class AccountReader:
         asked = self._of(moved, all_of_them=with_ledger)
         trades = await self._trades_of(asked, start_ms, at_ms + AHEAD_MS)
         lines = await self.ledger(start_ms, at_ms + AHEAD_MS) if with_ledger else []
-        # A payment may be told before anybody asked for the rate that it was made at.
-        await self._market.learn_rates(self._books.settlements(lines))
+        for each in lines:
+            if each.kind in self._differences.funding_kinds:
+                await self._market.learn_at(each.symbol, each.time_ms)
         self._taken += self._books.take(trades, lines, self._market.settled_rate)
         return _Read(at_ms, wallet, held, listed)
 
@@ -271,6 +270,10 @@ class AccountReader:
         ]
         mark = self._market.mark_array()
         account = self._books.account
+        # By our books, which the venue's wallet was just found to agree with but for what it rounds: so parts add up, and
+        # positions are not rounded, since the sum of several venues is rounded once.
+        cash = account.cash_usd + self._books.unexplained_usd
+        equity = cash + sum((each.notional_usd for each in self.held), ZERO)
         width = len(self._markets)
         lots, entry, leverage = np.zeros(width, np.int64), np.zeros(width), np.zeros(width)
         isolated = np.full(width, 0.0 if self._terms.margin_mode is MarginMode.ISOLATED else np.nan)
@@ -285,19 +288,18 @@ class AccountReader:
                 leverage[k] = float(each.leverage)
             isolated[k] = float(each.margin_usd) if each.margin_mode is MarginMode.ISOLATED else np.nan
         view = AccountView(
-            equity_usd=float(self.equity_usd),
+            equity_usd=float(equity),
             lots=lots,
             entry_price=entry,
             leverage=leverage,
             open_orders=tuple(self._register.open.values()),
             isolated_usd=None if np.isnan(isolated).all() else isolated,
         )
-        notional = sum((each.notional_usd for each in self.held), ZERO)
         return AccountState(
             view=view,
             mark=mark,
-            equity_usd=usd(self.equity_usd),
-            cash_usd=usd(self.equity_usd - notional),
+            equity_usd=equity,
+            cash_usd=cash,
             deposits_usd=account.deposits_usd,
             funding_usd=account.funding_usd,
             fees_usd=account.fees_usd,
@@ -313,7 +315,7 @@ class AccountReader:
             lots=lots_of(instrument, held.coins, "a position"),
             entry_price=held.entry_price,
             mark=held.mark,
-            notional_usd=usd(held.notional_usd),
+            notional_usd=held.notional_usd,
             unrealised_usd=usd(held.unrealised_usd),
             liquidation_price=held.liquidation_price,
             margin_mode=held.margin_mode,

@@ -122,16 +122,6 @@ class Books:
             return 0, ZERO
         return lots, spent_usd / self._by_name[instrument].size(lots)
 
-    def settlements(self, booked: Sequence[Booked]) -> list[tuple[str, int]]:
-        """Instrument and time of what was paid of funding and is not counted yet."""
-        return [
-            (self._by_id[each.symbol].instrument.name, each.time_ms)
-            for each in booked
-            if each.kind in self._differences.funding_kinds
-            and each.symbol in self._by_id
-            and f"l:{each.key}" not in self._seen
-        ]
-
     # Counting
 
     def take(

@@ -82,6 +82,12 @@ class MarketData:
         found = self._settled[instrument].get(_hour(time_ms))
         return None if found is None else found.rate
 
+    async def learn_at(self, market_id: str, time_ms: int) -> None:
+        """Ask for the rate that was settled of a contract at a time, where it is not known here."""
+        for market in self._markets:
+            if market.market_id == market_id and self.settled_rate(market.instrument.name, time_ms) is None:
+                await self._learn_settled(market, time_ms - 2 * LONGEST_H * HOUR_MS, time_ms + HOUR_MS)
+
     def settlements(self, instrument: str) -> list[Settled]:
         """All that are known, oldest first."""
         return [self._settled[instrument][hour] for hour in sorted(self._settled[instrument])]
@@ -145,14 +151,6 @@ class MarketData:
             return True
         await self._learn_settled(due[-1], time_ms - LONGEST_H * HOUR_MS, time_ms + HOUR_MS)
         return _hour(time_ms) in self._settled[due[-1].instrument.name]
-
-    async def learn_rates(self, settled: Iterable[tuple[str, int]]) -> None:
-        """Ask for the rates of settlements (instrument, time) that are not known yet."""
-        for market in self._markets:
-            hours = {_hour(at_ms) for name, at_ms in settled if name == market.instrument.name}
-            if any(hour not in self._settled[market.instrument.name] for hour in hours):
-                first_ms, last_ms = min(hours) * HOUR_MS, max(hours) * HOUR_MS
-                await self._learn_settled(market, first_ms - 2 * LONGEST_H * HOUR_MS, last_ms + HOUR_MS)
 
     # Rows
 

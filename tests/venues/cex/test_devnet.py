@@ -127,6 +127,20 @@ def test_funding_over_a_day_is_the_exchanges_own_to_the_last_digit(desk: Desk) -
     play(desk, scene)
 
 
+def test_a_payment_that_is_read_before_its_row_has_its_rate_all_the_same(desk: Desk) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 5_000))
+        for _ in range(2):
+            await desk.to_next_hour()
+        await desk.look()  # and no hour was observed
+        (paid,) = desk.of(FundingPayment)
+        size = desk.instrument("BTC").size(paid.lots)
+        assert paid.rate_per_hour != 0
+        assert abs(-size * paid.oracle * paid.rate_per_hour - paid.usd) < Decimal("0.000001")
+
+    play(desk, scene)
+
+
 def test_a_reduce_only_order_is_no_larger_than_the_position(desk: Desk) -> None:
     async def scene(desk: Desk) -> None:
         (nothing,) = await desk.send(desk.order("BTC", Side.SELL, 900, reduce_only=True))
