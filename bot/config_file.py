@@ -116,7 +116,9 @@ def _element(elements: list[Any], part: str, where: str) -> int:
 
 
 def _parsed(text: str) -> Any:
-    """A TOML value, or the text itself where it is not one."""
+    """A TOML value, or the text itself where it is not one. 0x is how an address begins, never a number here."""
+    if text.lower().startswith("0x"):
+        return text
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:

@@ -94,6 +94,14 @@ def test_an_override_is_a_toml_value_or_else_text(config: Path) -> None:
     assert settings.logs.format == "json"
 
 
+def test_an_address_on_the_command_line_is_no_number(config: Path) -> None:
+    account = "0x" + "12" * 20
+    venue = 'venue={ network = "testnet", url = "https://host.example", account = "0x0", coins = ["ETH"] }'
+    found = load(config, ["mode=live", venue, f"venue.account={account}"])
+    assert found.venue is not None
+    assert found.venue.account == account
+
+
 def test_a_strategy_is_overridden_by_number_or_by_name(config: Path) -> None:
     config.write_text(PAPER + '[[strategies]]\nplugin = "own/fade.py:Fade"\nname = "Fade-2"\n')
     settings = load(
