@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -24,6 +25,7 @@ from bot.venues.cex.books import OVERLAP_MS, Books, Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences, differences_of
 from bot.venues.cex.exchange import Signs
+from bot.venues.cex.hosts import hosts_of
 from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, CexAttempts, Key, Register, rejected
@@ -107,10 +109,11 @@ class CexVenue:
             return int(await client.ask("fetch_time"))
 
         clock = VenueClock(ask_ms, now_s, sleep, terms.clock)
-        client = Client(exchanges.made(terms, differences, signer, clock.now_ms), differences, clock.look)
+        exchange = exchanges.made(terms, differences, signer, clock.now_ms)
+        client = Client(exchange, differences, clock.look)
         try:
             with _as_unavailable():
-                await clock.look()
+                await _reached(clock, terms, exchange)
                 markets = await find_markets(client, terms, differences)
                 check_signer(signer, terms, markets)
                 await check_key(client, terms, differences)
@@ -361,6 +364,19 @@ class CexVenue:
             [each for each in reports if each.order.purpose is not Purpose.EXTERNAL], Proof.STATUS
         )
         self._events.extend(events)
+
+
+async def _reached(clock: VenueClock, terms: CexTerms, exchange: Any) -> None:
+    """Ask the exchange's time. Unavailable, with the host that was asked, where it does not tell."""
+    try:
+        await clock.look()
+    except Unavailable as error:
+        host = urlsplit(exchange.last_request_url or "").hostname or ", ".join(hosts_of(exchange))
+        why = str(error).partition(";")[0]
+        raise Unavailable(
+            f"{terms.venue} can't be reached at {host}: {why[:1].lower()}{why[1:]}; check the network, and whether the exchange "
+            "is up"
+        ) from None
 
 
 @contextmanager
