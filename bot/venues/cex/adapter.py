@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, Self
@@ -200,7 +200,7 @@ class CexVenue:
 
     async def due(self) -> None:
         """When the next full hour has come by the venue's clock and its funding is settled."""
-        with _as_unavailable():
+        with _looking():
             venue_ms = await self._clock.until(self._row_ms + HOUR_MS)
             await self._await_settlement(venue_ms // HOUR_MS * HOUR_MS)
 
@@ -217,7 +217,7 @@ class CexVenue:
     async def observe(self) -> Observation | None:
         """The newest full hour; hours slept through are told as far as the venue's history knows them."""
         await self.due()
-        with _as_unavailable():
+        with _looking():
             venue_ms = await self._clock.look()
             time_ms = venue_ms // HOUR_MS * HOUR_MS
             missed = await self._missed(time_ms)
@@ -259,7 +259,7 @@ class CexVenue:
 
     async def account(self) -> AccountState:
         """The account now."""
-        with _as_unavailable():
+        with _looking():
             await self._clock.look()
             self._tell(await self._sender.resolve())
             await self._market.refresh()
@@ -295,7 +295,7 @@ class CexVenue:
         """Cancels, then orders. OutcomeUnknown where the venue can't be brought to say what became of one."""
         if not plan:
             return ()
-        with _as_unavailable():
+        with _looking():
             await self._clock.look()
             reports = await self._sender.cancel(plan.cancels)
             self._tell(reports)
@@ -380,9 +380,19 @@ async def _reached(clock: VenueClock, terms: CexTerms, exchange: Any) -> None:
 
 
 @contextmanager
-def _as_unavailable() -> Any:
+def _as_unavailable() -> Iterator[None]:
     """What can't be read is not known, and a later look may find it readable: never taken for an answer."""
     try:
         yield
     except DataError as error:
         raise Unavailable(f"the venue's word could not be used: {error}") from None
+
+
+@contextmanager
+def _looking() -> Iterator[None]:
+    """The same, and a question that is refused (a ban, a key that is gone) has no answer either, while the run lasts."""
+    try:
+        with _as_unavailable():
+            yield
+    except Refused as refusal:
+        raise Unavailable(f"the venue can't be asked: {refusal}") from None

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bot.devnet.start import Options, running
-from bot.errors import OutcomeUnknown, StateError, VenueError
+from bot.errors import OutcomeUnknown, StateError, Unavailable, VenueError
 from bot.model.account import MarginMode
 from bot.model.attempt import AttemptState
 from bot.model.decision import Cancel
@@ -353,6 +353,18 @@ def test_an_order_under_our_name_that_the_journal_does_not_hold_is_another_daemo
         (shown,) = (await desk.look()).view.open_orders
         assert shown.order.purpose is Purpose.EXTERNAL
         assert (await desk.venue.condition()).twin == ""
+
+    play(desk, scene)
+
+
+def test_a_key_that_is_gone_is_no_empty_account(desk: Desk) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 500))
+        secret = desk.face.secrets.pop(desk.account_keys["api_key"])
+        with pytest.raises(Unavailable, match="-2015"):
+            await desk.look()
+        desk.face.secrets[desk.account_keys["api_key"]] = secret
+        desk.agree(await desk.look())
 
     play(desk, scene)
 
