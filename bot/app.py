@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from bot.clock import HOUR_MS, utc
 from bot.compose import history_of, legs_of, mandate_of, shares_of, with_spreads
 from bot.config_venue import VenueSettings
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from bot.venues.hyperliquid.terms import Terms
     from bot.venues.venue import Outbox, Venue
 
+log = structlog.get_logger("hedgerow")
+
 AGENT_DAYS = 51 * 365  # a paper run's market may run through years in a night
 PLACES = {"binance": 1, "bybit": 2, "okx": 3}  # of each exchange's numbers in the outbox, for good
 
@@ -52,6 +56,8 @@ class Daemon:
 
         bounds = Bounds(**self.settings.watchdog.model_dump(exclude={"schedule_cancel_s"}))
         mandate = with_spreads(self.mandate, self.settings, venue.instruments)
+        for spread in mandate.spreads:
+            log.info("legs", spread=spread.name, step=float(spread.step), risks="; ".join(spread.risks))
         return Trader(self.settings.name, venue, mandate, journal, shown(self.settings), bounds=bounds)
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ from bot.errors import ConfigError
 from bot.model.account import MarginMode
 from bot.model.instrument import HYPERLIQUID, Instrument
 from bot.model.money import exact
-from bot.model.spread import Spread
+from bot.model.spread import Spread, find_spreads
 from bot.pipeline.mandate import Execution, Limits, Mandate, Sizing, Slot, Style
 from bot.pipeline.market import rows_needed
 from bot.settings import DataSettings, FeeSettings, Settings, shown
@@ -144,11 +144,13 @@ def legs_of(settings: Settings) -> tuple[str, ...]:
 
 def with_spreads(mandate: Mandate, settings: Settings, instruments: Sequence[Instrument]) -> Mandate:
     """The mandate with the config's spreads, now that it is known what their legs are. ConfigError for what is none."""
-    if not settings.spreads:
+    if not settings.has_spreads:
         return mandate
     by_name = {instrument.name: instrument for instrument in instruments}
     try:
         spreads = tuple(Spread(by_name[each.primary], by_name[each.hedge]) for each in settings.spreads)
+        if settings.find_spreads:
+            spreads = with_found(spreads, instruments)
         trading = {each.name for each in settings.strategies if each.on == "spreads"}
         slots = tuple(
             replace(slot, spreads=spreads) if slot.name in trading else slot for slot in mandate.strategies
@@ -161,6 +163,25 @@ def with_spreads(mandate: Mandate, settings: Settings, instruments: Sequence[Ins
     except ValueError as error:
         raise ConfigError(f"spreads: {error}") from None
     return bound
+
+
+def with_found(spreads: Sequence[Spread], instruments: Sequence[Instrument]) -> tuple[Spread, ...]:
+    """Spreads with those that the rest of the instruments make: of two hedges spot is taken, and a leg only once.
+
+    ConfigError where there is none at all.
+    """
+    found, taken = list(spreads), {leg.name for spread in spreads for leg in spread.legs}
+    for each in find_spreads(instruments):
+        names = {leg.name for leg in each.legs}
+        if not names & taken:
+            found.append(each)
+            taken |= names
+    if not found:
+        raise ConfigError(
+            "find_spreads found no pair of one coin among what is traded "
+            f"({', '.join(instrument.name for instrument in instruments)}); add a hedge of one"
+        )
+    return tuple(found)
 
 
 def wallets_of(

@@ -249,29 +249,42 @@ class Settings(Section):
     spreads: Annotated[tuple[SpreadSettings, ...], Field(strict=False)] = Field(
         (), description="pairs of legs held against each other"
     )
+    find_spreads: bool = Field(
+        False,
+        description="also make a spread of every pair of what a daemon trades that can be one; each leg is in one spread",
+    )
     variants: Annotated[tuple[VariantSettings, ...], Field(strict=False)] = Field(
         (), description="runs with other parameters to compare a backtest with"
     )
     journal: JournalSettings = JournalSettings()
     logs: LogSettings = LogSettings()
 
+    @property
+    def has_spreads(self) -> bool:
+        """Whether anything is to be held with two legs."""
+        return bool(self.spreads) or self.find_spreads
+
     @model_validator(mode="after")
     def _has_both_legs(self) -> Self:
         trading = [strategy.name for strategy in self.strategies if strategy.on == "spreads"]
-        if trading and not self.spreads:
+        if trading and not self.has_spreads:
             raise ValueError(
-                f"strategy '{trading[0]}' is on spreads, and there is no [[spreads]] table; add one"
+                f"strategy '{trading[0]}' is on spreads, and there is no [[spreads]] table; add one, or find_spreads = true"
             )
-        if self.spreads and len(trading) != 1:
+        if self.find_spreads and self.mode == "backtest":
+            raise ValueError(
+                "find_spreads is for a daemon, which knows what it trades; name the [[spreads]] of a backtest"
+            )
+        if self.has_spreads and len(trading) != 1:
             raise ValueError(
                 f'[[spreads]] need one strategy with on = "spreads", found {len(trading)}; a leg belongs to one'
             )
-        if self.spreads and self.account.margin_mode != "cross":
+        if self.has_spreads and self.account.margin_mode != "cross":
             raise ValueError(
                 'spreads are held on cross margin, wallet by wallet; set account.margin_mode = "cross"'
             )
         all_on_spreads = all(strategy.on == "spreads" for strategy in self.strategies)
-        if self.spreads and all_on_spreads and (self.execution.stop_loss or self.execution.take_profit):
+        if self.has_spreads and all_on_spreads and (self.execution.stop_loss or self.execution.take_profit):
             raise ValueError(
                 "no stop or take-profit rests on a leg of a spread, since it would leave the other alone; remove "
                 "execution.stop_loss and execution.take_profit"

@@ -12,6 +12,8 @@ from bot.clock import parse_utc, utc
 from bot.data.generate import generate
 from bot.errors import ConfigError
 from bot.model.account import MarginMode
+from bot.model.instrument import Instrument, MarginTier, simple_instrument, spot_instrument
+from bot.model.spread import Spread
 from bot.paper.world import World
 from bot.pipeline.mandate import Style
 from bot.pipeline.market import rows_needed
@@ -321,3 +323,28 @@ def test_what_a_section_lacks_is_said(loaded: settings.Settings, data: Path) -> 
     unknown = loaded.model_copy(update={"market": market.model_copy(update={"coins": ("BTC", "SOLL")})})
     with pytest.raises(ConfigError, match="no coin 'SOLL'; did you mean SOL"):
         app.check_market(unknown, 10)
+
+
+def test_spreads_are_found_among_what_is_traded_spot_before_another_venue_and_each_leg_once() -> None:
+    def there(name: str) -> Instrument:
+        units = 1000 if "1000" in name else 1
+        return Instrument(
+            name, 3, (MarginTier(Decimal(0), 20),), multiplier=units, venue="binance", quote="USDT"
+        )
+
+    perps = [
+        simple_instrument("BTC", 5, 40),
+        Instrument("kPEPE", 0, (MarginTier(Decimal(0), 10),), multiplier=1000),
+        simple_instrument("SOL", 2, 20),
+    ]
+    others = [there("binance:BTC"), there("binance:1000PEPE"), there("binance:ETH")]
+    spot = spot_instrument("UBTC/USDC", 5, "UBTC")
+    found = compose.with_found((), [*perps, spot, *others])
+    assert [spread.name for spread in found] == ["BTC~UBTC/USDC", "kPEPE~binance:1000PEPE"]
+    given = Spread(perps[0], others[0])
+    assert [spread.name for spread in compose.with_found((given,), [*perps, spot, *others])] == [
+        "BTC~binance:BTC", "kPEPE~binance:1000PEPE",
+    ]  # fmt: skip
+    assert any("USDC and USDT" in risk for risk in found[1].risks)
+    with pytest.raises(ConfigError, match="find_spreads found no pair"):
+        compose.with_found((), perps)
