@@ -74,7 +74,8 @@ class Daemon:
                 terms = replace(terms, switch_s=settings.watchdog.schedule_cancel_s, adopts=self.adopts)
                 here = terms, settings.venue.signer
             there = [
-                (live_cex_terms(name, settings, rows), each.signer) for name, each in settings.cex.items()
+                (replace(live_cex_terms(name, settings, rows), adopts=self.adopts), each.signer)
+                for name, each in settings.cex.items()
             ]
             async with connected(here, there, journal) as venue:
                 yield Running(venue)
@@ -84,7 +85,10 @@ class Daemon:
         async with put_up(surroundings_of(settings, is_new=journal.last_run() is None), fail) as world:
             assert settings.market is not None
             here = replace(paper_terms(world, settings, rows), adopts=self.adopts), world.signer
-            there = [] if world.cex is None else [(paper_cex_terms(world, settings, rows), world.cex.signer)]
+            there = []
+            if world.cex is not None:
+                cex_terms = replace(paper_cex_terms(world, settings, rows), adopts=self.adopts)
+                there = [(cex_terms, world.cex.signer)]
             async with connected(here, there, journal) as venue:
                 runs = settings.market.source != "mirror"
                 yield Running(venue, world.run_clock if runs else None)
