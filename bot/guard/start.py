@@ -23,7 +23,7 @@ from bot.venues.hyperliquid.budget import WEIGHT_PER_MINUTE, WeightBudget
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.identity import check_account, check_signer
 from bot.venues.hyperliquid.market_data import MarketData
-from bot.venues.hyperliquid.parse_meta import Universe
+from bot.venues.hyperliquid.parse_meta import Universe, is_pair
 from bot.venues.hyperliquid.signing import SignerSocket
 from bot.venues.hyperliquid.venue_clock import VenueClock
 
@@ -65,12 +65,17 @@ async def standing(
             signs = SignerSocket(asks)
             whose = signs.whose()
             universe: Universe = await client.info({"type": "meta"})
-            check_signer(whose, post.network, account, post.coins, universe)
-            found = await check_account(client, whose, post.coins, universe)
+            coins = tuple(coin for coin in post.coins if not is_pair(coin))
+            if len(coins) < len(post.coins):
+                log.warning(
+                    "spot is left alone", found="tokens are owned in full: nothing can liquidate them"
+                )
+            check_signer(whose, post.network, account, coins, universe)
+            found = await check_account(client, whose, coins, universe)
             for warning in found.warnings:
                 log.warning("account", found=warning)
             listed = {instrument.name: instrument for instrument in universe.instruments}
-            instruments = tuple(listed[coin] for coin in post.coins)
+            instruments = tuple(listed[coin] for coin in coins)
             notes = Notes(path, f"{post.network} {account}")
             alive = pulse.path_of(post.journal)
             vigil = Vigil(lambda: pulse.heard(alive), notes, now_s, wall or WallClock())
