@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from decimal import localcontext
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _decimals() -> Iterator[None]:
+    """ccxt, which some tests call as it is, changes how decimals are rounded for whoever comes after it."""
+    with localcontext():
+        yield
 
 
 @pytest.fixture(scope="session")

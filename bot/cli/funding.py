@@ -106,7 +106,7 @@ def _payment(row: dict[str, Any]) -> tuple[str, ...]:
         row["coin"],
         number(row["size"]),
         price(row["oracle"]),
-        f"{row['rate_per_hour']:+.6%}",
-        f"{row['rate_apr']:+.2%}",
+        ratio(row["rate_per_hour"], "+.6%"),
+        ratio(row["rate_apr"], "+.2%"),
         f"{row['usd']:+,.6f}",
     )

@@ -207,7 +207,7 @@ def _funding(world: World, user: str, payment: FundingPayment) -> None:
         "coin": payment.instrument,
         "usdc": text(payment.usd),
         "szi": text(instrument.size(payment.lots)),
-        "fundingRate": text(payment.rate_per_hour),
+        "fundingRate": text(payment.rate),
         "nSamples": None,
     }
     records.funding.append({"time": payment.time_ms, "hash": NO_HASH, "delta": {"type": "funding", **row}})

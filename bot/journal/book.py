@@ -123,14 +123,14 @@ def fill_facts(reader: Reader, row: Row) -> Facts:
     }
 
 
-# Whole millionths of a dollar are summed where the rows are, exactly and fast; max() makes SQLite take rate_per_hour
-# from the row that has it.
+# Whole millionths of a dollar are summed where the rows are, exactly and fast; max() makes SQLite take rate
+# and interval from the row that has it.
 _FUNDING_BY_COIN: Final = """
-SELECT instrument, count(*) AS payments, max(time_ms), rate_per_hour,
+SELECT instrument, count(*) AS payments, max(time_ms), rate, interval_h,
     sum(CAST(round(usd * 1000000) AS INTEGER)) AS net,
     sum(CAST(round((usd > 0) * usd * 1000000) AS INTEGER)) AS received,
     sum(CAST(round((time_ms > ?3) * usd * 1000000) AS INTEGER)) AS last_day
-FROM (SELECT time_ms, instrument, rate_per_hour, usd + 0 AS usd FROM funding)
+FROM (SELECT time_ms, instrument, rate, interval_h, usd + 0 AS usd FROM funding)
 WHERE time_ms >= ?1 AND (?2 IS NULL OR instrument = ?2) GROUP BY instrument ORDER BY instrument"""
 
 
@@ -139,7 +139,8 @@ def funding(
 ) -> Facts:
     """Funding received (> 0) and paid (< 0) since `since_ms`, by coin and in sum, and the newest `limit` payments.
 
-    `last_24h` ends with the last cycle. Rates are per hour, APR is × 8760 without compounding.
+    `last_24h` ends with the last cycle. Rates are per hour, whatever the interval that they were settled for, APR is × 8760
+    without compounding; None where the interval is not known.
     """
     end_ms = reader.last_ms
     start_ms = 0 if since_ms is None else since_ms
@@ -173,7 +174,7 @@ def _coin(row: Row) -> Facts:
         "paid_usd": usd - received,
         "usd": usd,
         "last_24h_usd": Decimal(row["last_day"]).scaleb(-6),
-        "last_rate_apr": apr(row["rate_per_hour"]),
+        "last_rate_apr": apr(per_hour(row)),
     }
 
 
@@ -183,12 +184,18 @@ def _payment(reader: Reader, row: Row) -> Facts:
         "coin": row["instrument"],
         "size": reader.size(row["instrument"], row["lots"]),
         "oracle": Decimal(row["oracle"]),
-        "rate_per_hour": Decimal(row["rate_per_hour"]),
-        "rate_apr": apr(row["rate_per_hour"]),
+        "rate_per_hour": per_hour(row),
+        "interval_h": row["interval_h"],
+        "rate_apr": apr(per_hour(row)),
         "usd": Decimal(row["usd"]),
     }
 
 
-def apr(rate_per_hour: str) -> float:
+def per_hour(row: Row) -> Decimal | None:
+    """The simple hourly rate of a settlement; None where its interval is not known."""
+    return Decimal(row["rate"]) / row["interval_h"] if row["interval_h"] else None
+
+
+def apr(rate_per_hour: Decimal | None) -> float | None:
     """A rate per hour for a year, without compounding."""
-    return float(Decimal(rate_per_hour) * HOURS_PER_YEAR)
+    return None if rate_per_hour is None else float(rate_per_hour * HOURS_PER_YEAR)

@@ -14,7 +14,7 @@ from bot.journal.records import CycleFacts, EquityPoint, PositionFacts
 # Nothing is booked of a row that is there already.
 _INSERT_FILL: Final = "INSERT INTO fill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (trade_id, instrument) DO NOTHING"
 _INSERT_FUNDING: Final = (
-    "INSERT INTO funding VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (time_ms, instrument) DO NOTHING"
+    "INSERT INTO funding VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (time_ms, instrument) DO NOTHING"
 )
 _INSERT_LIQUIDATION: Final = "INSERT INTO liquidation VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _INSERT_TRANSFER: Final = "INSERT INTO transfer VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"

@@ -135,8 +135,9 @@ def payment_row(payment: FundingPayment) -> Row:
         payment.instrument,
         payment.lots,
         str(payment.oracle),
-        str(payment.rate_per_hour),
+        str(payment.rate),
         str(payment.usd),
+        payment.interval_h,
     )
 
 

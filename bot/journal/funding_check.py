@@ -56,7 +56,7 @@ def funding_check(reader: Reader, moves: Mapping[str, Sequence[tuple[int, int]]]
             pending += 1
             continue
         if market is not None and market["oracle"] is None:
-            if payment is None and not Fraction(market["rate_per_hour"]):
+            if payment is None and not Fraction(market["rate"]):
                 continue  # nothing was due, whatever the price
             unknown, blind[coin] = unknown + 1, blind[coin] + 1
             decimals = reader.size_decimals.get(coin)
@@ -115,7 +115,7 @@ def _seen(reader: Reader) -> dict[tuple[int, str], Row]:
             if isfinite(rate):
                 capped = max(-CAP_PER_H, min(CAP_PER_H, rate))
                 known = repr(oracle) if oracle > 0 else None
-                found[_hour(row["time_ms"]), coin] = {"oracle": known, "rate_per_hour": repr(capped)}
+                found[_hour(row["time_ms"]), coin] = {"oracle": known, "rate": repr(capped)}
     return found
 
 
@@ -138,7 +138,7 @@ def _terms(payment: Row | None, market: Row | None) -> Row | None:
     if payment is None or market is None:
         return market or payment
     near = abs(Fraction(payment["oracle"]) / Fraction(market["oracle"]) - 1) <= LARGEST_DEVIATION
-    return {"oracle": (payment if near else market)["oracle"], "rate_per_hour": market["rate_per_hour"]}
+    return {"oracle": (payment if near else market)["oracle"], "rate": market["rate"]}
 
 
 def _why(
@@ -155,11 +155,8 @@ def _why(
         abs(own) * LARGEST_DEVIATION if abs(got) < SMALL_USD else Fraction(0), Fraction(1, MICROS)
     ):
         return "it is not its own size × oracle × rate"
-    if (
-        market is not None
-        and abs(Fraction(payment["rate_per_hour"]) - Fraction(market["rate_per_hour"])) > RATE_DIGITS
-    ):
-        return f"its rate is {payment['rate_per_hour']}, the market's was {market['rate_per_hour']}"
+    if market is not None and abs(Fraction(payment["rate"]) - Fraction(market["rate"])) > RATE_DIGITS:
+        return f"its rate is {payment['rate']}, the market's was {market['rate']}"
     if market is not None and abs(due - got) > max(abs(due) * LARGEST_DEVIATION, Fraction(1, MICROS)):
         return "it is far from what the market's oracle price and rate ask for"
     return ""
@@ -167,7 +164,7 @@ def _why(
 
 def _due(lots: int, decimals: int, terms: Row) -> Fraction:
     """Longs pay shorts where the rate is positive."""
-    exact = -lots * Fraction(terms["oracle"]) * Fraction(terms["rate_per_hour"]) / 10**decimals
+    exact = -lots * Fraction(terms["oracle"]) * Fraction(terms["rate"]) / 10**decimals
     return Fraction(round(exact * MICROS), MICROS)
 
 

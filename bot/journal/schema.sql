@@ -164,8 +164,9 @@ CREATE TABLE funding (
     instrument TEXT NOT NULL,
     lots INTEGER NOT NULL,
     oracle TEXT NOT NULL,
-    rate_per_hour TEXT NOT NULL,
+    rate TEXT NOT NULL,                         -- of notional, for the whole interval
     usd TEXT NOT NULL,                          -- received > 0
+    interval_h INTEGER,                         -- hours that the settlement is for; NULL where not known
     PRIMARY KEY (time_ms, instrument)
 ) STRICT, WITHOUT ROWID;
 

@@ -185,7 +185,10 @@ def _connect(path: Path) -> sqlite3.Connection:
             connection.executescript(f"BEGIN IMMEDIATE; {schema} {_replay()} {identity} COMMIT;")
         else:
             check_whole(connection, path)
-            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'wallet'").fetchone():
+            there = connection.execute(
+                "SELECT count(*) FROM sqlite_schema WHERE name IN ('input', 'opening', 'wallet')"
+            )
+            if there.fetchone()[0] < 3:
                 connection.executescript(f"BEGIN IMMEDIATE; {_replay()} COMMIT;")  # of an earlier program
     except BaseException:
         connection.close()

@@ -149,14 +149,18 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class FundingPayment:
-    """One settlement on one position: `usd` is what the account received (negative: paid)."""
+    """One settlement on one position: `usd` is what the account received (negative: paid).
+
+    `rate` is the fraction of notional that was settled, for all the `interval_h` hours of it; None where these are not known.
+    """
 
     time_ms: int
     instrument: str
     lots: int
     oracle: Decimal
-    rate_per_hour: Decimal
+    rate: Decimal
     usd: Decimal
+    interval_h: int | None = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,8 +141,10 @@ def _fill(row: Row) -> Fill:
 
 
 def _payment(row: Row) -> FundingPayment:
-    oracle, rate, usd = (Decimal(row[name]) for name in ("oracle", "rate_per_hour", "usd"))
-    return FundingPayment(row["time_ms"], row["instrument"], row["lots"], oracle, rate, usd)
+    oracle, rate, usd = (Decimal(row[name]) for name in ("oracle", "rate", "usd"))
+    return FundingPayment(
+        row["time_ms"], row["instrument"], row["lots"], oracle, rate, usd, row["interval_h"]
+    )
 
 
 def _taken(row: Row) -> Liquidation:

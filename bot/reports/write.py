@@ -216,7 +216,7 @@ _FILLS = (
     "time", "coin", "side", "size", "price", "notional_usd", "fee_usd", "closed_pnl_usd", "liquidity", "purpose",
     "trade_id", "order_id", "client_id",
 )  # fmt: skip
-_FUNDING = ("time", "coin", "size", "oracle", "rate_per_hour", "usd")
+_FUNDING = ("time", "coin", "size", "oracle", "rate", "interval_h", "usd")
 _LIQUIDATIONS = ("time", "coin", "side", "size", "price", "kind", "forfeited_usd")
 _EQUITY = ("time", "equity", "price", "funding", "fees", "gross", "net", "liquidation_distance")
 
@@ -272,7 +272,8 @@ def _payment_rows(record: RunRecord) -> Iterable[Sequence[object]]:
         [p.instrument for p in payments],
         [sizes[p.instrument, p.lots] for p in payments],
         [p.oracle for p in payments],
-        [p.rate_per_hour for p in payments],
+        [p.rate for p in payments],
+        [p.interval_h for p in payments],
         [p.usd for p in payments],
         strict=True,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bot.model.account import MarginMode, Position
 from bot.model.decision import AccountView, LotsArray, OrderPlan
-from bot.model.instrument import Instrument, Kind
+from bot.model.instrument import HYPERLIQUID, Instrument, Kind
 from bot.model.money import ZERO
 from bot.model.order import Order, OrderReport
 from bot.model.panel import FloatArray
@@ -161,7 +161,10 @@ class JointMarket:
         for wallet in self.wallets:
             for event in wallet.market.take_events():
                 if type(event) is FundingRound:
-                    events += [payment for payment in made_out([event]) if payment.rate_per_hour]
+                    # Which hours another venue settles for is not told with its rates.
+                    hours = 1 if self.instruments[wallet.columns[0]].venue == HYPERLIQUID else None
+                    paid = (payment for payment in made_out([event]) if payment.rate)
+                    events += [replace(payment, interval_h=hours) for payment in paid]
                 else:
                     events.append(event)
         return events

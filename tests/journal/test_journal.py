@@ -300,7 +300,7 @@ def test_telling_a_fill_or_a_payment_twice_changes_nothing(journal: Journal, pat
     for _ in range(2):
         journal.record_cycle(quiet_cycle(START_MS, fills=[fill], payments=[payment]))
     assert rows(path, "SELECT trade_id, price, fee_usd FROM fill") == [(9, "60000", "0.001")]
-    assert rows(path, "SELECT rate_per_hour, usd FROM funding") == [("0.0000125", "-0.000037")]
+    assert rows(path, "SELECT rate, usd FROM funding") == [("0.0000125", "-0.000037")]
     assert rows(path, "SELECT cycles FROM run") == [(2,)]
 
 

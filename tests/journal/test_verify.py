@@ -71,7 +71,7 @@ def test_books_that_nobody_touched_are_right(desk: Desk) -> None:
         ("DELETE FROM fill WHERE trade_id = 3", "fill 3"),
         ("UPDATE funding SET usd = -usd WHERE instrument = 'BTC'", "FUNDING:BTC"),
         ("DELETE FROM funding WHERE instrument = 'ETH' AND time_ms = (SELECT max(time_ms) FROM funding)", "funding"),
-        ("UPDATE funding SET rate_per_hour = 0.5 WHERE instrument = 'ETH'", "its own size × oracle × rate"),
+        ("UPDATE funding SET rate = 0.5 WHERE instrument = 'ETH'", "its own size × oracle × rate"),
         ("UPDATE liquidation SET forfeited_usd = 1", "FORFEITED:DOGE"),
         ("UPDATE balance SET usd = usd + 1 WHERE account = 'CASH'", "CASH against the sum of postings"),
         ("UPDATE balance SET lots = lots + 1 WHERE account = 'POSITION:BTC'", "lots of POSITION:BTC"),

@@ -89,7 +89,7 @@ def payment(hour: float, lots: int, usd_received: str, *, coin: str = "BTC") -> 
         instrument=coin,
         lots=lots,
         oracle=Decimal(100),
-        rate_per_hour=Decimal("0.0000125"),
+        rate=Decimal("0.0000125"),
         usd=Decimal(usd_received),
     )
 

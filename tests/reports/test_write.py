@@ -88,7 +88,7 @@ def test_tables_add_up_to_the_record(tmp_path: Path) -> None:
     first = record.payments[0]
     size = Decimal(first.lots) / record.lots_per_coin[first.instrument]
     assert (funding[0]["coin"], Decimal(funding[0]["size"])) == (first.instrument, size)
-    assert Decimal(funding[0]["rate_per_hour"]) == first.rate_per_hour
+    assert Decimal(funding[0]["rate"]) == first.rate
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
 
 

@@ -41,7 +41,7 @@ def plain_event(account: str, event: Any) -> Event:
                 Fraction(f.closed_pnl_usd),
             )  # fmt: skip
         case FundingPayment() as p:
-            numbers = (Fraction(p.oracle), Fraction(p.rate_per_hour), Fraction(p.usd))
+            numbers = (Fraction(p.oracle), Fraction(p.rate), Fraction(p.usd))
             return ("funding", account, p.time_ms, p.instrument, p.lots, *numbers)
         case Liquidation() as q:
             forfeited = Fraction(q.forfeited_usd)
@@ -257,7 +257,7 @@ class SideBySide:
                 self._waiting.add(event.order_id)
         elif isinstance(event, FundingPayment):
             self.seen["funding paid" if event.usd < 0 else "funding received"] += 1
-            self.seen["funding capped"] += abs(event.rate_per_hour) == self.rules.funding_cap_per_hour
+            self.seen["funding capped"] += abs(event.rate) == self.rules.funding_cap_per_hour
         elif isinstance(event, Fill):
             self.seen["filled as maker" if event.is_maker else "filled as taker"] += 1
             self.seen["rebate"] += event.fee_usd < 0

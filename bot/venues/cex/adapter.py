@@ -250,7 +250,7 @@ class CexVenue:
             if mark is None or not each.lots:
                 continue
             coins = float(self._markets[each.instrument].instrument.size(each.lots))
-            paid = PaidFunding(coins, float(each.oracle or mark), float(each.rate_per_hour), float(each.usd))
+            paid = PaidFunding(coins, float(each.oracle or mark), float(each.rate), float(each.usd))
             try:
                 check_polarity(self._terms.venue, [paid])
             except DataError as error:

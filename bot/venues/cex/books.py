@@ -125,9 +125,13 @@ class Books:
     # Counting
 
     def take(
-        self, trades: Sequence[Trade], booked: Sequence[Booked], settled: Callable[[str, int], Decimal | None]
+        self,
+        trades: Sequence[Trade],
+        booked: Sequence[Booked],
+        settled: Callable[[str, int], tuple[Decimal, int | None] | None],
     ) -> list[VenueEvent]:
-        """What is new, in the order in which it happened. `settled` knows the rate settled of an instrument at a time."""
+        """What is new, in the order in which it happened. `settled` knows rate and interval, in hours, of
+        what was settled of an instrument at a time."""
         events: list[VenueEvent] = []
         rows: list[tuple[int, int, Trade | Booked]] = [(each.time_ms, 1, each) for each in trades]
         # A position held at the instant pays: funding of the same millisecond comes before a trade, all else after it.
@@ -188,7 +192,9 @@ class Books:
         kind = "partial" if position.lots else "full"
         return [fill, Liquidation(told.time_ms, instrument.name, -fill.signed_lots, told.price, kind)]
 
-    def _line(self, told: Booked, settled: Callable[[str, int], Decimal | None]) -> list[VenueEvent]:
+    def _line(
+        self, told: Booked, settled: Callable[[str, int], tuple[Decimal, int | None] | None]
+    ) -> list[VenueEvent]:
         differences, amount = self._differences, usd(told.usd)
         if told.kind in differences.fee_kinds:
             return []  # with the fills
@@ -208,7 +214,7 @@ class Books:
         return [Transfer(told.time_ms, amount, told.kind, told.key)]
 
     def _funding(
-        self, told: Booked, amount: Decimal, settled: Callable[[str, int], Decimal | None]
+        self, told: Booked, amount: Decimal, settled: Callable[[str, int], tuple[Decimal, int | None] | None]
     ) -> list[VenueEvent]:
         market = self._by_id.get(told.symbol)
         self.account.cash_usd += amount
@@ -218,10 +224,10 @@ class Books:
             return []
         instrument = market.instrument
         lots = self.account.lots(instrument.name)
-        rate = settled(instrument.name, told.time_ms)
-        base = instrument.size(lots) * (rate or ZERO)
+        rate, interval_h = settled(instrument.name, told.time_ms) or (ZERO, None)
+        base = instrument.size(lots) * rate
         price = usd(-amount / base) if base and -amount / base > 0 else ZERO
-        return [FundingPayment(told.time_ms, instrument.name, lots, price, rate or ZERO, amount)]
+        return [FundingPayment(told.time_ms, instrument.name, lots, price, rate, amount, interval_h)]
 
     # Held against the venue
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import localcontext
 from typing import Any, Final
 
 from bot.errors import DataError, HedgerowError, OutcomeUnknown, Refused, Unavailable
@@ -82,7 +83,8 @@ class Client:
         import ccxt  # type: ignore[import-untyped]  # slow to load, so only where it is needed
 
         try:
-            return await getattr(self._exchange, method)(*arguments, **keywords)
+            with localcontext():  # the library changes how decimals are rounded, for whoever comes after it
+                return await getattr(self._exchange, method)(*arguments, **keywords)
         except Denied as denial:
             raise NotSigned(str(denial)) from None
         except (Locked, SignerGone) as error:

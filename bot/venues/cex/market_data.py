@@ -77,10 +77,10 @@ class MarketData:
         """The same in the order of the instruments, 0 before the first."""
         return np.array([float(self.marks.get(market.instrument.name, 0)) for market in self._markets])
 
-    def settled_rate(self, instrument: str, time_ms: int) -> Decimal | None:
-        """The rate that was settled at a time, as far as it is known here."""
+    def settled_rate(self, instrument: str, time_ms: int) -> tuple[Decimal, int | None] | None:
+        """The rate that was settled at a time, and for how many hours, as far as it is known here."""
         found = self._settled[instrument].get(_hour(time_ms))
-        return None if found is None else found.rate
+        return None if found is None else (found.rate, found.interval_h)
 
     async def learn_at(self, market_id: str, time_ms: int) -> None:
         """Ask for the rate that was settled of a contract at a time, where it is not known here."""

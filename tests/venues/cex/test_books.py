@@ -60,7 +60,7 @@ def nothing(_: str, __: int) -> None:
 
 def test_a_day_by_hand() -> None:
     made = books()
-    rates = {T + 10: Decimal("0.0001")}
+    rates: dict[int, tuple[Decimal, int | None]] = {T + 10: (Decimal("0.0001"), 8)}
     events = made.take(
         [
             trade(1, Side.BUY, "0.010", "50000", "0.25"),
@@ -76,7 +76,7 @@ def test_a_day_by_hand() -> None:
     assert isinstance(paid, FundingPayment)
     # 0.01 BTC at 50,000 and a rate of 0.01 % for its interval: 5 cents.
     assert (paid.lots, paid.oracle, paid.usd) == (10, Decimal(50000), Decimal("-0.05"))
-    assert paid.rate_per_hour == Decimal("0.0001")
+    assert (paid.rate, paid.interval_h) == (Decimal("0.0001"), 8)
     assert isinstance(moved, Transfer)
     assert moved.usd == 100
     assert isinstance(sell, Fill)

@@ -121,7 +121,7 @@ def test_funding_over_a_day_is_the_exchanges_own_to_the_last_digit(desk: Desk) -
         assert [p.instrument for p in payments].count("binance:HYPE") == 6
         for each in payments:
             size = desk.instrument(each.instrument.removeprefix("binance:")).size(each.lots)
-            assert abs(-size * each.oracle * each.rate_per_hour - each.usd) < Decimal("0.00001")
+            assert abs(-size * each.oracle * each.rate - each.usd) < Decimal("0.00001")
         desk.agree(state)
 
     play(desk, scene)
@@ -135,8 +135,8 @@ def test_a_payment_that_is_read_before_its_row_has_its_rate_all_the_same(desk: D
         await desk.look()  # and no hour was observed
         (paid,) = desk.of(FundingPayment)
         size = desk.instrument("BTC").size(paid.lots)
-        assert paid.rate_per_hour != 0
-        assert abs(-size * paid.oracle * paid.rate_per_hour - paid.usd) < Decimal("0.000001")
+        assert paid.rate != 0
+        assert abs(-size * paid.oracle * paid.rate - paid.usd) < Decimal("0.000001")
 
     play(desk, scene)
 
@@ -432,9 +432,9 @@ def test_funding_paid_the_other_way_than_it_is_read_ends_opening(
 ) -> None:
     right = MarketData.settled_rate
 
-    def turned(self: MarketData, instrument: str, time_ms: int) -> Decimal | None:
-        rate = right(self, instrument, time_ms)
-        return None if rate is None else -rate
+    def turned(self: MarketData, instrument: str, time_ms: int) -> tuple[Decimal, int | None] | None:
+        found = right(self, instrument, time_ms)
+        return None if found is None else (-found[0], found[1])
 
     async def scene(desk: Desk) -> None:
         await desk.send(desk.order("BTC", Side.BUY, 2_000))
