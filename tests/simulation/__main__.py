@@ -1,4 +1,4 @@
-"""One run, or many, told in full: `python -m tests.simulation --seed N [--runs N | --crash-at N [N]]`."""
+"""One run, or many, told in full: `python -m tests.simulation --seed N [--runs N | --crash-at N [N]] [--legs]`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def main() -> int:
     parser.add_argument(
         "--crash-at", type=int, nargs="+", help="the short day of a crash run, killed at these effects"
     )
+    parser.add_argument("--legs", action="store_true", help="short days with two legs")
     asked = parser.parse_args()
     bad = 0
     for seed in range(asked.seed, asked.seed + asked.runs):
-        result = simulate(day_of(seed, asked.crash_at) if asked.crash_at else plan_of(seed))
+        is_day = asked.crash_at or asked.legs
+        result = simulate(day_of(seed, asked.crash_at or (), legs=asked.legs) if is_day else plan_of(seed))
         told = f"seed {seed}: {result.lives} lives, {result.effects} effects, {result.steps} steps, {result.digest[:16]}"
         sys.stdout.write(f"{told}\n")
         if result.violations:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tests.simulation.faults import Plan
+from tests.simulation.pairs import LEGS
 from tests.simulation.run import Result, simulate
 
 _DAY: Final = Plan(0, faulty_h=1, quiet_h=0.4, away_s=(1.0, 20.0, 400.0))
@@ -28,6 +29,16 @@ DAYS: Final = (
     replace(_DAY, reads={"cut": 0.01, "silent": 0.01}, stop_loss=0.02, coins=("BTC", "ETH", "SOL")),
 )
 """Each of another kind; the seed says which."""
+
+_LEGS: Final = replace(_DAY, coins=("BTC", "HYPE"), legs=LEGS)
+
+LEG_DAYS: Final = (
+    replace(_LEGS, actions=_LOSSES),
+    replace(_LEGS, actions=_STORY, power=True),
+    replace(_LEGS, actions=_LOSSES, slippage_bps=1.0, lag=0.3),
+    replace(_LEGS, reads={"cut": 0.01, "silent": 0.01}, signer={"dies": 0.1}),
+)
+"""The same with two legs, perpetuals against spot."""
 
 AGAIN_EVERY: Final = 4
 
@@ -50,14 +61,15 @@ class Tally:
             self.bad.append(result)
 
 
-def day_of(seed: int, crash_at: Iterable[int] = ()) -> Plan:
+def day_of(seed: int, crash_at: Iterable[int] = (), *, legs: bool = False) -> Plan:
     """The short day that a seed stands for, killed at these effects."""
-    return replace(DAYS[seed % len(DAYS)], seed=seed, crash_at=frozenset(crash_at))
+    days = LEG_DAYS if legs else DAYS
+    return replace(days[seed % len(days)], seed=seed, crash_at=frozenset(crash_at))
 
 
-def plans(seed: int) -> Iterator[Plan]:
+def plans(seed: int, *, legs: bool = False) -> Iterator[Plan]:
     """Those of the day that a seed stands for: one for each effect that the day has while there are faults."""
-    day = day_of(seed)
+    day = day_of(seed, legs=legs)
     effects = simulate(day).faulty_effects
     chance = random.Random(f"again {seed}")
     for at in range(1, effects + 1):
@@ -65,9 +77,9 @@ def plans(seed: int) -> Iterator[Plan]:
         yield replace(day, crash_at=frozenset({at, *again}))
 
 
-def crash_runs(seed: int) -> Iterator[Result]:
+def crash_runs(seed: int, *, legs: bool = False) -> Iterator[Result]:
     """Without end, from seed to seed."""
     while True:
-        for plan in plans(seed):
+        for plan in plans(seed, legs=legs):
             yield simulate(plan)
         seed += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from bot.journal.reader import read
 from bot.journal.verify import verify
 from bot.trader.trader import Trader
+from tests.simulation.pairs import effect
 
 if TYPE_CHECKING:
     from tests.simulation.invariants import Watch
 
+DUST_USD: Final = Decimal(5)
 REFUSALS: Final = ("refused by its rule position_usd", "Post only order would have immediately matched")
 """By which an order in full order comes to nothing: a policy's cap, a market that moved on before it could rest."""
 
@@ -46,6 +48,7 @@ def settled(watch: Watch, path: Path, trader: Trader | None) -> None:
         (order.coin, order.trigger_kind) for order in watch.records.open_orders() if order.trigger_kind
     )
     must(all(n == 1 for n in waiting.values()), "I1", f"of one kind wait {dict(waiting)}")
+    watch.apart.ended()
     with read(path) as reader:
         differences = verify(reader)["differences"]
     must(not differences, "I5", f"the ledger can't be verified: {differences[:3]}")
@@ -72,11 +75,20 @@ def _position(watch: Watch, journal: sqlite3.Connection, later: list[dict[str, A
     must, traded = watch.notes.must, Counter[str]()
     for coin, side, lots in journal.execute("SELECT instrument, side, lots FROM fill"):
         traded[coin] += lots if side == "buy" else -lots
+    tokens: dict[str, Decimal] = defaultdict(Decimal)
+    later_usdc = Decimal(0)
+    spot_rows = [row for row in later if watch.spot.is_spot(row["coin"])]
+    later = [row for row in later if not watch.spot.is_spot(row["coin"])]
+    for row in spot_rows:
+        title = watch.spot.title(row["coin"])
+        brought, usdc, _ = effect(row, title)
+        tokens[title] += brought
+        later_usdc += usdc
     for row in later:
-        lots = int(Decimal(row["sz"]) * 10 ** watch.world.instruments[row["coin"]].size_decimals)
+        lots = int(Decimal(row["sz"]) * 10 ** watch.spot.decimals(row["coin"]))
         traded[row["coin"]] += lots if row["side"] == "B" else -lots
     account = watch.world.exchange.accounts[watch.account]
-    held = {coin: position.lots for coin, position in account.positions.items()}
+    held = watch.spot.held(tokens)
     must({c: n for c, n in traded.items() if n} == held, "I3", f"{held} is held, {dict(traded)} was traded")
     (told,) = journal.execute("SELECT usd FROM balance WHERE account = 'CASH'").fetchone()
     cash = Decimal(told)
@@ -88,8 +100,10 @@ def _position(watch: Watch, journal: sqlite3.Connection, later: list[dict[str, A
         if (row["time"], row["delta"]["coin"]) not in paid:
             cash += Decimal(row["delta"]["usdc"])
     # Of a trade that is not told yet the venue's rounding is not known.
-    near = abs(cash - account.cash_usd) <= Decimal("0.000001") * len(later)
-    must(near, "I4", f"CASH comes to {cash}, the venue's is {account.cash_usd}")
+    theirs = account.cash_usd + watch.spot.usdc() - later_usdc
+    # What of tokens is less than a lot is carried in cash at what it cost; the adapter's own tests hold that to the digit.
+    spare = DUST_USD if watch.apart.has_legs else Decimal("0.000001") * len(later)
+    must(abs(cash - theirs) <= spare, "I4", f"CASH comes to {cash}, the venue's is {theirs}")
 
 
 def _reached(watch: Watch, trader: Trader, journal: sqlite3.Connection) -> None:
@@ -97,14 +111,16 @@ def _reached(watch: Watch, trader: Trader, journal: sqlite3.Connection) -> None:
 
     Nor what is refused for a good reason: orders by hand come to the signer's cap in the course of days.
     """
-    session, account = trader._session, watch.world.exchange.accounts[watch.account]
+    session = trader._session
     assert session is not None
     targets = session.desk.targets
     if targets is None:
         watch.notes.violate("I16", "nothing was decided since the last start")
         return
     orders = watch.records.orders.values()
-    resting = {order.coin for order in orders if order.is_open and order.trigger_price is None}
+    resting = {
+        watch.spot.title(order.coin) for order in orders if order.is_open and order.trigger_price is None
+    }
     refused = {
         coin
         for coin, reason, _ in journal.execute(
@@ -113,7 +129,7 @@ def _reached(watch: Watch, trader: Trader, journal: sqlite3.Connection) -> None:
         if any(refusal in reason for refusal in REFUSALS)
     }
     for column, instrument in enumerate(session.desk.instruments):
-        wanted, held = int(targets[:, column].sum()), account.lots(instrument.name)
-        worth = abs(wanted - held) * watch.world.exchange.marks[instrument.name] / instrument.lots_per_coin
+        wanted, held = int(targets[:, column].sum()), watch.spot.lots(instrument.name)
+        worth = abs(wanted - held) * watch.spot.mark(instrument.name) / instrument.lots_per_coin
         near = worth < 2 * instrument.min_order_usd or instrument.name in resting | refused or held == 0
         watch.notes.must(near, "I16", f"{held} lots of {instrument.name} are held, {wanted} were wanted")

@@ -53,6 +53,7 @@ class Plan:
     turnover_usd: int = 10_000_000  # the signer's budget of a day
     slippage_bps: float = 100.0
     away_s: tuple[float, ...] = (1.0, 20.0, 20.0, 400.0, 4000.0)  # how long a dead daemon stays so
+    legs: tuple[tuple[str, str], ...] = ()  # perpetuals and the spot markets that they are held against
     weather: bool = False  # at least one fault in every hour, whatever the odds
 
 

@@ -22,6 +22,7 @@ from bot.trader.trader import Trader
 from tests.simulation import ending, restored
 from tests.simulation.money import Money
 from tests.simulation.notes import Notes, Violation
+from tests.simulation.pairs import Apart, SpotSide
 from tests.simulation.permission import Permission
 from tests.simulation.signatures import Signatures
 
@@ -81,6 +82,7 @@ class Watch:
         signatures: Signatures,
         now_ms: Callable[[], int],
         most_usd: Decimal,
+        legs: Mapping[str, str],
     ) -> None:
         self.world, self.account, self.notes = world, account, notes
         self.signatures = signatures
@@ -92,7 +94,9 @@ class Watch:
         self._open: set[str] = set()  # cloids
         self._siblings: dict[str, list[str]] = defaultdict(list)  # client id → cloids
         self._client_ids: dict[str, str] = {}  # by cloid
-        self.money = Money(world, account, notes, self._client_ids)
+        self.spot = SpotSide(world, account)
+        self.apart = Apart(self.spot, legs, notes, lambda: now_ms() / 1000)
+        self.money = Money(world, account, notes, self._client_ids, self.spot)
         self._latest_row = 0
         self._at_venue: dict[str, list[int]] = defaultdict(list)  # cloid → order ids
         self._latest_order = 0
@@ -143,11 +147,12 @@ class Watch:
     def _as_written(self, written: Written, order: Mapping[str, Any]) -> None:
         """What leaves is what was written down, and allowed."""
         coin, buys, price, reduces = written.asked
-        told = (order["b"], Decimal(order["p"]), order["r"])
-        size = Decimal(order["s"]) * 10 ** self.world.instruments[coin].size_decimals
+        # The wire has no word for a sale on spot that only reduces; every one does.
+        told = (order["b"], Decimal(order["p"]), not order["b"] if self.spot.is_spot(coin) else order["r"])
+        size = Decimal(order["s"]) * 10 ** self.spot.decimals(coin)
         same = told == (buys, price, reduces) and size == written.lots
         self.notes.must(same, "I2", f"{written.cloid} leaves as {order} and is {written} in the journal")
-        if not order["r"]:
+        if not told[2]:
             self.permission.leaves(written.client_id)
 
     def arrived(self, body: bytes, answer: bytes) -> None:
@@ -161,9 +166,10 @@ class Watch:
             value = abs(position.notional_usd(marks[coin]))
             bound = self._most_usd * Decimal("1.05")
             self.notes.must(value <= bound, "I13", f"{value:.0f} USD of {coin} are held")
+        self.apart.look()
         if action["type"] == "noop" and b'"status":"ok"' in answer:
             self.signatures.fenced(told["nonce"])
-        self.signatures.reserve(self.account, self.records.open_orders())
+        self.signatures.reserve(self.records.open_orders())
 
     @property
     def records(self) -> UserRecords:

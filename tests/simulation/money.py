@@ -11,14 +11,17 @@ from typing import Any
 from bot.devnet.records import UserRecords
 from bot.devnet.world import World
 from tests.simulation.notes import Notes
+from tests.simulation.pairs import SpotSide, effect
 
 
 class Money:
     """Looks at the whole journal each time; `client_ids` tells whose order a cloid was written down for."""
 
-    def __init__(self, world: World, account: str, notes: Notes, client_ids: Mapping[str, str]) -> None:
+    def __init__(
+        self, world: World, account: str, notes: Notes, client_ids: Mapping[str, str], spot: SpotSide
+    ) -> None:
         self._world, self._account, self._notes = world, account, notes
-        self._client_ids = client_ids
+        self._client_ids, self._spot = client_ids, spot
 
     @property
     def _records(self) -> UserRecords:
@@ -80,11 +83,15 @@ class Money:
             traded[coin] += sign * lots
             must(number not in seen, "I6", f"trade {number} is there twice")
             seen.add(number)
-            row = theirs.get(number)
+            row = theirs.get(abs(number))
             if row is None:
                 self._notes.violate("I6", f"trade {number} is not the venue's")
                 continue
-            told = _told(row, self._world.instruments[coin].size_decimals)
+            if number < 0:  # lots that a fee in coins broke into
+                named = self._spot.title(row["coin"]) == coin and Decimal(row["px"]) == Decimal(price)
+                must(named and self._spot.is_spot(coin), "I6", f"trade {number} is of no fee in coins")
+                continue
+            told = _told(row, self._spot)
             must(
                 told == (coin, side, lots, Decimal(price), Decimal(fee)),
                 "I3",
@@ -110,7 +117,9 @@ class Money:
         return cash
 
 
-def _told(row: Mapping[str, Any], size_decimals: int) -> tuple[str, str, Decimal, Decimal, Decimal]:
+def _told(row: Mapping[str, Any], spot: SpotSide) -> tuple[str, str, Decimal, Decimal, Decimal]:
     """A fill as the venue has it, in the journal's terms."""
-    size = Decimal(row["sz"]) * 10**size_decimals
-    return row["coin"], "buy" if row["side"] == "B" else "sell", size, Decimal(row["px"]), Decimal(row["fee"])
+    coin = spot.title(row["coin"])
+    size = Decimal(row["sz"]) * 10 ** spot.decimals(coin)
+    fee = effect(row, coin)[2] if spot.is_spot(coin) else Decimal(row["fee"])
+    return coin, "buy" if row["side"] == "B" else "sell", size, Decimal(row["px"]), fee

@@ -23,7 +23,7 @@ from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.sending import Sender
-from tests.simulation import mutants_of_restarts
+from tests.simulation import mutants_of_legs, mutants_of_restarts
 from tests.simulation.faults import ACTION_FAULTS, Plan
 from tests.simulation.mistake import Mutant, Patches, of
 
@@ -315,4 +315,5 @@ MUTANTS = (
         Plan(0, faulty_h=6, quiet_h=2, by_hand=True),
     ),
     *mutants_of_restarts.MUTANTS,
+    *mutants_of_legs.MUTANTS,
 )  # fmt: skip

@@ -19,7 +19,7 @@ from tests.simulation.life import Life, Trace
 
 URL: Final = "http://127.0.0.1:9"  # nobody listens there, and nobody is asked
 _USER_LISTS: Final = ("userFillsByTime", "userFunding", "userNonFundingLedgerUpdates")
-_USER_STATES: Final = ("clearinghouseState", "frontendOpenOrders")
+_USER_STATES: Final = ("clearinghouseState", "spotClearinghouseState", "frontendOpenOrders")
 _GATEWAY: Final = b"<html><head><title>502 Bad Gateway</title></head></html>"
 Answer = tuple[int, bytes]
 

@@ -28,7 +28,7 @@ def check(journal: sqlite3.Connection, trader: Trader, notes: Notes) -> None:
     saved = json.loads(content)
     again = Desk(trader.mandate, trader.instruments, codec.decode_memory(told, strategies, names))
     again.restore(saved["desk"])
-    books = Books(venue._account, venue._register)
+    books = Books(venue._account, venue._register, trades_spot=venue._books.tokens is not None)
     books.restore(saved["venue"]["books"])
     minds = {
         "memory": (

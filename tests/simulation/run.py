@@ -18,6 +18,7 @@ from unittest import mock
 import structlog
 
 from bot.errors import VenueError
+from bot.model.money import ZERO
 from bot.trader.schedule import Schedule
 from bot.trader.trader import Trader
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
@@ -30,8 +31,10 @@ from tests.simulation.invariants import Watch
 from tests.simulation.life import Crash, Life, Trace, kill_image, open_journal
 from tests.simulation.network import Network, SimulatedClient
 from tests.simulation.notes import Notes, Violation
+from tests.simulation.pairs import SpotSide
 from tests.simulation.scene import (
     MOST_POSITION_USD,
+    SPOT_USD,
     START_MS,
     WHIM_USD,
     devnet,
@@ -39,6 +42,7 @@ from tests.simulation.scene import (
     mandate_of,
     signer_policy,
     terms_of,
+    traded,
 )
 from tests.simulation.signatures import Signatures
 from tests.simulation.signer_host import SignerHost, SignerLink
@@ -48,6 +52,7 @@ from tests.simulation.weather import Weather
 DAY_H: Final = 24
 AMPLE_USD: Final = 1_000_000
 """A signer's budget of a day that no run uses up."""
+AMPLE_BPS: Final = 50.0
 LONGEST_RUN_LIVES: Final = 200  # for each day of it
 MARKET_STEP_MS: Final = 900_000
 """The market around walks in steps of a quarter of an hour while nobody asks."""
@@ -69,6 +74,7 @@ class Result:
     struck: dict[str, int] = field(default_factory=dict)  # faults, by kind
     quiet_hours: int = 0  # of those that should have brought one
     crashes: int = 0
+    most_unhedged_usd: float = 0.0  # of any pair of legs, at any time
     faulty_effects: int = 0  # those before all was quiet, at which a daemon may be killed
 
     def story(self) -> str:
@@ -80,7 +86,8 @@ class Result:
         killed = "".join(f" {at}" for at in sorted(self.plan.crash_at))
         if killed:
             killed = f" --crash-at{killed}"
-        lines.append(f"again: python -m {module} --seed {self.plan.seed}{killed}")
+        legs = " --legs" if self.plan.legs else ""
+        lines.append(f"again: python -m {module}{legs} --seed {self.plan.seed}{killed}")
         return "\n".join(lines)
 
 
@@ -99,13 +106,14 @@ class Run:
         self.dice = Dice(plan)
         self.effects = self.faulty_effects = self.crashes = 0
         self.crash_at = set(plan.crash_at)
-        self.server = devnet(plan.seed, plan.coins)
+        self.server = devnet(plan.seed, plan.coins, legs=bool(plan.legs))
         self.network = Network(self.server, START_MS, self.dice, self.trace)
         self.weather = Weather(self.dice, self.network, self._kill_in) if plan.weather else None
         self.quiet_s = plan.faulty_h * 3600.0
         self.end_s = self.quiet_s + plan.quiet_h * 3600.0 - 300
         secret = hashlib.sha256(f"agent {plan.seed}".encode()).digest()
-        self.account, agent = funded_account(self.server, plan.seed, secret)
+        spot_usd = SPOT_USD if plan.legs else ZERO
+        self.account, agent = funded_account(self.server, plan.seed, secret, spot_usd=spot_usd)
         self.network.account = self.account
         self.policy = signer_policy(self.server, self.account, agent, plan)
         (folder / "signer").mkdir()
@@ -115,7 +123,7 @@ class Run:
         signatures = Signatures(
             folder / "signer" / "audit.jsonl",
             self.policy,
-            self.server.world,
+            SpotSide(self.server.world, self.account),
             notes,
             lambda: self.signer.engine,
         )
@@ -123,9 +131,11 @@ class Run:
         most_usd = MOST_POSITION_USD * (2 if plan.weather else 1) if plan.by_hand else WHIM_USD
         self.watch = self.network.watch = Watch(
             self.server.world, self.account, notes, signatures, self.network.now_ms,
-            most_usd,
+            most_usd, dict(plan.legs),
         )  # fmt: skip
-        self.watch.gets_all_it_wants = plan.turnover_usd >= AMPLE_USD
+        # Legs go a piece at a time, and where little is to be had at a price the rest waits for the next decision.
+        is_had = not plan.legs or plan.slippage_bps >= AMPLE_BPS
+        self.watch.gets_all_it_wants = plan.turnover_usd >= AMPLE_USD and is_had
         self.signer.signed = self.watch.signed
         self.signer.looked = lambda well: self.watch.permission.looked(well=well)
         self.journal = folder / "0" / "journal.sqlite"
@@ -154,7 +164,8 @@ class Run:
         return Result(
             self.plan, self.trace.digest(), self.trace.steps, self.effects, self.lives, self.loop.time(),
             self.watch.violations, list(self.trace.last), self.watch.counts(), dict(self.dice.struck),
-            0 if self.weather is None else self.weather.quiet_hours, self.crashes, self.faulty_effects,
+            0 if self.weather is None else self.weather.quiet_hours, self.crashes,
+            float(self.watch.apart.most_usd), self.faulty_effects,
         )  # fmt: skip
 
     def _hour(self) -> None:
@@ -168,6 +179,7 @@ class Run:
 
     def _quiet(self) -> None:
         self.dice.quiet = True
+        self.watch.apart.quiet_since_s = self.loop.time()
         self.faulty_effects = self.effects
 
     def _reached(self, life: int, what: str) -> bool:
@@ -231,13 +243,14 @@ class Run:
         chance = random.Random(f"disk {self.plan.seed} {life.number}")
         self.disk = Disk(self.journal, chance) if self.plan.power else None
         try:
-            terms = terms_of(self.account, self.plan.coins)
+            terms = terms_of(self.account, traded(self.plan))
             client = SimulatedClient(self.network, life, terms.timeout_s, terms.weight_per_minute)
             signs = SignerSocket(SignerLink(self.signer, life))
             venue = await HyperliquidVenue.connect(terms, signs, journal.attempts, client, self.loop.time)
             venue.feed = SimulatedFeed(self.server.world, self.account, venue._hear, life, self.dice)  # type: ignore[assignment]
             try:
-                mandate = mandate_of(self.plan, START_MS + int(self.quiet_s * 1000))
+                quiet_ms = START_MS + int(self.quiet_s * 1000)
+                mandate = mandate_of(self.plan, quiet_ms, venue.instruments)
                 clock = _VirtualClock(self.network.now_ms)
                 trader = Trader("simulated", venue, mandate, journal, {"mode": "paper"}, clock)
                 self.watch.trader = trader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -13,8 +14,12 @@ import numpy as np
 from benchmarks.standard_workload import OPEN_LIMITS
 from bot.devnet.server import Server
 from bot.devnet.start import Options, build
+from bot.devnet.transfers import SPOT, give
+from bot.model.instrument import Instrument
+from bot.model.money import ZERO
 from bot.model.panel import HOUR_MS, Field, Panel
-from bot.paper.policy import Bounds, listed_in, policy_text
+from bot.model.spread import Spread
+from bot.paper.policy import Bounds, listed_in, pairs_in, policy_text
 from bot.pipeline.by_hand import SLOT
 from bot.pipeline.mandate import Execution, Mandate, Sizing, Slot, Style
 from bot.signer import signing
@@ -23,11 +28,13 @@ from bot.venues.hyperliquid.terms import Terms
 from bot.venues.hyperliquid.venue_clock import Pace
 from tests.simulation.faults import Plan
 from tests.simulation.network import URL
+from tests.simulation.pairs import CAP_USD
 
 FIRST_MS: Final = 1_790_000_000_000 // HOUR_MS * HOUR_MS
 START_MS: Final = FIRST_MS + 50 * 60_000
 HISTORY_H: Final = 30
 EQUITY_USD: Final = Decimal(50_000)
+SPOT_USD: Final = Decimal(40_000)
 MOST_POSITION_USD: Final = Decimal(26_000)
 WHIM_USD: Final = Decimal(11_000)
 """More than the strategy can want of one coin, less than twice that."""
@@ -39,6 +46,7 @@ class Whim(Strategy):
 
     seed: int = 0
     last_ms: int = 0
+    sells: bool = False  # a spread against spot can't be long
 
     def signals(self, panel: Panel) -> dict[str, Field]:
         return {"price": panel.mark}
@@ -47,25 +55,30 @@ class Whim(Strategy):
         hour = min(view.time_ms, self.last_ms) // HOUR_MS
         drawn = hashlib.sha256(f"{self.seed} {hour}".encode()).digest()
         scores = [(byte % 5 - 2) / 2 for byte in drawn[: len(view.instruments)]]
+        if self.sells:
+            scores = [-abs(score) for score in scores]
         return view.opinion(np.array(scores), "a whim")
 
 
-def devnet(seed: int, coins: tuple[str, ...]) -> Server:
+def devnet(seed: int, coins: tuple[str, ...], *, legs: bool = False) -> Server:
     """The exchange, whose time stands until it is told to pass."""
     server = build(
         Options(
             seed=seed, coins=coins, history_h=HISTORY_H, start_ms=START_MS, paused=True, flow=False, funded=0
         )
     )
-    server.world.spot.step = lambda moment: None  # type: ignore[method-assign]  # nobody trades spot here
+    if not legs:
+        server.world.spot.step = lambda moment: None  # type: ignore[method-assign]  # nobody trades spot here
     return server
 
 
-def funded_account(server: Server, seed: int, secret: bytes) -> tuple[str, str]:
+def funded_account(server: Server, seed: int, secret: bytes, *, spot_usd: Decimal = ZERO) -> tuple[str, str]:
     """A funded account, and an agent that it has approved."""
     owner = signing.SigningKey(hashlib.sha256(f"owner {seed}".encode()).digest(), "testnet")
     agent = signing.SigningKey(secret, "testnet").address
     server.world.fund(owner.address, EQUITY_USD)
+    if spot_usd:
+        give(server.world, owner.address, SPOT, "USDC", spot_usd)
     until_ms = START_MS + 90 * 24 * HOUR_MS
     action = {
         **signing.approve_agent_action(agent, f"simulated valid_until {until_ms}", START_MS, "testnet"),
@@ -89,9 +102,15 @@ def signer_policy(server: Server, account: str, agent: str, plan: Plan) -> str:
         max_leverage=5,
     )
     listed = listed_in(server.info({"type": "metaAndAssetCtxs"}))
-    text = policy_text(account, agent, plan.coins, listed, bounds, 1.0)
+    listed |= pairs_in(server.info({"type": "spotMetaAndAssetCtxs"}))
+    text = policy_text(account, agent, traded(plan), listed, bounds, 1.0)
     text = text.replace("simulated_clock = true\n", "")
     return text.replace("expires_ms = [1000, 86400000]", "expires_ms = [5000, 20000]")
+
+
+def traded(plan: Plan) -> tuple[str, ...]:
+    """Perpetuals, and the spot markets that some are held against."""
+    return (*plan.coins, *(spot for _, spot in plan.legs))
 
 
 def terms_of(account: str, coins: tuple[str, ...]) -> Terms:
@@ -104,15 +123,20 @@ def terms_of(account: str, coins: tuple[str, ...]) -> Terms:
     )  # fmt: skip
 
 
-def mandate_of(plan: Plan, quiet_ms: int) -> Mandate:
+def mandate_of(plan: Plan, quiet_ms: int, instruments: Sequence[Instrument]) -> Mandate:
     """What is traded, and how."""
+    by_name = {instrument.name: instrument for instrument in instruments}
+    spreads = tuple(Spread(by_name[perp], by_name[spot]) for perp, spot in plan.legs)
+    legs = frozenset(leg.name for spread in spreads for leg in spread.legs)
     return Mandate(
-        (Slot("whim", Whim(plan.seed, quiet_ms), 1.0), SLOT),
-        Sizing(position_size=0.15, no_trade_band=0.25, cooldown_h=1),
+        (Slot("whim", Whim(plan.seed, quiet_ms, bool(spreads)), 1.0, spreads=spreads), SLOT),
+        Sizing(position_size=0.08 if spreads else 0.15, no_trade_band=0.25, cooldown_h=1),
         OPEN_LIMITS,
         Execution(
             style=Style.MAKER if plan.maker else Style.TAKER,
             slippage_bps=plan.slippage_bps,
             stop_loss=plan.stop_loss,
+            max_unhedged_usd=float(CAP_USD),
+            unstopped=legs,
         ),
     )

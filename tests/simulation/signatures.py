@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.devnet.records import WireOrder
-from bot.devnet.world import World
 from bot.signer.engine import Engine
 from tests.simulation.notes import Notes
+from tests.simulation.pairs import SpotSide
 
 MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
@@ -44,9 +44,9 @@ class Signatures:
     """Of one signer, over all of its lives."""
 
     def __init__(
-        self, audit: Path, policy: str, world: World, notes: Notes, engine: Callable[[], Engine | None]
+        self, audit: Path, policy: str, spot: SpotSide, notes: Notes, engine: Callable[[], Engine | None]
     ) -> None:
-        self._path, self._world, self._notes, self._engine = audit, world, notes, engine
+        self._path, self._spot, self._notes, self._engine = audit, spot, notes, engine
         self._policy = tomllib.loads(policy)
         self._offset, self._hash, self._lines = 0, "0" * 64, 0
         self.nonces: dict[int, str] = {}  # nonce → hash of the action, noops left out
@@ -104,7 +104,8 @@ class Signatures:
     def _signed_orders(self, record: dict[str, Any]) -> None:
         """The rules of a batch, and the budgets that follow from all batches before it."""
         at_ms, must, openings = record["at_ms"], self._notes.must, 0
-        for coin, is_buy, size, price, reduce_only, cloid in record["orders"]:
+        for coin, is_buy, size, price, said, cloid in record["orders"]:
+            reduce_only = said or (self._spot.is_spot(coin) and not is_buy)  # nobody can owe a token
             told = Signed(record["nonce"], coin, is_buy, Decimal(size), Decimal(price), reduce_only)
             must(coin in self._policy["coins"], "I12", f"an order of {coin} was signed")
             must(cloid not in self.orders, "I12", f"{cloid} was signed twice")
@@ -112,7 +113,7 @@ class Signatures:
             self._priced(told)
             if not reduce_only:
                 openings += 1
-                worst = max(told.price, self._world.exchange.marks[coin])
+                worst = max(told.price, self._spot.mark(coin))
                 self._turnover.append((at_ms, told.size * worst))
                 most = Decimal(self._policy["max_order_usd"])
                 must(told.size * told.price <= most, "I12", f"an order of {told} was signed")
@@ -133,7 +134,7 @@ class Signatures:
 
     def _priced(self, told: Signed) -> None:
         """Within the band, and no further past the mark than the collar allows; triggers may lie far off."""
-        must, mark = self._notes.must, self._world.exchange.marks[told.coin]
+        must, mark = self._notes.must, self._spot.mark(told.coin)
         low, high = self._policy["coins"][told.coin]["band"]
         must(Decimal(str(low)) <= told.price <= Decimal(str(high)), "I12", f"{told} lies outside its band")
         rules = ("collar_reduce_bps", "collar_trigger_bps") if told.reduce_only else ("collar_bps",)
@@ -153,28 +154,31 @@ class Signatures:
         if signed is None:
             self._notes.violate("I11", f"{cloid} is at the venue and in no line of the audit log")
             return
+        # The wire has no word for a sale on spot that only reduces.
+        reduces = not order.is_buy if self._spot.is_spot(order.coin) else order.reduce_only
         same = (signed.coin, signed.is_buy, signed.reduce_only) == (
-            order.coin,
+            self._spot.title(order.coin),
             order.is_buy,
-            order.reduce_only,
+            reduces,
         )
         self._notes.must(
-            same and order.size <= signed.size, "I10", f"{cloid} at the venue is not what was signed"
+            same and order.size <= signed.size, "I10", f"{cloid} at the venue is {order}, signed was {signed}"
         )
         self._notes.must(
             signed.nonce not in self._fenced, "I10", f"{cloid} was accepted after its nonce was voided"
         )
 
-    def reserve(self, account: str, orders: list[WireOrder]) -> None:
+    def reserve(self, orders: list[WireOrder]) -> None:
         """What the signer counts on at worst covers what is held, with what rests and may still add to it."""
         engine = self._engine()
         if engine is None or engine.limits.holdings is None:
             return  # it signs nothing that opens before it has been told
         low_high = engine.limits._bounds()
-        held = self._world.exchange.accounts[account]
         for coin in self._policy["coins"]:
-            size = Decimal(held.lots(coin)) / self._world.instruments[coin].lots_per_coin
-            resting = [o for o in orders if o.coin == coin and o.is_open and not o.reduce_only]
+            size = Decimal(self._spot.lots(coin)).scaleb(-self._spot.decimals(coin))
+            resting = [
+                o for o in orders if self._spot.title(o.coin) == coin and o.is_open and not o.reduce_only
+            ]
             highest = size + sum((o.remaining for o in resting if o.is_buy), Decimal(0))
             lowest = size - sum((o.remaining for o in resting if not o.is_buy), Decimal(0))
             lowest_e8, highest_e8 = low_high.get(coin, (0, 0))

@@ -167,7 +167,7 @@ def kill(asked: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """Crash runs, until there are enough."""
     tally, cpu_s = Tally(), time.process_time()
     seed = asked.seed
-    for result in crash_runs(seed):
+    for result in crash_runs(seed, legs=asked.legs):
         before = tally.runs
         tally.add(result)
         if result.violations:
@@ -204,6 +204,7 @@ def main() -> int:
     parser.add_argument("--chapter-days", type=int, default=CHAPTER_DAYS)
     parser.add_argument("--crash-runs", type=int, default=0, help="so many of these instead")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--legs", action="store_true", help="crash runs of days with two legs")
     asked = parser.parse_args()
     told, is_well = kill(asked) if asked.crash_runs else soak(asked)
     _say(json.dumps(told))

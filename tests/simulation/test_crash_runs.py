@@ -4,18 +4,20 @@ from itertools import islice
 
 import pytest
 
-from tests.simulation.crash_runs import DAYS, Tally, plans
+from tests.simulation.crash_runs import DAYS, LEG_DAYS, Tally, plans
 from tests.simulation.run import simulate
 from tests.simulation.soak import chapter_of
 
 PARTS = 21
 RUNS_PER_PART = 96
+LEG_PARTS = 8
+LEG_RUNS_PER_PART = 20
 CHAOS_PARTS = 10
 CHAOS_DAYS_PER_PART = 5
 
 # Slices are small enough that workers can share them out, and every kind of day has as many as the others.
 assert PARTS * RUNS_PER_PART >= 2_000
-assert PARTS % len(DAYS) == 0
+assert PARTS % len(DAYS) == LEG_PARTS % len(LEG_DAYS) == 0
 assert CHAOS_PARTS * CHAOS_DAYS_PER_PART >= 50
 
 
@@ -28,6 +30,16 @@ def test_killed_at_any_effect_of_any_kind_of_day_nothing_is_lost_or_doubled(part
         tally.add(simulate(plan))
     assert not tally.bad, tally.bad[0].story()
     assert tally.runs == RUNS_PER_PART
+
+
+@pytest.mark.parametrize("part", range(LEG_PARTS))
+def test_killed_at_any_effect_with_two_legs_neither_stands_alone(part: int) -> None:
+    tally = Tally()
+    every = list(plans(part, legs=True))
+    for plan in every[part % 3 :: max(1, len(every) // LEG_RUNS_PER_PART)]:  # all through the day
+        tally.add(simulate(plan))
+    assert not tally.bad, tally.bad[0].story()
+    assert tally.runs >= LEG_RUNS_PER_PART
 
 
 @pytest.mark.parametrize("part", range(CHAOS_PARTS))

@@ -13,6 +13,7 @@ import pytest
 from tests.simulation.crash_runs import day_of
 from tests.simulation.disk import Disk
 from tests.simulation.faults import ACTION_FAULTS, Plan, plan_of
+from tests.simulation.pairs import CAP_USD, LEGS
 from tests.simulation.run import Result, simulate
 from tests.simulation.soak import chapter_of
 
@@ -75,6 +76,19 @@ def test_without_faults_all_is_wanted_sent_and_held() -> None:
         "I16",
         "I18",
     } <= result.counts.keys()
+
+
+def test_without_faults_both_legs_are_wanted_sent_and_held_with_one_never_ahead_by_more_than_the_cap() -> (
+    None
+):
+    result = simulate(Plan(5, faulty_h=3, quiet_h=2, coins=("BTC", "HYPE"), legs=LEGS))
+    fine(result)
+    assert result.lives == 1
+    assert result.counts["attempts filled"] >= 20
+    assert result.counts["I19"] > 20
+    assert result.most_unhedged_usd > 0.5 * float(
+        CAP_USD
+    )  # a piece at a time, so the check has something to bite on
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -1,0 +1,129 @@
+"""Two-legged runs: what the venue holds of spot by the names that the program uses, and how far the legs are apart (I19)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any, Final
+
+from bot.devnet.world import World
+from tests.simulation.notes import Notes
+
+LEGS: Final = (("BTC", "UBTC/USDC"), ("HYPE", "HYPE/USDC"))
+CAP_USD: Final = Decimal(1_500)
+SPARE_USD: Final = Decimal(60)
+"""Steps, price moves between a decision and its fill, and what is too small for an order."""
+
+QUIET_S: Final = 300.0
+"""How long the legs may be apart once nothing goes wrong any more."""
+
+ZERO: Final = Decimal(0)
+
+
+class SpotSide:
+    """The spot exchange's own books of one account."""
+
+    def __init__(self, world: World, account: str) -> None:
+        self._world, self._account = world, account
+        self._titles = {wire: f"{each.token}/USDC" for wire, each in world.spot.listings.items()}
+        self._wires = {title: wire for wire, title in self._titles.items()}
+
+    def title(self, coin: str) -> str:
+        """A market by the program's name."""
+        return self._titles.get(coin, coin)
+
+    def is_spot(self, coin: str) -> bool:
+        """Whether a name, the program's or the wire's, is of a pair."""
+        return coin in self._wires or coin in self._titles
+
+    def decimals(self, coin: str) -> int:
+        """Of the sizes of a perpetual or a pair."""
+        if self.is_spot(coin):
+            return self._world.spot.pairs[self._wires.get(coin, coin)].size_decimals
+        return self._world.instruments[coin].size_decimals
+
+    def mark(self, coin: str) -> Decimal:
+        """Of a perpetual or a pair."""
+        if self.is_spot(coin):
+            return self._world.spot.exchange.marks[self._wires.get(coin, coin)]
+        return self._world.exchange.marks[coin]
+
+    def owned(self, coin: str) -> Decimal:
+        """Of a pair's token, all that is owned."""
+        wallet = self._world.spot.wallet(self._account)
+        return ZERO if wallet is None else wallet.total.get(coin.partition("/")[0], ZERO)
+
+    def usdc(self) -> Decimal:
+        """In the spot wallet."""
+        wallet = self._world.spot.wallet(self._account)
+        return ZERO if wallet is None else wallet.total.get("USDC", ZERO)
+
+    def lots(self, coin: str, besides: Decimal = ZERO) -> int:
+        """Held of a perpetual, or whole lots of a pair's token when `besides` of it does not count."""
+        if not self.is_spot(coin):
+            return self._world.exchange.accounts[self._account].lots(coin)
+        size = (self.owned(coin) - besides).scaleb(self.decimals(coin))
+        return int(size.to_integral_value(ROUND_FLOOR))
+
+    def held(self, besides: Mapping[str, Decimal]) -> dict[str, int]:
+        """Whole lots of everything, but for tokens that do not count."""
+        account = self._world.exchange.accounts[self._account]
+        perps = {coin: position.lots for coin, position in account.positions.items()}
+        pairs = {title: self.lots(title, besides.get(title, ZERO)) for title in self._wires}
+        return {coin: lots for coin, lots in {**perps, **pairs}.items() if lots}
+
+
+def effect(row: Mapping[str, Any], title: str) -> tuple[Decimal, Decimal, Decimal]:
+    """A spot fill of the venue's: tokens and USDC that it brought, and its fee in dollars to the millionth."""
+    sign = 1 if row["side"] == "B" else -1
+    size, price, fee = Decimal(row["sz"]), Decimal(row["px"]), Decimal(row["fee"])
+    in_token = fee if row["feeToken"] == title.partition("/")[0] else ZERO
+    in_usdc = fee - in_token
+    told = (in_usdc + in_token * price).quantize(Decimal("0.000001"))
+    return sign * size - in_token, -sign * size * price - in_usdc, told
+
+
+class Apart:
+    """I19: no leg is ever ahead of the other by more than the mandate allows, and in the end neither is at all."""
+
+    def __init__(
+        self, spot: SpotSide, legs: Mapping[str, str], notes: Notes, now_s: Callable[[], float]
+    ) -> None:
+        self._spot, self._legs, self._notes, self._now_s = spot, legs, notes, now_s
+        self._world = spot._world
+        self._since_s: dict[str, float] = {}
+        self.quiet_since_s: float | None = None
+        self.most_usd = ZERO
+
+    @property
+    def has_legs(self) -> bool:
+        """Whether anything here is held with two legs."""
+        return bool(self._legs)
+
+    def unhedged_usd(self, perp: str) -> Decimal:
+        """Of one pair of legs, whichever way."""
+        short = Decimal(self._spot.lots(perp)).scaleb(-self._spot.decimals(perp))
+        return abs(short + self._spot.owned(self._legs[perp])) * self._spot.mark(perp)
+
+    def look(self) -> None:
+        """After each action at the venue."""
+        for perp in self._legs:
+            usd = self.unhedged_usd(perp)
+            self.most_usd = max(self.most_usd, usd)
+            self._notes.must(usd <= CAP_USD + SPARE_USD, "I19", f"{usd:.0f} USD of {perp} stand alone")
+            if usd <= SPARE_USD:
+                self._since_s.pop(perp, None)
+                continue
+            since_s = self._since_s.setdefault(perp, self._now_s())
+            if self.quiet_since_s is not None:
+                stood_s = self._now_s() - max(since_s, self.quiet_since_s)
+                self._notes.must(
+                    stood_s <= QUIET_S, "I19", f"{usd:.0f} USD of {perp} have stood alone for {stood_s:.0f} s"
+                )
+
+    def ended(self) -> None:
+        """All is quiet."""
+        self.look()
+        for perp in self._legs:
+            usd = self.unhedged_usd(perp)
+            self._notes.must(usd <= SPARE_USD, "I19", f"{usd:.2f} USD of {perp} stand alone in the end")
