@@ -39,13 +39,13 @@ def _hedge_is_forgotten() -> Patches:
 
 
 def _goes_on_without_a_look() -> Patches:
-    real, before = Pairs._looked, {}
+    real = Pairs._looked
+    before: dict[int, AccountState] = {}
 
     async def wrong(self: Pairs, look: Any, venue: str) -> AccountState:
         seen = await real(self, look, venue)
         told, before[id(self)] = before.get(id(self), seen), seen
-        account: AccountState = told
-        return account
+        return told
 
     return [of(Pairs, "_looked", wrong)]
 
