@@ -161,7 +161,7 @@ def test_a_leg_that_is_liquidated_takes_the_other_with_it(tmp_path: Path) -> Non
     # The short dies on its own margin when the price doubles; the long has gained as much, which does not help it.
     prices = [PRICE] * 14 + [2 * PRICE] * 30
     venue = TwoLegs(market(prices), Faults(), leverage=2)
-    lives(tmp_path / "j", venue, mandate(-1.0), 6)
+    lives(tmp_path / "j", venue, mandate(-1.0), 10)
     kinds = {type(each).__name__ for each in venue.told}
     assert "Liquidation" in kinds
     held = venue._ready().lots.tolist()
