@@ -179,7 +179,7 @@ class Run:
 
     def _quiet(self) -> None:
         self.dice.quiet = True
-        self.watch.apart.quiet_since_s = self.loop.time()
+        self.watch.apart.quiet_since_s = self.network.now_ms() / 1000
         self.faulty_effects = self.effects
 
     def _reached(self, life: int, what: str) -> bool:
@@ -313,7 +313,9 @@ def simulate(plan: Plan, hourly: Callable[[Run], None] = lambda run: None) -> Re
     with (
         tempfile.TemporaryDirectory(dir=place, prefix="hedgerow-") as folder,
         _silent(),
-        virtual_schedules(),
+        virtual_schedules(
+            60.0 if plan.legs else 300.0
+        ),  # a leg that stands alone is looked for at every tenth watch
         mock.patch("bot.devnet.world.LONGEST_STEP_MS", MARKET_STEP_MS),
         asyncio.Runner(loop_factory=VirtualLoop) as runner,
     ):

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import numpy as np
 import structlog
@@ -18,10 +19,12 @@ from bot.venues.cex.books import Market
 from bot.venues.cex.client import AsItIs, Client
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.exchange import Signs
+from bot.venues.cex.hosts import hosts_of
 from bot.venues.cex.instruments import instrument_of
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.terms import CexTerms
 from bot.venues.cex.wire import number, price
+from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.polarity import SettledRate, check_adapter
 
 log = structlog.get_logger("hedgerow")
@@ -188,3 +191,16 @@ async def set_leverage(
         log.debug("margin mode as it is", coin=market.instrument.name)
     with contextlib.suppress(AsItIs):
         await client.ask("set_leverage", leverage, market.symbol, params)
+
+
+async def reached(clock: VenueClock, terms: CexTerms, exchange: Any) -> None:
+    """Ask the exchange's time. Unavailable, with the host that was asked, where it does not tell."""
+    try:
+        await clock.look()
+    except Unavailable as error:
+        host = urlsplit(exchange.last_request_url or "").hostname or ", ".join(hosts_of(exchange))
+        why = str(error).partition(";")[0]
+        raise Unavailable(
+            f"{terms.venue} can't be reached at {host}: {why[:1].lower()}{why[1:]}; check the network, and whether the exchange "
+            "is up"
+        ) from None
