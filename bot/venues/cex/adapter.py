@@ -34,6 +34,7 @@ from bot.venues.cex.startup import (
     check_funding,
     check_key,
     check_signer,
+    check_whose,
     find_markets,
     one_way,
     set_leverage,
@@ -113,6 +114,7 @@ class CexVenue:
         client = Client(exchange, differences, clock.look)
         try:
             with _as_unavailable():
+                check_whose(signer, terms)  # first, since it needs no network
                 await _reached(clock, terms, exchange)
                 markets = await find_markets(client, terms, differences)
                 check_signer(signer, terms, markets)
