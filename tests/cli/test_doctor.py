@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from bot.cli.doctor import doctor
 from bot.devnet.start import Options, running
 from bot.journal.journal import Journal
 from bot.signer import keystore, wallet
@@ -83,6 +85,13 @@ def checks(folder: Path, *arguments: str) -> tuple[int, dict[str, tuple[str, str
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["ok"] == (done.returncode == 0)
     return done.returncode, {each["check"]: (each["outcome"], each["said"]) for each in told["checks"]}
+
+
+def checks_here(*arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    """The same in this process, which has loaded the client library once: for what asks no network."""
+    done = CliRunner().invoke(doctor, [*arguments, "--offline", "--json"])
+    told: dict[str, Any] = json.loads(done.stdout)
+    return done.exit_code, {each["check"]: (each["outcome"], each["said"]) for each in told["checks"]}
 
 
 def config(name: str) -> str:
@@ -165,7 +174,7 @@ def test_what_the_policy_would_refuse_is_told_before_it_does(
     ]
     with signing(tmp_path, "binance-demo", tight) as signer:
         here = ["--set", f"cex.binance.signer={signer.socket}", "--set", override]
-        code, found = checks(tmp_path, config("binance-demo"), "--offline", *here)
+        code, found = checks_here(config("binance-demo"), *here)
     assert code == 1
     assert found["binance policy"][0] == "failed"
     assert said in found["binance policy"][1]
@@ -175,7 +184,7 @@ def test_what_the_policy_would_refuse_is_told_before_it_does(
 def test_a_position_larger_than_the_policys_is_a_warning(tmp_path: Path, cheap: None) -> None:
     with signing(tmp_path, "binance-demo") as signer:
         here = ["--set", f"cex.binance.signer={signer.socket}", "--set", "limits.max_position_usd=1501"]
-        code, found = checks(tmp_path, config("binance-demo"), "--offline", *here)
+        code, found = checks_here(config("binance-demo"), *here)
     assert code == 0
     assert found["binance policy"][0] == "warning"
     assert "1501 is above" in found["binance policy"][1]
@@ -184,13 +193,13 @@ def test_a_position_larger_than_the_policys_is_a_warning(tmp_path: Path, cheap: 
 def test_another_venues_signer_fails_and_so_does_one_that_is_locked(tmp_path: Path, cheap: None) -> None:
     with signing(tmp_path, "binance-demo") as signer:
         there = ["--set", f"cex.okx.signer={signer.socket}"]
-        code, found = checks(tmp_path, config("okx-demo"), "--offline", *there)
+        code, found = checks_here(config("okx-demo"), *there)
         assert code == 1
         assert "signs for binance; name the one of okx" in found["okx signer"][1]
         with SignerClient(signer.socket) as client:
             client.lock()
         here = ["--set", f"cex.binance.signer={signer.socket}"]
-        code, found = checks(tmp_path, config("binance-demo"), "--offline", *here)
+        code, found = checks_here(config("binance-demo"), *here)
         assert code == 1
         assert found["binance signer"][0] == "failed"
         assert "signs nothing" in found["binance signer"][1]
@@ -199,16 +208,16 @@ def test_another_venues_signer_fails_and_so_does_one_that_is_locked(tmp_path: Pa
 
 def test_a_journal_in_use_or_of_another_kind_fails(tmp_path: Path) -> None:
     path = tmp_path / "desk.sqlite"
-    here = [config("okx-demo"), "--offline", "--set", f"journal.path={path}"]
+    here = [config("okx-demo"), "--set", f"journal.path={path}"]
     with Journal.open(path):
-        code, found = checks(tmp_path, *here)
+        code, found = checks_here(*here)
         assert code == 1
         assert f"(pid {os.getpid()}) is writing {path}" in found["journal"][1]
-    code, found = checks(tmp_path, *here)
+    code, found = checks_here(*here)
     assert code == 0
     assert "nobody is writing it" in found["journal"][1]
     path.write_text("something else entirely, long enough to be looked at as a file of SQLite's " * 20)
-    code, found = checks(tmp_path, *here)
+    code, found = checks_here(*here)
     assert code == 1
     assert "it is not a journal" in found["journal"][1]
 
