@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.request import urlopen
 
 from bot.drills import books
+from bot.drills.lost_leg import lost_leg
 from bot.drills.practice import COINS, PATIENCE_S, Daemon, Practice
 from bot.drills.story import NotHere, Story
 from bot.errors import HedgerowError
@@ -381,6 +382,7 @@ DRILLS: Final[Mapping[str, Drill]] = {
     ),
     "disk-full": Drill("nothing can be written any more; the daemon ends rather than trade on", disk_full),
     "twin": Drill("a second daemon on the same journal, and on the same signer; it never signs", twin),
+    "lost-leg": Drill("an exchange takes one leg of a spread; the other is closed within seconds", lost_leg),
     "lost-reply": Drill("answers to orders are lost; each is found out, none is sent twice", lost_reply),
 }
 """Every drill by its name."""

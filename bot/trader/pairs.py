@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import ceil
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import structlog
 
 from bot.errors import ConfigError, Unavailable
 from bot.model.decision import Decision, LotsArray, client_id
-from bot.model.instrument import Instrument, Kind
+from bot.model.instrument import HYPERLIQUID, Instrument, Kind
 from bot.model.order import Order, Purpose, Side
 from bot.model.panel import Panel
 from bot.model.spread import Spread
@@ -38,6 +38,8 @@ FIRST_PAUSE_S: Final = 0.5
 """After a leg's venue could not be reached; as many times that as attempts were made."""
 
 WATCHES_PER_LOOK: Final = 10
+WATCHES_PER_LOOK_UNHEARD: Final = 3
+"""Where a leg's venue has no feed that tells of its fills."""
 
 LOOKS: Final = 3
 """At the account after an order, before it is taken for unknown what became of it."""
@@ -63,6 +65,8 @@ class Pairs:
         self.left: dict[str, float] = {}
         self._said: dict[str, str] = {}  # of a spread, about what can't be traded; once as long as it is so
         self._watched = 0
+        heard = all(leg.venue == HYPERLIQUID for spread in mandate.spreads for leg in spread.legs)
+        self._watches_per_look = WATCHES_PER_LOOK if heard else WATCHES_PER_LOOK_UNHEARD
 
     def __bool__(self) -> bool:
         return bool(self.legs.spreads)
@@ -78,11 +82,16 @@ class Pairs:
         A feed may be silent and nobody know, and a leg that the venue has taken must not be found out an hour late.
         """
         self._watched += 1
-        return bool(self) and self._watched % WATCHES_PER_LOOK == 0
+        return bool(self) and self._watched % self._watches_per_look == 0
 
     def has_leg(self, name: str) -> bool:
         """Whether an instrument is a leg of a spread."""
         return name in self._names
+
+    def spoken_for(self, columns: Mapping[str, int]) -> dict[str, int]:
+        """Of each instrument the column that opinions about it are in: a hedge has its primary leg's."""
+        hedges = {spread.hedge.name: columns[spread.primary.name] for spread in self.legs.spreads}
+        return {**columns, **hedges}
 
     def apart(self, decision: Decision) -> Decision:
         """The decision without orders for legs, which `bring` makes."""

@@ -340,7 +340,9 @@ class Trader:
     def _facts(self, time_ms: int, account: AccountState, decision: Decision) -> CycleFacts:
         session, told = self.session, self._untold
         desk = session.desk
-        positions = session.story.tell(account, decision, self._strategies, self._columns)
+        positions = session.story.tell(
+            account, decision, self._strategies, self.pairs.spoken_for(self._columns)
+        )
         checkpoint = self._venue.checkpoint()
         return CycleFacts(
             time_ms=time_ms,
