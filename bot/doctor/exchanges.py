@@ -90,7 +90,9 @@ async def online(account: Account, settings: Settings, *, is_signed: bool) -> As
             try:
                 venue_ms = await clock.look()
             except (VenueError, DataError) as error:
-                yield failed(f"{account.name} answers", f"{_where(account)} does not answer: {error}")
+                why = str(error).partition(";")[0]
+                said = f"{_where(account)} can't be reached: {why[:1].lower()}{why[1:]}; check the network, and whether it is up"
+                yield failed(f"{account.name} answers", said)
                 return
             now_ms = (before_ms + wall.now_ms()) // 2
             yield ok(f"{account.name} answers", f"{_where(account)} answers")
