@@ -34,6 +34,7 @@ from bot.venues.cex.startup import (
     check_funding,
     check_key,
     check_signer,
+    check_whose,
     find_markets,
     one_way,
     reached,
@@ -115,6 +116,7 @@ class CexVenue:
         client = Client(exchange, differences, clock.look)
         try:
             with _as_unavailable():
+                check_whose(signer, terms)  # first, since it needs no network
                 await reached(clock, terms, exchange)
                 markets = await find_markets(client, terms, differences)
                 check_signer(signer, terms, markets)

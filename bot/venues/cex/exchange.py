@@ -116,7 +116,7 @@ def _signing(
 
         def open(self, *lazy: Any, **keywords: Any) -> None:
             super().open(*lazy, **keywords)
-            self.session: Any = _Straight.of(self.session)  # type: ignore[has-type]
+            self.session: Any = _Straight.of(self.session)
 
         def handle_errors(self, code: int, reason: str, *rest: Any) -> Any:
             try:

@@ -32,8 +32,8 @@ log = structlog.get_logger("hedgerow")
 RECENT: Final = 100  # settlements that the start looks back on
 
 
-def check_signer(signs: Signs, terms: CexTerms, markets: Sequence[Market]) -> None:
-    """ConfigError where the signer is another venue's or network's, or its policy lacks a contract."""
+def check_whose(signs: Signs, terms: CexTerms) -> Mapping[str, Any]:
+    """What the signer says of itself. ConfigError where it is another venue's or network's, Unavailable where it is silent."""
     try:
         status = signs.status()
     except (Denied, Locked, SignerGone) as error:
@@ -44,7 +44,12 @@ def check_signer(signs: Signs, terms: CexTerms, markets: Sequence[Market]) -> No
             f"the signer is for {found[0]} {found[1]}, the config asks for {terms.venue} {terms.network}; "
             "start the signer with the policy of this venue"
         )
-    known = status.get("assets") or {}
+    return status
+
+
+def check_signer(signs: Signs, terms: CexTerms, markets: Sequence[Market]) -> None:
+    """As `check_whose`, and ConfigError where its policy lacks a contract."""
+    known = check_whose(signs, terms).get("assets") or {}
     missing = [market.market_id for market in markets if market.market_id not in known]
     if missing:
         raise ConfigError(
