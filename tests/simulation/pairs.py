@@ -14,7 +14,7 @@ CAP_USD: Final = Decimal(1_500)
 SPARE_USD: Final = Decimal(60)
 """Steps, price moves between a decision and its fill, and what is too small for an order."""
 
-QUIET_S: Final = 900.0
+QUIET_S: Final = 500.0
 """How long the legs may be apart once nothing goes wrong any more."""
 
 ZERO: Final = Decimal(0)
