@@ -147,7 +147,7 @@ def start_again(left: Left, length: int, folder: Path, *, adopts: bool = False) 
     # The next start comes a minute later.
     start_ms = left.now_ms + 60_000
 
-    def devnet(*_: object) -> Server:
+    def devnet(*_: object, **__: object) -> Server:
         server = start.build(options(folder / "devnet.state", left.plan.seed))
         server.world.spot.step = lambda moment: None  # type: ignore[method-assign]
         return server
@@ -173,7 +173,7 @@ def start_again(left: Left, length: int, folder: Path, *, adopts: bool = False) 
         for name, value in {
             "START_MS": start_ms,
             "devnet": devnet,
-            "funded_account": lambda *_: (left.account, left.agent),
+            "funded_account": lambda *_, **__: (left.account, left.agent),
             "Watch": NoWatch,
             "terms_of": lambda *given: replace(terms_of(*given), adopts=adopts),
         }.items():
