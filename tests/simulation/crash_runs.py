@@ -30,13 +30,15 @@ DAYS: Final = (
 )
 """Each of another kind; the seed says which."""
 
-_LEGS: Final = replace(_DAY, coins=("BTC", "HYPE"), legs=LEGS)
+_LEGS: Final = replace(_DAY, coins=("BTC", "HYPE"), legs=LEGS, watch_s=30.0)
 
 LEG_DAYS: Final = (
     replace(_LEGS, actions=_LOSSES),
     replace(_LEGS, actions=_STORY, power=True),
     replace(_LEGS, actions=_LOSSES, slippage_bps=1.0, lag=0.3),
     replace(_LEGS, reads={"cut": 0.01, "silent": 0.01}, signer={"dies": 0.1}),
+    replace(_LEGS, actions=_LOSSES, taken="by hand", watch_s=10.0),
+    replace(_LEGS, actions=_STORY, taken="liquidated", watch_s=10.0, power=True),
 )
 """The same with two legs, perpetuals against spot."""
 

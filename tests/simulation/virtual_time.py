@@ -51,14 +51,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualScheduler:
-    """In place of APScheduler, which reads the computer's clock: jobs every so many virtual seconds, no less than 300."""
+    """In place of APScheduler, which reads the computer's clock: jobs every so many virtual seconds, no less than `least_s`."""
+
+    least_s = 300.0
 
     def __init__(self, **_: Any) -> None:
         self._jobs: list[tuple[Callable[[], Any], float]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def add_job(self, job: Callable[[], Any], trigger: Any, **_: Any) -> None:
-        self._jobs.append((job, max(300.0, trigger.interval.total_seconds())))
+        self._jobs.append((job, max(self.least_s, trigger.interval.total_seconds())))
 
     def start(self) -> None:
         self._tasks = [asyncio.ensure_future(self._repeat(*each)) for each in self._jobs]
@@ -77,7 +79,10 @@ class VirtualScheduler:
 
 
 @contextmanager
-def virtual_schedules() -> Iterator[None]:
-    """Schedules made within keep virtual time."""
-    with mock.patch("bot.trader.schedule.AsyncIOScheduler", VirtualScheduler):
+def virtual_schedules(least_s: float) -> Iterator[None]:
+    """Schedules made within keep virtual time; no job runs more often than every `least_s` seconds."""
+    with (
+        mock.patch("bot.trader.schedule.AsyncIOScheduler", VirtualScheduler),
+        mock.patch.object(VirtualScheduler, "least_s", least_s),
+    ):
         yield
