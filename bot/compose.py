@@ -62,6 +62,10 @@ def protection_cautions(settings: Settings, mandate: Mandate) -> tuple[str, ...]
             "one nobody closes the other"
         )
         return (sentence,)
+    if settings.cex.keys() == {"okx"} and settings.venue is None:
+        return (
+            "no stop can rest at OKX, whose algo orders are not signed: nothing protects what is held while the daemon is down",
+        )
     return mandate.protection_cautions(
         account.leverage, isolated=account.margin_mode == "isolated", is_daemon=settings.mode != "backtest"
     )

@@ -66,7 +66,9 @@ def flatten(
 ) -> None:
     """Cancel every order and close every position now, until the venue says that nothing is left; then stay halted.
 
-    Strategies and market data have no say in it, only orders that reduce are sent, and a restart goes on with it.
+    Strategies and market data have no say in it, only orders that reduce are sent, and a restart goes on with it. Of
+    several venues those that answer are closed at once, and the others as soon as they do: until then a leg may stand
+    alone, which `hedgerow status` shows.
     `hedgerow resume` ends it. Where no daemon is running nothing is closed; the next start closes everything before it
     does anything else.
     """

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from bot.cli.reading import amount, clock, journaled, opened, show_json, signed, table
+from bot.model.money import MICRO_USD
 
 _PARTS: Final = ("price", "funding", "fees", "total")
 
@@ -59,7 +60,9 @@ def _table(
 ) -> None:
     """One row a name, and what they leave of the whole, if they do."""
     named = [*rows]
-    if rest is not None and any(rest.values()):
+    if rest is not None and any(
+        abs(usd) >= MICRO_USD for usd in rest.values()
+    ):  # strategies divide what is whole
         named.append(("not explained", rest))
     if named:
         table((heading, *_PARTS), [(name, *_cells(row)) for name, row in named], text=(heading,))

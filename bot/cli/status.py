@@ -56,6 +56,12 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "drawdown", f"{ratio(facts['drawdown'], '.2%')} below the high of {high}"
         gross, net = (ratio(facts[f"{name}_leverage"], ".2f") for name in ("gross", "net"))
         yield "leverage", f"gross {gross}, net {net}"
+        if facts["unreached"]:
+            held = facts["unreached"]["held_elsewhere"]
+            others = ", ".join(f"{size} {name}" for name, size in held.items()) or "nothing"
+            venues = ", ".join(facts["unreached"]["venues"])
+            yield "unreached", f"{venues} can't be asked; elsewhere {others} is held now"
+            yield "", "equity and positions are those of the last whole cycle"
         for each in facts["to_move"]:
             part = "" if each["usd"] >= each["needed_usd"] else f" of {each['needed_usd']:,.2f} that it needs"
             yield (

@@ -20,6 +20,7 @@ from bot.venues.cex.differences import Differences, differences_of
 from bot.venues.cex.hosts import PRACTICE, SIMULATED, check_hosts
 from bot.venues.cex.startup import check_signer, find_markets
 from bot.venues.cex.terms import CexTerms
+from bot.venues.hyperliquid.venue_clock import VenueClock
 
 
 def terms_of(account: Account) -> CexTerms:
@@ -72,23 +73,30 @@ async def online(account: Account, settings: Settings, *, is_signed: bool) -> As
     """One public question, the time, and where a signer answers the account, the contracts and the key."""
     terms = terms_of(account)
     differences = differences_of(terms.venue, terms.service)
-    clock = WallClock()
+    wall = WallClock()
+
+    async def ask_ms() -> int:
+        return int(await client.ask("fetch_time"))
+
+    clock = VenueClock(ask_ms, pace=terms.clock)
     with CexSigner(account.signer) as signer:
         try:
-            client = Client(exchanges.made(terms, differences, signer, clock.now_ms), differences)
-        except (ConfigError, AttributeError):
+            exchange = exchanges.made(terms, differences, signer, clock.now_ms)
+        except (ConfigError, AttributeError, ImportError):
             return  # which `hosts` has told
+        client = Client(exchange, differences, clock.look)
         try:
-            before_ms = clock.now_ms()
-            venue_ms = int(await client.ask("fetch_time"))
-            now_ms = (before_ms + clock.now_ms()) // 2
-        except (VenueError, DataError) as error:
-            yield failed(f"{account.name} answers", f"{_where(account)} does not answer: {error}")
-            await client.close()
-            return
-        yield ok(f"{account.name} answers", f"{_where(account)} answers")
-        yield offset(account.name, settings, venue_ms - now_ms, is_simulated=account.network == "devnet")
-        try:
+            before_ms = wall.now_ms()
+            try:
+                venue_ms = await clock.look()
+            except (VenueError, DataError) as error:
+                why = str(error).partition(";")[0]
+                said = f"{_where(account)} can't be reached: {why[:1].lower()}{why[1:]}; check the network, and whether it is up"
+                yield failed(f"{account.name} answers", said)
+                return
+            now_ms = (before_ms + wall.now_ms()) // 2
+            yield ok(f"{account.name} answers", f"{_where(account)} answers")
+            yield offset(account.name, settings, venue_ms - now_ms, is_simulated=account.network == "devnet")
             if is_signed:
                 async for finding in _account(account, terms, differences, client, signer):
                     yield finding

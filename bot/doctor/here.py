@@ -70,12 +70,12 @@ def unmet(lines: Sequence[str], extras: Sequence[str]) -> Iterator[str]:
             yield f"{name} is not installed ({bounds or 'any version'} is needed)"
             continue
         for sign, bound in _BOUND.findall(bounds):
-            if (_release(found) >= _release(bound)) is not (sign == ">="):
+            if (release(found) >= release(bound)) is not (sign == ">="):
                 yield f"{name} is {found} and {bounds} is needed"
                 break
 
 
-def _release(text: str) -> tuple[int, ...]:
+def release(text: str) -> tuple[int, ...]:
     """The leading numbers of a version, without zeros at the end: 4.5.90.post1 → (4, 5, 90)."""
     numbers: list[int] = []
     for part in text.split("."):

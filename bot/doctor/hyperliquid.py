@@ -12,7 +12,7 @@ from bot.errors import ConfigError, DataError, VenueError
 from bot.settings import Settings
 from bot.signer.client import SignerClient
 from bot.venues.hyperliquid.client import Client
-from bot.venues.hyperliquid.identity import check_account, check_network, check_signer
+from bot.venues.hyperliquid.identity import check_account, check_network, check_signer, listed_for
 from bot.venues.hyperliquid.signing import SignerSocket
 
 
@@ -67,7 +67,7 @@ async def _account(account: Account, client: Client, *, is_signed: bool) -> Asyn
             return
         with SignerClient(account.signer) as asks:
             whose = SignerSocket(asks).whose()
-        listed = await client.info({"type": "meta"})
+        listed = await listed_for(client, account.coins)
         check_signer(whose, account.network, str(account.address), account.coins, listed)
         found = await check_account(client, whose, account.coins, listed)
     except (ConfigError, VenueError, DataError) as error:

@@ -52,6 +52,7 @@ SHEET: Final = "underwriting"
 """Kind of the events that say what is expected of a spread."""
 
 TO_MOVE: Final = "to_move"
+UNREACHED: Final = "unreached"
 """Kind of the events that say what a person should move between wallets; the newest is what stands."""
 
 _INSERT_EVENT: Final = "INSERT INTO event (run_id, time_ms, kind, text) VALUES (?, ?, ?, ?)"

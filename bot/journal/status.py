@@ -25,7 +25,7 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
     Leverages are notional at mark over equity, `drawdown` a fraction of the highest equity that the risk rules have
     seen, `today` the UTC day of the last cycle, `suspense_usd` what nothing explains. `state` is what is allowed, `state_by`
     operator or watchdog; `asked` are commands that nobody has taken up yet; `to_move` what a person should move between
-    wallets; `is_drawn_down`: the drawdown rule keeps everything closed. StateError if no run has begun.
+    wallets; `unreached` which venues can't be asked, and what is held elsewhere meanwhile; `is_drawn_down`: the drawdown rule keeps everything closed. StateError if no run has begun.
     """
     run = reader.one("SELECT * FROM run ORDER BY id DESC LIMIT 1")
     if run is None:
@@ -57,6 +57,7 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
         "is_drawn_down": _is_drawn_down(json.loads(run["config"]), exposure),
         **_counts(reader),
         "to_move": _to_move(reader),
+        "unreached": _unreached(reader),
         "last_decision": last and {"id": last["id"], **moment("time", last["time_ms"])},
         "findings": findings_at(reader, last["time_ms"]) if last else [],
     }
@@ -85,6 +86,12 @@ def _to_move(reader: Reader) -> list[Facts]:
         if row is None
         else [{**each, **moment("time", row["time_ms"])} for each in json.loads(row["text"])]
     )
+
+
+def _unreached(reader: Reader) -> Facts:
+    """Venues that can't be asked, with the coins that the others hold meanwhile; empty while all answer."""
+    row = reader.one("SELECT text FROM event WHERE kind = 'unreached' ORDER BY id DESC LIMIT 1")
+    return {} if row is None else dict(json.loads(row["text"]))
 
 
 def _is_drawn_down(config: Mapping[str, Any], exposure: Facts) -> bool | None:

@@ -183,7 +183,10 @@ class Desk:
         Of spreads both legs go at once: it has to work where nothing else does.
         """
         self.snapshot, self.in_turn = None, False
-        finding, nothing = Finding("flatten", "", f"all closed: {why}"), np.zeros_like(self.memory.held_lots)
+        finding, nothing = (
+            Finding("flatten", "", f"everything is to be closed: {why}"),
+            np.zeros_like(self.memory.held_lots),
+        )
         moment_id = f"{time_ms // 1000:x}{suffix}"
         plan = closing(account, mark, self.instruments, moment_id, self.mandate.execution, attempt, why)
         decision = word(self.memory, time_ms, suffix, plan, finding, wanted=nothing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import ceil
 from typing import Any, Final
 
@@ -87,6 +87,11 @@ class Pairs:
     def has_leg(self, name: str) -> bool:
         """Whether an instrument is a leg of a spread."""
         return name in self._names
+
+    def spoken_for(self, columns: Mapping[str, int]) -> dict[str, int]:
+        """Of each instrument the column that opinions about it are in: a hedge has its primary leg's."""
+        hedges = {spread.hedge.name: columns[spread.primary.name] for spread in self.legs.spreads}
+        return {**columns, **hedges}
 
     def apart(self, decision: Decision) -> Decision:
         """The decision without orders for legs, which `bring` makes."""

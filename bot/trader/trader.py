@@ -31,6 +31,7 @@ from bot.trader.ladder import Ladder
 from bot.trader.observer import Observer
 from bot.trader.operator import Operator
 from bot.trader.pairs import Pairs
+from bot.trader.reach import Reach
 from bot.trader.told import money, report
 from bot.trader.transfer_watch import TransferWatch
 from bot.trader.watchdog import Bounds
@@ -69,6 +70,7 @@ class Trader:
         self.account: AccountState | None = None  # as last looked at
         self._funding = FundingWatch(venue.instruments)
         self._transfers = TransferWatch(mandate, venue.instruments, journal)
+        self._reach = Reach(venue.instruments, journal)
         self.pairs = Pairs(mandate, venue.instruments)
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
         self._findings: tuple[tuple[str, str], ...] = ()
@@ -286,8 +288,7 @@ class Trader:
 
     async def looked(self) -> AccountState:
         """The account by a fresh question."""
-        self.account = account = await self._venue.account()
-        self._hear(self._venue.take_events(), account)
+        account = await self._after()
         self._operator.ladder.answered(account.stale)
         self._transfers.look(self.time_ms, account)
         return account
@@ -325,6 +326,7 @@ class Trader:
     async def _after(self) -> AccountState:
         self.account = account = await self._venue.account()
         self._hear(self._venue.take_events(), account)
+        self._reach.look(self.time_ms, account)
         return account
 
     def _hear(self, events: Sequence[VenueEvent], account: AccountState) -> None:
@@ -338,9 +340,10 @@ class Trader:
         report(events)
 
     def _facts(self, time_ms: int, account: AccountState, decision: Decision) -> CycleFacts:
-        session, told = self.session, self._untold
-        desk = session.desk
-        positions = session.story.tell(account, decision, self._strategies, self._columns)
+        session, desk, told = self.session, self.session.desk, self._untold
+        positions = session.story.tell(
+            account, decision, self._strategies, self.pairs.spoken_for(self._columns)
+        )
         checkpoint = self._venue.checkpoint()
         return CycleFacts(
             time_ms=time_ms,

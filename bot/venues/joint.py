@@ -49,6 +49,7 @@ class JointVenue:
         # time. Its events are not: its own checkpoint is beyond them, so they must be told before that is asked for.
         self._seen: list[Observation | None] = [None] * len(self._venues)
         self._events: list[VenueEvent] = []
+        self._rows: list[dict[int, Row]] = [{} for _ in self._venues]
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -87,7 +88,7 @@ class JointVenue:
 
     async def observe(self) -> Observation | None:
         """The next moment at which all of them were seen; None where one of them has no other."""
-        rows: list[dict[int, Row]] = [{} for _ in self._venues]
+        rows = self._rows
         while True:
             seen = await self._each_seen()
             for k, each in enumerate(seen):
@@ -103,6 +104,7 @@ class JointVenue:
                 self._seen[k] = None
         events, self._events = self._events, []
         self._seen = [None] * len(self._venues)
+        self._rows = [{} for _ in self._venues]
         times = sorted({time_ms for each in rows for time_ms in each})
         merged = [
             (time_ms, self._row([each.get(time_ms, {}) for each in rows]))

@@ -125,11 +125,11 @@ def test_coins_that_no_order_can_sell_are_left_and_count_as_flat_but_not_without
 def test_a_word_that_no_strategy_was_asked_for_keeps_what_they_hold_or_closes_it() -> None:
     memory = Memory.blank(2, 3, 1000.0)
     memory.held_lots[:] = [[7, 0, 0], [-2, 3, 0]]
-    finding = Finding("flatten", "", "all closed: drill {0}")
+    finding = Finding("flatten", "", "everything is to be closed: drill {0}")
     kept = word(memory, 3_600_000, "h1", OrderPlan(), finding)
     assert kept.snapshot_id == "e10h1"
     assert kept.allowed.lots.tolist() == [5, 3, 0]
     closed = word(memory, 3_600_000, "f1", OrderPlan(), finding, wanted=np.zeros((2, 3), np.int64))
     assert closed.wanted.lots.tolist() == [5, 3, 0]
     assert closed.allowed.by_strategy.tolist() == [[0, 0, 0], [0, 0, 0]]
-    assert closed.opinions[0].reason(0) == "not asked: all closed: drill {0}"
+    assert closed.opinions[0].reason(0) == "not asked: everything is to be closed: drill {0}"

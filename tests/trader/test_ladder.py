@@ -302,6 +302,26 @@ def test_nothing_is_called_flat_while_one_of_the_venues_can_not_be_asked(path: P
     assert (kind, state, facts["is_flat"]) == ("flatten", "done", True)
 
 
+def test_while_one_venue_is_silent_status_says_what_is_held_elsewhere_now(path: Path) -> None:
+    async def life(it: Trader, venue: Watched) -> None:
+        await until_holding(it)
+        assert shown(path)["unreached"] == {}
+        venue.silent = ("binance",)
+        account = await it.looked()
+        held = {
+            each.name: str(each.size(lots))
+            for each, lots in zip(it.instruments, account.view.lots.tolist(), strict=True)
+            if lots
+        }
+        assert held
+        assert shown(path)["unreached"] == {"venues": ["binance"], "held_elsewhere": held}
+        venue.silent = ()
+        await it.looked()
+        assert shown(path)["unreached"] == {}
+
+    live(path, life)
+
+
 def test_one_venue_of_several_that_is_silent_goes_on_counting_as_silence(path: Path) -> None:
     async def life(it: Trader, venue: Watched) -> None:
         await until_holding(it)

@@ -311,3 +311,12 @@ def test_a_flatten_ends_though_coins_are_left_that_no_order_can_sell(tmp_path: P
     ((kind, state, facts),) = answers(tmp_path / "j")
     assert (kind, state, facts["is_flat"], facts["dust"]) == ("flatten", "done", True, {COINS.name: 8.0})
     assert len([each for each in said if each["event"] == "dust"]) == 1
+
+
+def test_a_hedge_is_held_for_its_primary_legs_reason(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    lives(path, TwoLegs(market(), Faults()), mandate(-1.0), 4)
+    with read(path) as reader:
+        because = {row["instrument"]: row["because"] for row in reader.each("SELECT * FROM position")}
+    assert set(because) == {HERE.name, THERE.name}
+    assert because[THERE.name] == because[HERE.name]

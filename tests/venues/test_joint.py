@@ -170,6 +170,36 @@ def test_a_moment_that_was_kept_comes_with_the_newest_word_of_the_account() -> N
     asyncio.run(story())
 
 
+def test_an_hour_that_the_first_has_told_is_not_lost_where_its_next_fails() -> None:
+    async def story() -> None:
+        venue, here, there, _ = await started()
+        there_observes, hours = there.observe, 0
+
+        async def two_at_once() -> Observation | None:
+            await there_observes()
+            return await there_observes()
+
+        async def fails_at_the_second() -> Observation | None:
+            nonlocal hours
+            hours += 1
+            if hours == 2:
+                raise Unavailable("no route")
+            return await SimulatedVenue.observe(here)
+
+        there.observe = two_at_once  # type: ignore[method-assign]
+        here.observe = fails_at_the_second  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            await venue.observe()
+        there.observe = there_observes  # type: ignore[method-assign]
+        seen = await venue.observe()
+        assert seen is not None
+        ((missed_ms, row),) = seen.missed
+        assert missed_ms == (FIRST + 5) * 3_600_000
+        assert row["mark"][0] == 100.0
+
+    asyncio.run(story())
+
+
 def test_what_is_told_while_an_hour_ends_in_the_opening_is_not_lost() -> None:
     async def story() -> None:
         venue, here, there = pair(first=7, other_first=5)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
-from bot.errors import Unavailable
+from bot.errors import DataError, Unavailable
 from bot.model.account import MarginMode
 from bot.model.decision import AccountView
 from bot.model.instrument import Instrument
@@ -81,8 +81,14 @@ class AccountReader:
     # Asking
 
     async def _wallet(self) -> Decimal:
-        told = await self._client.ask("fetch_balance")
-        return wire.number(self._differences.wallet(told, self._terms.settle), "the account's balance")
+        told, settle = await self._client.ask("fetch_balance"), self._terms.settle
+        try:
+            found = self._differences.wallet(told, settle)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise DataError(f"the account's balance can't be read ({type(error).__name__})") from None
+        if found is None:  # an empty list is no empty wallet
+            raise DataError(f"the account has no balance of {settle}; fund it, or the answer was not whole")
+        return wire.number(found, "the account's balance")
 
     async def _positions(self) -> tuple[Held, ...]:
         rows = await self._client.ask("fetch_positions")
@@ -164,8 +170,10 @@ class AccountReader:
             before = await self.trades(start_ms, self._now_ms() + AHEAD_MS)
             lines = await self.ledger(start_ms, self._now_ms() + AHEAD_MS)
             wallet, held = await self._wallet(), await self._positions()
+            # What was booked between two questions is in the one answer and not in the other.
             after = await self.trades(start_ms, self._now_ms() + AHEAD_MS)
-            if len(after) == len(before):
+            booked = await self.ledger(start_ms, self._now_ms() + AHEAD_MS)
+            if len(after) == len(before) and len(booked) == len(lines):
                 break
         else:
             raise Unavailable("the account trades while its books are opened; trying again later")

@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -20,12 +20,12 @@ from bot.model.instrument import Instrument
 from bot.model.order import FundingPayment, Order, OrderReport, Purpose
 from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.venues.cex import exchange as exchanges
+from bot.venues.cex import wire
 from bot.venues.cex.account_reader import AccountReader
 from bot.venues.cex.books import OVERLAP_MS, Books, Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences, differences_of
 from bot.venues.cex.exchange import Signs
-from bot.venues.cex.hosts import hosts_of
 from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, CexAttempts, Key, Register, rejected
@@ -34,8 +34,10 @@ from bot.venues.cex.startup import (
     check_funding,
     check_key,
     check_signer,
+    check_whose,
     find_markets,
     one_way,
+    reached,
     set_leverage,
     whose_account,
 )
@@ -49,6 +51,7 @@ from bot.venues.venue import AccountState, Condition, Observation, Outbox, Venue
 log = structlog.get_logger("hedgerow")
 
 STATE_VERSION: Final = 1
+FARTHEST: Final = Decimal(2)
 SENT_BEFORE: Final = "sent before"
 
 
@@ -106,14 +109,15 @@ class CexVenue:
         differences = differences_of(terms.venue, terms.service)
 
         async def ask_ms() -> int:
-            return int(await client.ask("fetch_time"))
+            return wire.moment(await client.ask("fetch_time"), "the venue's time")
 
         clock = VenueClock(ask_ms, now_s, sleep, terms.clock)
         exchange = exchanges.made(terms, differences, signer, clock.now_ms)
         client = Client(exchange, differences, clock.look)
         try:
             with _as_unavailable():
-                await _reached(clock, terms, exchange)
+                check_whose(signer, terms)  # first, since it needs no network
+                await reached(clock, terms, exchange)
                 markets = await find_markets(client, terms, differences)
                 check_signer(signer, terms, markets)
                 await check_key(client, terms, differences)
@@ -250,7 +254,10 @@ class CexVenue:
             if mark is None or not each.lots:
                 continue
             coins = float(self._markets[each.instrument].instrument.size(each.lots))
-            paid = PaidFunding(coins, float(each.oracle or mark), float(each.rate), float(each.usd))
+            # The price that a payment was made at is reckoned from it; one that is far off says that the amount is.
+            is_near = bool(each.oracle) and FARTHEST > each.oracle / mark > 1 / FARTHEST
+            price = each.oracle if is_near else mark
+            paid = PaidFunding(coins, float(price), float(each.rate), float(each.usd))
             try:
                 check_polarity(self._terms.venue, [paid])
             except DataError as error:
@@ -364,19 +371,6 @@ class CexVenue:
             [each for each in reports if each.order.purpose is not Purpose.EXTERNAL], Proof.STATUS
         )
         self._events.extend(events)
-
-
-async def _reached(clock: VenueClock, terms: CexTerms, exchange: Any) -> None:
-    """Ask the exchange's time. Unavailable, with the host that was asked, where it does not tell."""
-    try:
-        await clock.look()
-    except Unavailable as error:
-        host = urlsplit(exchange.last_request_url or "").hostname or ", ".join(hosts_of(exchange))
-        why = str(error).partition(";")[0]
-        raise Unavailable(
-            f"{terms.venue} can't be reached at {host}: {why[:1].lower()}{why[1:]}; check the network, and whether the exchange "
-            "is up"
-        ) from None
 
 
 @contextmanager

@@ -69,6 +69,7 @@ class Books:
         self.since_ms = self.complete_ms = self._floor_ms = 0
         self.overlap_ms = OVERLAP_MS
         self._seen: dict[str, int] = {}
+        self._untold: list[VenueEvent] = []
         self._filled: dict[str, tuple[int, Decimal, int]] = {}
         self._events = 0  # counted since the money was last found right
         self.unexplained_usd = ZERO  # the venue's money less ours, when last looked at
@@ -132,17 +133,21 @@ class Books:
     ) -> list[VenueEvent]:
         """What is new, in the order in which it happened. `settled` knows rate and interval, in hours, of
         what was settled of an instrument at a time."""
-        events: list[VenueEvent] = []
+        events = self._untold  # of an earlier call that met a row which can't be read
         rows: list[tuple[int, int, Trade | Booked]] = [(each.time_ms, 1, each) for each in trades]
         # A position held at the instant pays: funding of the same millisecond comes before a trade, all else after it.
         funding = self._differences.funding_kinds
         rows += [(each.time_ms, 0 if each.kind in funding else 2, each) for each in booked]
         for time_ms, _, each in sorted(rows, key=lambda row: row[:2]):
-            if isinstance(each, Trade):
-                if self._is_new(_trade_key(each), time_ms):
-                    events += self._fill(each)
-            elif self._is_new(f"l:{each.key}", time_ms):
-                events += self._line(each, settled)
+            key = _trade_key(each) if isinstance(each, Trade) else f"l:{each.key}"
+            if not self._is_new(key, time_ms):
+                continue
+            try:
+                events += self._fill(each) if isinstance(each, Trade) else self._line(each, settled)
+            except DataError:  # not counted, so it is asked for again; what came before it is told then
+                del self._seen[key]
+                raise
+        self._untold = []
         return events
 
     def _is_new(self, key: str, time_ms: int) -> bool:

@@ -85,17 +85,19 @@ def _okx_private(api: str, path: str) -> str | None:
 
 
 def _binance_wallet(balance: Reply, settle: str) -> Any:
-    return next((each["walletBalance"] for each in balance["info"]["assets"] if each["asset"] == settle), "0")
+    return next(
+        (each["walletBalance"] for each in balance["info"]["assets"] if each["asset"] == settle), None
+    )
 
 
 def _bybit_wallet(balance: Reply, settle: str) -> Any:
     coins = [coin for account in balance["info"]["result"]["list"] for coin in account["coin"]]
-    return next((each["walletBalance"] for each in coins if each["coin"] == settle), "0")
+    return next((each["walletBalance"] for each in coins if each["coin"] == settle), None)
 
 
 def _okx_wallet(balance: Reply, settle: str) -> Any:
     details = [each for account in balance["info"]["data"] for each in account["details"]]
-    return next((each["cashBal"] for each in details if each["ccy"] == settle), "0")
+    return next((each["cashBal"] for each in details if each["ccy"] == settle), None)
 
 
 def _okx_code(reply: Any) -> str:
@@ -113,7 +115,8 @@ def said_in(reply: Any) -> str:
         return ""
     rows = reply.get("data")
     inner = rows[0].get("sMsg") if isinstance(rows, list) and rows and isinstance(rows[0], dict) else None
-    return str(inner or reply.get("msg") or reply.get("retMsg") or "")
+    said = str(inner or reply.get("msg") or reply.get("retMsg") or "")
+    return said.partition("origin_string")[0]  # Bybit's word for the key and the payload, which it repeats
 
 
 def _plain_code(key: str) -> Callable[[Any], str]:

@@ -7,7 +7,9 @@ brought, and an error keeps the HTTP status and the venue's code, which say whet
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -18,6 +20,8 @@ from bot.venues.cex.hosts import check_hosts
 from bot.venues.cex.terms import CexTerms
 
 PLACEHOLDER = "signed-elsewhere"
+METHODS = frozenset({"get", "post", "put", "delete", "patch"})
+REDIRECTS, CLIENT_ERROR = 300, 400
 
 
 class Signs(Protocol):
@@ -110,8 +114,13 @@ def _signing(
             urls = self.urls["api"]
             return str(self.implode_hostname(urls.get(kind) or urls["rest"]))
 
+        def open(self, *lazy: Any, **keywords: Any) -> None:
+            super().open(*lazy, **keywords)
+            self.session: Any = _Straight.of(self.session)
+
         def handle_errors(self, code: int, reason: str, *rest: Any) -> Any:
             try:
+                _refuse_redirect(venue, code)
                 return super().handle_errors(code, reason, *rest)
             except Exception as error:
                 error.http_status = code  # type: ignore[attr-defined]
@@ -120,13 +129,44 @@ def _signing(
                 raise
 
         def handle_http_status_code(self, code: int, *rest: Any) -> Any:
-            try:
+            with _marked(code):
                 return super().handle_http_status_code(code, *rest)
-            except Exception as error:
-                error.http_status = code  # type: ignore[attr-defined]
-                raise
 
     return Signing
+
+
+def _refuse_redirect(venue: str, code: int) -> None:
+    """What answers elsewhere is no answer."""
+    if REDIRECTS <= code < CLIENT_ERROR:
+        from ccxt import ExchangeNotAvailable  # type: ignore[import-untyped]  # slow to load, so only where it is needed
+
+        raise ExchangeNotAvailable(f"{venue} sent the request elsewhere")
+
+
+@contextmanager
+def _marked(http_status: int) -> Iterator[None]:
+    """An error within keeps the HTTP status."""
+    try:
+        yield
+    except Exception as error:
+        error.http_status = http_status  # type: ignore[attr-defined]
+        raise
+
+
+class _Straight:
+    """The library's session, which follows no redirect: what was signed for one host is for no other."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    @classmethod
+    def of(cls, session: Any) -> Any:
+        """A session made so; None and what is so already stay what they are."""
+        return session if session is None or isinstance(session, cls) else cls(session)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._session, name)
+        return partial(found, allow_redirects=False) if name in METHODS else found
 
 
 def made(terms: CexTerms, differences: Differences, signs: Signs, now_ms: Callable[[], int]) -> Any:

@@ -8,11 +8,11 @@ from bot.text import printable
 SERVER_ERROR, CLIENT_ERROR, TIMED_OUT = 500, 400, 408
 BANNED = 418
 LONGEST_SAID = 120
-DUPLICATES = frozenset({"-4111", "-4116", "110072", "51016"})
+DUPLICATES = frozenset({"-4111", "-4116", "110072", "10014", "51016"})
 """Codes of Binance, Bybit and OKX for a client id that stands already: the library calls them invalid orders."""
 
-UNSAID = frozenset({"-1000", "-1001", "-1006", "-1007"})
-"""Binance's own words for an order of which it does not know what became."""
+UNSAID = frozenset({"-1000", "-1001", "-1006", "-1007", "50004", "51149"})
+"""Binance's and OKX's own words for an order of which they do not know what became."""
 
 
 class NoAnswer(Unavailable):
@@ -37,7 +37,8 @@ def failure_of(
     import ccxt  # type: ignore[import-untyped]  # slow to load, so only where it is needed
 
     kind = type(error).__name__ + (f" {code}" if code else "") + (f" to {asked}" if asked else "")
-    kind += f": {printable(said[:LONGEST_SAID])}" if said else ""
+    if not isinstance(error, ccxt.AuthenticationError):  # of these some repeat key and payload
+        kind += f": {printable(said[:LONGEST_SAID])}" if said else ""
     unknown = OutcomeUnknown(f"What became of the order is not known ({kind}); look for it by its client id.")
     if http_status == BANNED:
         return Refused(
@@ -49,6 +50,8 @@ def failure_of(
         return unknown
     if isinstance(error, (ccxt.DDoSProtection, ccxt.RateLimitExceeded)):  # turned away at the door
         return Unavailable(f"The venue turned the request away ({kind}); ask less often.")
+    if is_order and isinstance(error, ccxt.NetworkError):  # whatever status and code it came with
+        return unknown
     no = (
         ccxt.AuthenticationError,
         ccxt.BadRequest,

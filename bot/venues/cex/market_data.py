@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -60,6 +61,7 @@ class MarketData:
         self._symbols = [market.symbol for market in markets]
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._now: dict[str, Now] = {}  # by instrument
+        self._unread: dict[str, str] = {}  # instruments without a price, and why
         self._settled: dict[str, dict[int, Settled]] = {market.instrument.name: {} for market in markets}
         self.intervals_h: dict[str, int | None] = {}
 
@@ -95,30 +97,26 @@ class MarketData:
     # Now
 
     async def refresh(self) -> None:
-        """Marks, indices and predictions as they are now. DataError where one of ours can't be read."""
+        """Marks, indices and predictions as they are now; none of a contract that can't be read, which is said once.
+
+        DataError where there is none at all. What is held of such a contract is still told, with the mark of its position.
+        """
         told = await self._client.ask("fetch_funding_rates", self._symbols)
         marks = {}
         if self._differences.marks:
             marks = await self._client.ask(self._differences.marks, self._symbols)
         found = {}
+        unread = {}
         for market in self._markets:
-            name, row = market.instrument.name, told.get(market.symbol)
-            if row is None:
-                raise DataError(f"{name} is not among the venue's funding rates")
-            wire.same_market(row, market.symbol, market.market_id, f"{name}: the funding rate")
-            mark = row.get("markPrice") or (marks.get(market.symbol) or {}).get("markPrice")
-            index, predicted, following = (
-                row.get("indexPrice"),
-                row.get("fundingRate"),
-                row.get("fundingTimestamp"),
-            )
-            found[name] = Now(
-                wire.price(mark, f"{name}: the mark"),
-                wire.optional(index, f"{name}: the index"),
-                None if predicted is None else _rate(predicted, name),
-                wire.moment(following, f"{name}: the next settlement") if following else None,
-            )
-        self._now = found
+            try:
+                found[market.instrument.name] = _now_of(market, told, marks)
+            except DataError as error:
+                unread[market.instrument.name] = str(error)
+        if not found:
+            raise DataError(next(iter(unread.values())))
+        for name in unread.keys() - self._unread.keys():
+            log.warning("a contract has no price; the others go on", coin=name, reason=unread[name][:200])
+        self._now, self._unread = found, unread
 
     async def learn_intervals(self) -> None:
         """How often each contract settles; a change is told, as the venue may make one while a position is held."""
@@ -176,7 +174,11 @@ class MarketData:
                 for values in row.values():
                     values[column] = np.nan
                 return
-            now, interval_h = self._now[name], self.intervals_h.get(name)
+            now, interval_h = self._now.get(name), self.intervals_h.get(name)
+            if now is None:
+                for values in row.values():
+                    values[column] = np.nan
+                return
             row["mark"][column] = float(now.mark)
             row["oracle"][column] = np.nan if now.index is None else float(now.index)
             row["mid"][column], row["spread_bps"][column] = quotes.get(name, (np.nan, np.nan))
@@ -316,19 +318,43 @@ class MarketData:
             if len(rows) < most:
                 break
             start_ms = max(int(row["timestamp"]) for row in rows) + 1
-        known = self._settled[name]
-        before: int | None = None
-        for hour in sorted(rates):
-            gap = None if before is None else hour - before
-            earlier = known.get(hour)
-            interval_h = gap if gap in INTERVALS_H else None
+        known, hours = self._settled[name], sorted(rates)
+        gaps = [None, *(after - before for before, after in pairwise(hours))]
+        for k, hour in enumerate(hours):
+            earlier, interval_h = known.get(hour), self._interval(name, gaps, k)
             if interval_h is None and earlier is not None and earlier.rate == rates[hour]:
                 interval_h = earlier.interval_h
             known[hour] = Settled(hour, rates[hour], interval_h)
-            before = hour
         oldest = max(known, default=0) - 40 * 24
         for hour in [hour for hour in known if hour < oldest]:
             del known[hour]
+
+    def _interval(self, name: str, gaps: Sequence[int | None], k: int) -> int | None:
+        """Hours that a settlement is for, by those since the one before it; None where one may be missing between.
+
+        Longer than the venue's interval of now, a gap is believed where the next or the one before is as long.
+        """
+        gap, now_h = gaps[k], self.intervals_h.get(name)
+        if gap not in INTERVALS_H:
+            return None
+        is_usual = now_h is None or gap <= now_h or gap in {*gaps[max(0, k - 1) : k], *gaps[k + 1 : k + 2]}
+        return gap if is_usual else None
+
+
+def _now_of(market: Market, told: Mapping[str, Any], marks: Mapping[str, Any]) -> Now:
+    """One contract's part of two replies. DataError where it can't be read."""
+    name, row = market.instrument.name, told.get(market.symbol)
+    if row is None:
+        raise DataError(f"{name} is not among the venue's funding rates")
+    wire.same_market(row, market.symbol, market.market_id, f"{name}: the funding rate")
+    mark = row.get("markPrice") or (marks.get(market.symbol) or {}).get("markPrice")
+    predicted, following = row.get("fundingRate"), row.get("fundingTimestamp")
+    return Now(
+        wire.price(mark, f"{name}: the mark"),
+        wire.optional(row.get("indexPrice"), f"{name}: the index"),
+        None if predicted is None else _rate(predicted, name),
+        wire.moment(following, f"{name}: the next settlement") if following else None,
+    )
 
 
 def _hour(time_ms: int) -> int:

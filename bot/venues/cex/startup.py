@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import numpy as np
 import structlog
@@ -18,10 +19,12 @@ from bot.venues.cex.books import Market
 from bot.venues.cex.client import AsItIs, Client
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.exchange import Signs
+from bot.venues.cex.hosts import hosts_of
 from bot.venues.cex.instruments import instrument_of
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.terms import CexTerms
 from bot.venues.cex.wire import number, price
+from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.polarity import SettledRate, check_adapter
 
 log = structlog.get_logger("hedgerow")
@@ -29,8 +32,8 @@ log = structlog.get_logger("hedgerow")
 RECENT: Final = 100  # settlements that the start looks back on
 
 
-def check_signer(signs: Signs, terms: CexTerms, markets: Sequence[Market]) -> None:
-    """ConfigError where the signer is another venue's or network's, or its policy lacks a contract."""
+def check_whose(signs: Signs, terms: CexTerms) -> Mapping[str, Any]:
+    """What the signer says of itself. ConfigError where it is another venue's or network's, Unavailable where it is silent."""
     try:
         status = signs.status()
     except (Denied, Locked, SignerGone) as error:
@@ -41,7 +44,12 @@ def check_signer(signs: Signs, terms: CexTerms, markets: Sequence[Market]) -> No
             f"the signer is for {found[0]} {found[1]}, the config asks for {terms.venue} {terms.network}; "
             "start the signer with the policy of this venue"
         )
-    known = status.get("assets") or {}
+    return status
+
+
+def check_signer(signs: Signs, terms: CexTerms, markets: Sequence[Market]) -> None:
+    """As `check_whose`, and ConfigError where its policy lacks a contract."""
+    known = check_whose(signs, terms).get("assets") or {}
     missing = [market.market_id for market in markets if market.market_id not in known]
     if missing:
         raise ConfigError(
@@ -188,3 +196,16 @@ async def set_leverage(
         log.debug("margin mode as it is", coin=market.instrument.name)
     with contextlib.suppress(AsItIs):
         await client.ask("set_leverage", leverage, market.symbol, params)
+
+
+async def reached(clock: VenueClock, terms: CexTerms, exchange: Any) -> None:
+    """Ask the exchange's time. Unavailable, with the host that was asked, where it does not tell."""
+    try:
+        await clock.look()
+    except Unavailable as error:
+        host = urlsplit(exchange.last_request_url or "").hostname or ", ".join(hosts_of(exchange))
+        why = str(error).partition(";")[0]
+        raise Unavailable(
+            f"{terms.venue} can't be reached at {host}: {why[:1].lower()}{why[1:]}; check the network, and whether the exchange "
+            "is up"
+        ) from None

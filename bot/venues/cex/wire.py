@@ -148,13 +148,14 @@ def trade(found: Reply, symbol: str, market_id: str, contract: Decimal) -> Trade
 
 OPEN: Final = "open"
 FILLED: Final = "closed"
-CANCELED: Final = frozenset({"canceled", "expired", "canceling"})
+CANCELED: Final = frozenset({"canceled", "expired"})
+CANCELING: Final = "canceling"  # it may still fill
 REJECTED: Final = "rejected"
 FIRED: Final = "fired"
 """Of an order that waited for a price: it is no more, and `became` is what came of it."""
 CONDITIONAL: Final = 1 << 60
 """Added to the id of an order that a venue keeps apart, as it is numbered apart."""
-STATUSES: Final = frozenset({OPEN, FILLED, REJECTED}) | CANCELED
+STATUSES: Final = frozenset({OPEN, FILLED, REJECTED, CANCELING}) | CANCELED
 TIFS: Final = {"GTC": TimeInForce.GTC, "PO": TimeInForce.ALO, "IOC": TimeInForce.IOC, "FOK": TimeInForce.IOC}
 
 
@@ -188,6 +189,7 @@ def order(found: Reply, symbol: str, market_id: str, contract: Decimal, now_ms: 
     what = f"an order of {symbol}"
     same_market(found, symbol, market_id, what)
     status = _one_of(STATUSES, found.get("status"), f"the status of {what}")
+    status = OPEN if status == CANCELING else status
     coins = price(found.get("amount"), f"{what}: its size") * contract
     filled = number(found.get("filled") or "0", f"{what}: its filled size", least=ZERO) * contract
     row = found.get("info") or {}

@@ -489,3 +489,48 @@ def test_under_fire_every_order_comes_to_an_end_and_the_books_are_the_exchanges(
         assert traded <= sent  # nothing was taken for a stranger's
 
     play(desk, scene)
+
+
+@pytest.mark.parametrize("told", [{}, [], {"assets": []}, {"assets": None}, {"assets": [{"asset": "BNB"}]}])
+def test_a_balance_of_the_wrong_form_is_no_empty_wallet_and_ends_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, told: Any
+) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 2_000))
+        before = await desk.look()
+
+        async def fetch_balance(*_: Any, **__: Any) -> Any:
+            return {"info": told}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.venue._client._exchange, "fetch_balance", fetch_balance)
+            with pytest.raises(Unavailable):
+                await desk.look()
+        after = await desk.look()
+        assert after.view.lots.tolist() == before.view.lots.tolist()
+        desk.agree(after)
+
+    play(desk, scene)
+
+
+def test_a_contract_without_a_price_keeps_nobody_from_closing_another(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 2_000), desk.order("HYPE", Side.SELL, 1_000))
+        exchange = desk.venue._client._exchange
+        real = exchange.fetch_funding_rates
+
+        async def without(*given: Any, **keywords: Any) -> Any:
+            return {name: row for name, row in (await real(*given, **keywords)).items() if "HYPE" not in name}
+
+        monkeypatch.setattr(exchange, "fetch_funding_rates", without)
+        held = await desk.look()
+        assert len(held.positions) == 2
+        out = desk.order("BTC", Side.SELL, 9_000, reduce_only=True, purpose=Purpose.EXIT)
+        (closed,) = await desk.send(out)
+        assert closed.status is OrderStatus.FILLED
+        (left,) = (await desk.look()).positions
+        assert left.instrument.name == "binance:HYPE"
+
+    play(desk, scene)

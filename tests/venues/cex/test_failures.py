@@ -3,6 +3,7 @@
 import pytest
 
 from bot.errors import OutcomeUnknown, Refused, Unavailable, VenueError
+from bot.venues.cex.differences import said_in
 from bot.venues.cex.failures import NoAnswer, failure_of
 
 ccxt = pytest.importorskip("ccxt")
@@ -79,3 +80,27 @@ def test_the_venues_own_sentence_is_told() -> None:
     failure = failure_of(ccxt.InvalidOrder(), is_order=True, code="-2019", said="Margin is insufficient.\n")
     assert "InvalidOrder -2019: Margin is insufficient." in str(failure)
     assert "\n" not in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "status"),
+    [
+        ("RequestTimeout", "50004", 400),  # OKX: "does not indicate success or failure of order"
+        ("ExchangeNotAvailable", "50013", 429),
+        ("ExchangeError", "51149", 400),
+        ("BadRequest", "10014", 200),  # Bybit: a request twice
+        ("ExchangeNotAvailable", "", 307),
+    ],
+)
+def test_what_a_venue_says_of_an_order_without_knowing_is_not_known(
+    name: str, code: str, status: int
+) -> None:
+    error = getattr(ccxt, name)()
+    assert type(failure_of(error, is_order=True, code=code, http_status=status)) is OutcomeUnknown
+
+
+def test_a_venue_that_repeats_key_and_payload_is_not_repeated() -> None:
+    told = {"retCode": 10004, "retMsg": "error sign! origin_string[1790000000000SECRETKEY5000{}]"}
+    assert said_in(told) == "error sign! "
+    failure = failure_of(ccxt.AuthenticationError(), is_order=True, said="signature for SECRETKEY is wrong")
+    assert "SECRETKEY" not in str(failure)
