@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 
 from bot.errors import ConfigError, Unavailable
-from bot.model.decision import Decision, LotsArray, client_id
+from bot.model.decision import Decision, LotsArray, OrderPlan, client_id
 from bot.model.instrument import HYPERLIQUID, Instrument, Kind
 from bot.model.order import Order, Purpose, Side
 from bot.model.panel import Panel
@@ -30,7 +30,7 @@ from bot.pipeline.legs import Legs, without_leg_orders
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.placing import bound
 from bot.pipeline.underwriting import sheets
-from bot.venues.venue import AccountState
+from bot.venues.venue import AccountState, Venue
 
 log = structlog.get_logger("hedgerow")
 
@@ -44,7 +44,6 @@ WATCHES_PER_LOOK_UNHEARD: Final = 3
 LOOKS: Final = 3
 """At the account after an order, before it is taken for unknown what became of it."""
 
-Send = Callable[[Order], Awaitable[object]]
 Look = Callable[[], Awaitable[AccountState]]
 
 
@@ -136,7 +135,7 @@ class Pairs:
         account: AccountState,
         decision_id: str,
         panel: Panel,
-        send: Send,
+        venue: Venue,
         look: Look,
         may_open: Callable[[], bool],
     ) -> AccountState:
@@ -144,11 +143,12 @@ class Pairs:
 
         What a venue refuses is tried again or taken back. After every order the account is looked at, whatever was said
         of it; where that can't be, Unavailable or OutcomeUnknown ends it: nothing may be built on an order of which nobody
-        knows what became. While a leg's venue is `stale` in the account neither leg is moved.
+        knows what became. A first leg waits until there is room for as many requests as both legs need, and a hedge waits
+        for nothing. While a leg's venue is `stale` in the account neither leg is moved.
         """
         for k, spread in enumerate(self.legs.spreads):
             steps = spread.steps(int(wanted[self.legs.primary[k]]))
-            account = await self._bring(k, Group(spread, steps, thinner(spread, panel)), account, decision_id, send, look, may_open)  # fmt: skip
+            account = await self._bring(k, Group(spread, steps, thinner(spread, panel)), account, decision_id, venue, look, may_open)  # fmt: skip
         return account
 
     async def _bring(
@@ -157,11 +157,11 @@ class Pairs:
         group: Group,
         account: AccountState,
         decision_id: str,
-        send: Send,
+        venue: Venue,
         look: Look,
         may_open: Callable[[], bool],
     ) -> AccountState:
-        moves, problem = 0, ""
+        moves, problem, waited = 0, "", False
         while True:
             blind = sorted({leg.venue for leg in group.spread.legs} & set(account.stale))
             if blind:
@@ -175,14 +175,20 @@ class Pairs:
             scene = Scene(
                 self._held(k, account.view.lots), self._usd_per_lot(k, account), self._execution, may_open()
             )
-            group, told = next_move(group, scene)
+            further, told = next_move(group, scene)
             if isinstance(told, End):
                 self._ended(group.spread, told, scene, moves, problem)
                 return account
-            moves += 1
+            if not (told.hedges or waited) and await venue.room():
+                account, waited = (
+                    await look(),
+                    True,
+                )  # prices, and what is allowed, are those of before the wait
+                continue
+            group, moves, waited = further, moves + 1, False
             order = self._order(group.spread, told, scene, decision_id, moves)
             try:
-                await send(order)
+                await venue.send(OrderPlan((), (order,), urgent=told.hedges))
             except Unavailable as error:
                 # It may have been raised after the order was placed, by what came next.
                 problem = str(error)

@@ -40,7 +40,7 @@ LEG_DAYS: Final = (
     replace(_LEGS, actions=_LOSSES, taken="by hand", watch_s=10.0),
     replace(_LEGS, actions=_STORY, taken="liquidated", watch_s=10.0, power=True),
 )
-"""The same with two legs, perpetuals against spot."""
+"""The same with two legs, perpetuals against spot; in the last two a leg is taken away, in each half of the day."""
 
 AGAIN_EVERY: Final = 4
 
@@ -51,6 +51,8 @@ class Tally:
 
     runs: int = 0
     crashes: int = 0
+    legs_taken: int = 0  # by others than the daemon
+    longest_unhedged_s: float = 0.0  # that one leg stood alone, disturbances left out
     bad: list[Result] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
@@ -59,6 +61,8 @@ class Tally:
         if crashes:
             self.runs += 1
             self.crashes += crashes
+            self.legs_taken += result.legs_taken
+            self.longest_unhedged_s = max(self.longest_unhedged_s, result.longest_unhedged_s)
         if result.violations:
             self.bad.append(result)
 

@@ -91,6 +91,19 @@ def test_without_faults_both_legs_are_wanted_sent_and_held_with_one_never_ahead_
     )  # a piece at a time, so the check has something to bite on
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("taken", ["by hand", "liquidated"])
+def test_where_a_leg_is_taken_away_the_other_is_closed_within_a_look_of_the_daemons(
+    taken: str, seed: int
+) -> None:
+    """With the watch that a real daemon has: every 3 s, and every tenth looks at the account. No fault, no crash."""
+    plan = Plan(seed, faulty_h=1, quiet_h=0.4, coins=("BTC", "HYPE"), legs=LEGS, taken=taken, watch_s=3.0)
+    result = simulate(plan)
+    fine(result)
+    assert result.legs_taken
+    assert result.longest_unhedged_s <= 40
+
+
 @pytest.mark.parametrize("part", range(4))
 def test_killed_at_every_third_effect_of_a_day_nothing_is_lost_or_doubled(part: int) -> None:
     effects = simulate(A_DAY).effects

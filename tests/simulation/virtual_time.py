@@ -79,7 +79,7 @@ class VirtualScheduler:
 
 
 @contextmanager
-def virtual_schedules(least_s: float) -> Iterator[None]:
+def virtual_schedules(least_s: float = 300.0) -> Iterator[None]:
     """Schedules made within keep virtual time; no job runs more often than every `least_s` seconds."""
     with (
         mock.patch("bot.trader.schedule.AsyncIOScheduler", VirtualScheduler),

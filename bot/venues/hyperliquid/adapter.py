@@ -20,7 +20,7 @@ from bot.venues.hyperliquid import feed as feeds
 from bot.venues.hyperliquid.account_reader import AHEAD_MS, AccountReader, Setting
 from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.books import OVERLAP_MS, Books
-from bot.venues.hyperliquid.budget import WeightBudget
+from bot.venues.hyperliquid.budget import PIECE_RESERVE, WeightBudget
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.condition import Conditions
 from bot.venues.hyperliquid.held import within
@@ -249,10 +249,11 @@ class HyperliquidVenue:
             orders, refused = await self._prepared(plan.orders)
             # The venue said none of it: what was sent under the same id stands as it was told.
             self._events += [each for each in refused if each.reason != SENT_BEFORE]
-            await self._teller.renew(urgent=all(order.reduce_only for order in orders))
+            urgent = plan.urgent or all(order.reduce_only for order in orders)
+            await self._teller.renew(urgent=urgent)
             if any(order.trigger is not None for order in orders):
                 await self._switch.clear()
-            placed = await self._sender.place(orders)
+            placed = await self._sender.place(orders, urgent=urgent)
             self._tell(placed)
             self._tell(await self._reader.await_fills(self._clock.now_ms, self._terms.fills_s))
         return [*reports, *refused, *placed]
@@ -284,6 +285,10 @@ class HyperliquidVenue:
             else:
                 ready.append(order)
         return ready, refused
+
+    async def room(self) -> bool:
+        """For both legs of a piece."""
+        return await self._client.budget.rest(PIECE_RESERVE)
 
     async def account(self) -> AccountState:
         """The account now."""

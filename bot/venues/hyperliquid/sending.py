@@ -152,23 +152,26 @@ class Sender:
 
     # Orders
 
-    async def place(self, orders: Sequence[Order]) -> list[OrderReport]:
+    async def place(self, orders: Sequence[Order], *, urgent: bool = False) -> list[OrderReport]:
         """Send orders in sequence; those that only reduce, and those that only add liquidity, go apart from the others.
+
+        What is `urgent` waits for no budget.
 
         OutcomeUnknown where the venue can't be brought to say what became of a batch; what follows is not sent then.
         """
         reports: list[OrderReport] = []
         for batch in _batches(orders):
-            reports += await self._batch(list(batch))
+            reports += await self._batch(list(batch), urgent=urgent)
         return reports
 
-    async def _batch(self, orders: list[Order]) -> list[OrderReport]:
+    async def _batch(self, orders: list[Order], *, urgent: bool = False) -> list[OrderReport]:
         refused: list[OrderReport] = []
         signed: Signed | None = None
         wire: list[signing.Order] = []
         while orders and signed is None:
             try:
-                await self._client.make_room(len(orders), urgent=all(order.reduce_only for order in orders))
+                reduces = all(order.reduce_only for order in orders)
+                await self._client.make_room(len(orders), urgent=urgent or reduces)
                 whose = self._signs.pinned()
                 wire = self._wire(orders, whose)
                 signed = self._signs.order(wire, self._expires_in_ms(whose))
