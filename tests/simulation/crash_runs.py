@@ -52,7 +52,10 @@ class Tally:
     runs: int = 0
     crashes: int = 0
     legs_taken: int = 0  # by others than the daemon
-    longest_unhedged_s: float = 0.0  # that one leg stood alone, disturbances left out
+    longest_unhedged_s: float = (
+        0.0  # that one leg stood alone by the daemon's own orders, disturbances left out
+    )
+    longest_taken_s: float = 0.0  # by what others did, likewise
     bad: list[Result] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
@@ -63,6 +66,7 @@ class Tally:
             self.crashes += crashes
             self.legs_taken += result.legs_taken
             self.longest_unhedged_s = max(self.longest_unhedged_s, result.longest_unhedged_s)
+            self.longest_taken_s = max(self.longest_taken_s, result.longest_taken_s)
         if result.violations:
             self.bad.append(result)
 

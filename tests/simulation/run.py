@@ -78,7 +78,8 @@ class Result:
     quiet_hours: int = 0  # of those that should have brought one
     crashes: int = 0
     most_unhedged_usd: float = 0.0  # of any pair of legs, at any time
-    longest_unhedged_s: float = 0.0  # likewise, disturbances left out
+    longest_unhedged_s: float = 0.0  # likewise, by the daemon's own orders, disturbances left out
+    longest_taken_s: float = 0.0  # until a daemon had evened what others had parted, likewise
     legs_taken: int = 0  # by others
     faulty_effects: int = 0  # those before all was quiet, at which a daemon may be killed
 
@@ -137,7 +138,7 @@ class Run:
         most_usd = MOST_POSITION_USD * (2 if plan.weather else 1) if plan.by_hand else WHIM_USD
         self.watch = self.network.watch = Watch(
             self.server.world, self.account, notes, signatures, self.network.now_ms,
-            most_usd, dict(plan.legs), plan.watch_s,
+            most_usd, dict(plan.legs), plan.watch_s, is_had=plan.slippage_bps >= AMPLE_BPS,
         )  # fmt: skip
         self.dice.disturbed = self.watch.apart.disturbed
         # Legs go a piece at a time, and where little is to be had at a price the rest waits for the next decision.
@@ -177,7 +178,7 @@ class Run:
             self.plan, self.trace.digest(), self.trace.steps, self.effects, self.lives, self.loop.time(),
             self.watch.violations, list(self.trace.last), self.watch.counts(), dict(self.dice.struck),
             0 if self.weather is None else self.weather.quiet_hours, self.crashes,
-            float(self.watch.apart.most_usd), self.watch.apart.longest_s,
+            float(self.watch.apart.most_usd), self.watch.apart.longest_s, self.watch.apart.longest_found_s,
             0 if self.taker is None else self.taker.taken, self.faulty_effects,
         )  # fmt: skip
 

@@ -186,6 +186,7 @@ def kill(asked: argparse.Namespace) -> tuple[dict[str, Any], bool]:
         "bad": len(tally.bad),
         "legs_taken": tally.legs_taken,
         "longest_unhedged_s": round(tally.longest_unhedged_s, 1),
+        "longest_taken_s": round(tally.longest_taken_s, 1),
         "seeds": [asked.seed, seed],
         "rss_mb": round(resident_mb(), 1),
         "cpu_s": round(time.process_time() - cpu_s, 1),
