@@ -64,6 +64,8 @@ class Pairs:
         self.left: dict[str, float] = {}
         self._said: dict[str, str] = {}  # of a spread, about what can't be traded; once as long as it is so
         self._watched = 0
+        self.is_ending = False
+        """Once set, what is under way is hedged and nothing new is begun."""
         heard = all(leg.venue == HYPERLIQUID for spread in mandate.spreads for leg in spread.legs)
         self._watches_per_look = WATCHES_PER_LOOK if heard else WATCHES_PER_LOOK_UNHEARD
 
@@ -176,6 +178,8 @@ class Pairs:
                 self._held(k, account.view.lots), self._usd_per_lot(k, account), self._execution, may_open()
             )
             further, told = next_move(group, scene)
+            if isinstance(told, Move) and self.is_ending and not told.hedges:
+                told = End(0, "the daemon is to end")
             if isinstance(told, End):
                 self._ended(group.spread, told, scene, moves, problem)
                 return account

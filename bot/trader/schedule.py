@@ -21,6 +21,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from bot.errors import VenueError
 from bot.journal.pulse import Pulse
+from bot.trader.pairs import Pairs
 from bot.trader.trader import Trader
 
 log = structlog.get_logger("hedgerow")
@@ -51,6 +52,7 @@ class Schedule:
         self._busy_since_s: float | None = None
         self._is_mute = False
         self._trader: Trader
+        self._pairs: Pairs | None = None
         self._stopping = asyncio.Event()
         self._bell = asyncio.Event()  # something besides the venue wants attention
         self._failures = 0
@@ -61,7 +63,7 @@ class Schedule:
 
         `run_clock` lets a simulated market's time pass while the trader looks at it, and stand before and after.
         """
-        self._trader = trader
+        self._trader, self._pairs = trader, trader.pairs
         scheduler = AsyncIOScheduler(timezone="UTC")
         logging.getLogger(SCHEDULERS_LOG).addFilter(_unless_cancelled)
         options: dict[str, Any] = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
@@ -98,6 +100,8 @@ class Schedule:
             log.info("stopping", because=why)
             self._stopping.set()
             self._bell.set()
+            if self._pairs is not None:
+                self._pairs.is_ending = True
 
     def fail(self, error: BaseException) -> None:
         """End after the cycle in progress, with an error for whoever runs this."""

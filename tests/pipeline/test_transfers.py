@@ -97,3 +97,11 @@ def test_what_is_moved_ends_the_need_and_makes_no_other(here: float, there: floa
         if told.usd >= told.needed_usd:
             assert told.target not in {each.target for each in after}
         assert told.source not in {each.target for each in after}
+
+
+def test_coins_are_no_money_that_can_be_moved() -> None:
+    # Of 51,000 in the spot wallet 50,000 are coins.
+    (told,) = transfers(on_spot(12_000, 51_000), LEVERAGE, LIMITS)
+    assert (told.source, told.target) == ("hyperliquid spot", "hyperliquid")
+    assert told.usd == pytest.approx(1_000)
+    assert told.needed_usd > 1_000

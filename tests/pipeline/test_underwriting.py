@@ -23,7 +23,7 @@ WALLETS = {"hyperliquid": 20_000.0, "hyperliquid spot": 50_000.0}
 
 
 def account(*lots: int, **given: Any) -> AccountView:
-    view = AccountView(70_000.0, np.array(lots), np.zeros(2), np.array([5.0, 1.0]), wallet_usd=WALLETS)
+    view = AccountView(70_000.0, np.array(lots), np.zeros(2), np.array([5.0, 4.0]), wallet_usd=WALLETS)
     return replace(view, **given)
 
 
@@ -89,3 +89,9 @@ def test_a_value_of_a_plugin_that_fails_is_one_that_is_not_said() -> None:
 def test_where_wallets_are_not_told_apart_the_worst_is_not_known() -> None:
     lots = np.array([-50_000, 50_000])
     assert worst(SPREAD, lots, account(0, 0, wallet_usd=None), MARK, INSTRUMENTS) == ()
+
+
+def test_a_spread_that_is_turned_is_a_new_one_and_one_that_grows_is_not() -> None:
+    (sheet,) = sheets(decided(-50_000, 50_000), account(30_000, -30_000), MARK, INSTRUMENTS, MANDATE)
+    assert sheet.side == "short"
+    assert sheets(decided(-50_000, 50_000), account(-30_000, 30_000), MARK, INSTRUMENTS, MANDATE) == []

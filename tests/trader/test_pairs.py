@@ -1,6 +1,7 @@
 """Leg faults against whole traders: what may stand unhedged is bounded, and in the end nothing does."""
 
 import asyncio
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from bot.errors import ConfigError
 from bot.journal.journal import Journal
 from bot.journal.reader import read
 from bot.journal.verify import verify
+from bot.model.decision import OrderPlan
+from bot.model.order import OrderReport
 from bot.model.spread import Spread
 from bot.trader.trader import Trader
 from tests.trader.test_ladder import answers, put
@@ -320,3 +323,25 @@ def test_a_hedge_is_held_for_its_primary_legs_reason(tmp_path: Path) -> None:
         because = {row["instrument"]: row["because"] for row in reader.each("SELECT * FROM position")}
     assert set(because) == {HERE.name, THERE.name}
     assert because[THERE.name] == because[HERE.name]
+
+
+def test_a_daemon_that_is_to_end_hedges_what_is_under_way_and_begins_nothing(tmp_path: Path) -> None:
+    venue = TwoLegs(market(), Faults())
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0), 0)
+        real = venue.send
+
+        async def asked_to_end(plan: OrderPlan) -> Sequence[OrderReport]:
+            trader.pairs.is_ending |= bool(plan.orders)  # while the first piece of the first leg is under way
+            return await real(plan)
+
+        venue.send = asked_to_end  # type: ignore[method-assign]
+        for _ in range(3):
+            await trader.cycle()
+        held = venue._ready().lots.tolist()
+        assert SPREAD.unhedged(*held) == 0
+        assert 0 < abs(held[0]) * float(HERE.lot) <= float(CAP) * 1.01  # one piece, hedged
+
+    with Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -33,6 +34,7 @@ class FakeTrader:
 
     def __init__(self, moments: int = 1_000) -> None:
         self.calls: list[str] = []
+        self.pairs = SimpleNamespace(is_ending=False)
         self.cycles = 0
         self.pause_s: float | None = None
         self.moments = moments  # after these, due() waits for ever

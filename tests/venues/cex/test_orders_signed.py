@@ -231,3 +231,11 @@ def test_no_error_repeats_what_was_signed(tmp_path: Path) -> None:
         trial.place(ORDERS["ioc"])
     assert "signature" not in str(raised.value)
     assert raised.value.__suppress_context__
+
+
+def test_a_limit_is_never_rounded_beyond_what_was_asked() -> None:
+    instrument = Instrument("v:BTC", 3, (MarginTier(Decimal(0), 20),), venue="v", tick=Decimal("0.1"))
+    market = Market(instrument, SYMBOL, "BTCUSDT", Decimal(1))
+    for side, worst in ((Side.BUY, "50000.0"), (Side.SELL, "50000.1")):
+        order = Order("d1-x", "v:BTC", side, 10, Decimal("50000.05"))
+        assert worst_price(order, market, Decimal(50_000)) == Decimal(worst)
