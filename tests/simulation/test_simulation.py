@@ -125,6 +125,14 @@ def test_days_that_went_wrong_once(seed: int, crash_at: tuple[int, ...]) -> None
     fine(simulate(day_of(seed, crash_at)))
 
 
+def test_a_leg_that_a_crash_left_alone_waits_for_nothing_that_another_spread_wants() -> None:
+    """It once did, for two minutes, while the first leg of the other waited until the venue takes more requests."""
+    result = simulate(day_of(102, (219,), legs=True))
+    fine(result)
+    assert result.crashes == 1
+    assert result.longest_unhedged_s <= 5
+
+
 def test_killed_twice_also_within_a_recovery_nothing_is_lost_or_doubled() -> None:
     dice = random.Random(3)
     for _ in range(20):
