@@ -54,11 +54,6 @@ def _hedge_waits_for_room() -> Patches:
     return [of(HyperliquidVenue, "room", room), of(HyperliquidVenue, "send", send)]
 
 
-def _others_first() -> Patches:
-    """Likewise."""
-    return [of(Pairs, "_most_urgent", lambda self, turns, account, may_open: turns[0])]
-
-
 def _hedge_is_sent_twice() -> Patches:
     real = HyperliquidVenue.send
 
@@ -108,10 +103,6 @@ MUTANTS = (
     Mutant("one leg may run ahead of the other without a bound", "I19", _cap_is_ignored, _LEGS),
     Mutant("a leg is not hedged", "I19", _hedge_is_forgotten, _LEGS),
     Mutant("a hedge waits for the budget of requests", "I19", _hedge_waits_for_room, _LEGS),
-    Mutant(
-        "a leg that stands alone waits for another spread's first leg", "I19", _others_first,
-        replace(_LEGS, away_s=(1.0,)), crashes=True,
-    ),
     Mutant("a hedge is sent twice", "I1", _hedge_is_sent_twice, _LEGS),
     Mutant(
         "a leg that somebody has taken away is passed over", "I19", _taken_leg_is_passed_over,
