@@ -246,7 +246,7 @@ class HyperliquidVenue:
             if not plan.orders:
                 return reports
             await self._teller.tell()
-            orders, refused = await self._prepared(plan.orders)
+            orders, refused = await self._prepared(plan.orders, urgent=plan.urgent)
             # The venue said none of it: what was sent under the same id stands as it was told.
             self._events += [each for each in refused if each.reason != SENT_BEFORE]
             urgent = plan.urgent or all(order.reduce_only for order in orders)
@@ -258,7 +258,9 @@ class HyperliquidVenue:
             self._tell(await self._reader.await_fills(self._clock.now_ms, self._terms.fills_s))
         return [*reports, *refused, *placed]
 
-    async def _prepared(self, orders: Sequence[Order]) -> tuple[list[Order], list[OrderReport]]:
+    async def _prepared(
+        self, orders: Sequence[Order], *, urgent: bool
+    ) -> tuple[list[Order], list[OrderReport]]:
         """What may be sent as it is now: nothing twice, reduce-only orders no larger than the position."""
         view = self._reader.state().view
         lots = dict(zip((i.name for i in self.instruments), view.lots.tolist(), strict=True))
@@ -277,7 +279,7 @@ class HyperliquidVenue:
             if not reason and not order.reduce_only and order.instrument in self._replacing.unsure:
                 reason = NOT_WITHDRAWN
             if not reason and not order.reduce_only:
-                reason = await self._leverage.sure(order.instrument)
+                reason = await self._leverage.sure(order.instrument, urgent=urgent)
             if reason:
                 refused.append(
                     OrderReport(self._clock.now_ms(), 0, order, OrderStatus.REJECTED, reason=reason)

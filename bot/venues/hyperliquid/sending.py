@@ -366,14 +366,14 @@ class Sender:
 
     # Leverage
 
-    async def set_leverage(self, coin: str, leverage: int, *, is_cross: bool) -> None:
+    async def set_leverage(self, coin: str, leverage: int, *, is_cross: bool, urgent: bool = False) -> None:
         """Set a coin's leverage and margin mode where they are not so already. Refused, or Unavailable where unsure."""
         request = {"type": "activeAssetData", "user": self._account, "coin": coin}
         for _ in range(2):
             now, mode = await self._client.info(request, urgent=True)
             if now == leverage and (mode.value == "cross") == is_cross:
                 return
-            await self._client.make_room()
+            await self._client.make_room(urgent=urgent)
             if why := self._market.numbers.why_not(coin, self._signs.pinned()):
                 raise NotSigned(why)
             signed = self._signs.leverage(coin, leverage, is_cross=is_cross)
