@@ -188,10 +188,11 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class OrderPlan:
-    """What to send: cancels first, then orders in sequence."""
+    """What to send: cancels first, then orders in sequence; `urgent` where what an order hedges stands alone already."""
 
     cancels: tuple[Cancel, ...] = ()
     orders: tuple[Order, ...] = ()
+    urgent: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.cancels or self.orders)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 import structlog
 
 from bot.errors import ConfigError, Unavailable
-from bot.model.decision import Decision, LotsArray, client_id
+from bot.model.decision import Decision, LotsArray, OrderPlan, client_id
 from bot.model.instrument import HYPERLIQUID, Instrument, Kind
 from bot.model.order import Order, Purpose, Side
 from bot.model.panel import Panel
@@ -30,7 +31,7 @@ from bot.pipeline.legs import Legs, without_leg_orders
 from bot.pipeline.mandate import Mandate
 from bot.pipeline.placing import bound
 from bot.pipeline.underwriting import sheets
-from bot.venues.venue import AccountState
+from bot.venues.venue import AccountState, Venue
 
 log = structlog.get_logger("hedgerow")
 
@@ -44,8 +45,18 @@ WATCHES_PER_LOOK_UNHEARD: Final = 3
 LOOKS: Final = 3
 """At the account after an order, before it is taken for unknown what became of it."""
 
-Send = Callable[[Order], Awaitable[object]]
 Look = Callable[[], Awaitable[AccountState]]
+
+
+@dataclass
+class Turn:
+    """A spread on its way: the `k`th, with how many orders, whether it has waited for room, and what a venue last failed at."""
+
+    k: int
+    group: Group
+    moves: int = 0
+    has_waited: bool = False
+    problem: str = ""
 
 
 class Pairs:
@@ -138,7 +149,7 @@ class Pairs:
         account: AccountState,
         decision_id: str,
         panel: Panel,
-        send: Send,
+        venue: Venue,
         look: Look,
         may_open: Callable[[], bool],
     ) -> AccountState:
@@ -146,54 +157,63 @@ class Pairs:
 
         What a venue refuses is tried again or taken back. After every order the account is looked at, whatever was said
         of it; where that can't be, Unavailable or OutcomeUnknown ends it: nothing may be built on an order of which nobody
-        knows what became. While a leg's venue is `stale` in the account neither leg is moved.
+        knows what became. A leg that stands alone comes before everything else: it waits for no budget of requests, while a
+        first leg waits until there is room for both. While a leg's venue is `stale` in the account neither leg is moved.
         """
-        for k, spread in enumerate(self.legs.spreads):
-            steps = spread.steps(int(wanted[self.legs.primary[k]]))
-            account = await self._bring(k, Group(spread, steps, thinner(spread, panel)), account, decision_id, send, look, may_open)  # fmt: skip
-        return account
-
-    async def _bring(
-        self,
-        k: int,
-        group: Group,
-        account: AccountState,
-        decision_id: str,
-        send: Send,
-        look: Look,
-        may_open: Callable[[], bool],
-    ) -> AccountState:
-        moves, problem = 0, ""
-        while True:
-            blind = sorted({leg.venue for leg in group.spread.legs} & set(account.stale))
-            if blind:
+        turns = [
+            Turn(k, Group(spread, spread.steps(int(wanted[self.legs.primary[k]])), thinner(spread, panel)))
+            for k, spread in enumerate(self.legs.spreads)
+        ]
+        while turns:
+            turn = self._most_urgent(turns, account, may_open)
+            spread = turn.group.spread
+            if blind := _blind(spread, account):
                 # Its positions are those of an earlier look: a move by them could double what an order has done since.
-                log.warning(
-                    "legs left as they are",
-                    spread=group.spread.name,
-                    reason=f"{', '.join(blind)} can't be asked",
-                )
-                return account
-            scene = Scene(
-                self._held(k, account.view.lots), self._usd_per_lot(k, account), self._execution, may_open()
-            )
-            group, told = next_move(group, scene)
+                why = f"{', '.join(blind)} can't be asked"
+                log.warning("legs left as they are", spread=spread.name, reason=why)
+                turns.remove(turn)
+                continue
+            scene = self._scene(turn, account, may_open)
+            group, told = next_move(turn.group, scene)
             if isinstance(told, Move) and self.is_ending and not told.hedges:
                 told = End(0, "the daemon is to end")
             if isinstance(told, End):
-                self._ended(group.spread, told, scene, moves, problem)
-                return account
-            moves += 1
-            order = self._order(group.spread, told, scene, decision_id, moves)
+                self._ended(spread, told, scene, turn.moves, turn.problem)
+                turns.remove(turn)
+                continue
+            if not (told.hedges or turn.has_waited) and await venue.room():
+                turn.has_waited = True
+                account = await look()  # prices, and what is allowed, are those of before the wait
+                continue
+            turn.group, turn.moves, turn.has_waited = group, turn.moves + 1, False
+            order = self._order(spread, told, scene, decision_id, turn.moves)
             try:
-                await send(order)
+                await venue.send(OrderPlan((), (order,), urgent=told.hedges))
             except Unavailable as error:
                 # It may have been raised after the order was placed, by what came next.
-                problem = str(error)
-                log.warning("a leg's venue can't be reached", coin=order.instrument, reason=problem[:200])
-            account = await self._looked(look, group.spread.legs[told.leg].venue)
-            if self._held(k, account.view.lots) == scene.held:
-                await self._sleep(FIRST_PAUSE_S * max(1, group.attempts + group.tries))
+                turn.problem = str(error)
+                log.warning(
+                    "a leg's venue can't be reached", coin=order.instrument, reason=turn.problem[:200]
+                )
+            account = await self._looked(look, spread.legs[told.leg].venue)
+            if self._held(turn.k, account.view.lots) == scene.held:
+                await self._sleep(FIRST_PAUSE_S * max(1, turn.group.attempts + turn.group.tries))
+        return account
+
+    def _most_urgent(
+        self, turns: Sequence[Turn], account: AccountState, may_open: Callable[[], bool]
+    ) -> Turn:
+        """Whichever has a leg that stands alone; else the first."""
+        for turn in turns:
+            if not _blind(turn.group.spread, account):
+                _, told = next_move(turn.group, self._scene(turn, account, may_open))
+                if isinstance(told, Move) and told.hedges:
+                    return turn
+        return turns[0]
+
+    def _scene(self, turn: Turn, account: AccountState, may_open: Callable[[], bool]) -> Scene:
+        held = self._held(turn.k, account.view.lots)
+        return Scene(held, self._usd_per_lot(turn.k, account), self._execution, may_open())
 
     async def _looked(self, look: Look, venue: str) -> AccountState:
         """The account after an order. Unavailable where the order's venue can't be asked what became of it."""
@@ -268,6 +288,11 @@ class Pairs:
             reduce_only=move.reduce_only,
             purpose=Purpose.EXIT if move.reduce_only else Purpose.ENTRY,
         )
+
+
+def _blind(spread: Spread, account: AccountState) -> list[str]:
+    """Venues of its legs that could not be asked."""
+    return sorted({leg.venue for leg in spread.legs} & set(account.stale))
 
 
 def thinner(spread: Spread, panel: Panel) -> int:

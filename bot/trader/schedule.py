@@ -23,6 +23,7 @@ from bot.errors import VenueError
 from bot.journal.pulse import Pulse
 from bot.trader.pairs import Pairs
 from bot.trader.trader import Trader
+from bot.venues.venue import AccountState
 
 log = structlog.get_logger("hedgerow")
 
@@ -33,7 +34,8 @@ FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 30.0
 BEAT_S: Final = 5.0
 LONGEST_WORK_S: Final = 300.0
-"""Whoever has been at one cycle for longer than this gives no sign of life any more: it is stuck."""
+"""Whoever has been at one cycle for longer than this, and has not once looked at the account meanwhile, gives no sign of
+life any more: it is stuck. Legs that are traded piece by piece may take longer, with a look after each order."""
 
 
 class RunClock(Protocol):
@@ -50,6 +52,7 @@ class Schedule:
     def __init__(self, cycles: int | None = None, pulse: Pulse | None = None) -> None:
         self._most, self._pulse = cycles, pulse
         self._busy_since_s: float | None = None
+        self._seen: AccountState | None = None
         self._is_mute = False
         self._trader: Trader
         self._pairs: Pairs | None = None
@@ -184,6 +187,8 @@ class Schedule:
 
     async def _beat(self, *, ended: bool = False) -> None:
         """Give a sign of life, unless the work in hand has come to a stand."""
+        if self._busy_since_s is not None and self._trader.account is not self._seen:
+            self._busy_since_s, self._seen = time.monotonic(), self._trader.account
         busy_s = 0.0 if self._busy_since_s is None else time.monotonic() - self._busy_since_s
         if self._pulse is None or busy_s > LONGEST_WORK_S:
             return

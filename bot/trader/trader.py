@@ -303,7 +303,7 @@ class Trader:
                 account,
                 decision_id,
                 self.session.observer.panel,
-                lambda order: self._venue.send(OrderPlan((), (order,))),
+                self._venue,
                 self._after,
                 lambda: desk.state is TradingState.ACTIVE and not (self.account and self.account.stale),
             )

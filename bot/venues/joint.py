@@ -128,6 +128,10 @@ class JointVenue:
         _raise_worst(done)
         return list(self._seen)
 
+    async def room(self) -> bool:
+        """At all of them."""
+        return any(await _all(venue.room() for venue in self._venues))
+
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         """Each order to its venue, all at once. Where one fails the others' orders are carried out all the same."""
         parts = []
@@ -135,7 +139,7 @@ class JointVenue:
             cancels = tuple(each for each in plan.cancels if self._owner.get(each.instrument) == k)
             orders = tuple(each for each in plan.orders if self._owner.get(each.instrument) == k)
             if cancels or orders:
-                parts.append(venue.send(OrderPlan(cancels, orders)))
+                parts.append(venue.send(OrderPlan(cancels, orders, plan.urgent)))
         done = await asyncio.gather(*parts, return_exceptions=True)
         _raise_worst(done)
         return [report for reports in done if not isinstance(reports, BaseException) for report in reports]

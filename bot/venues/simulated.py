@@ -152,6 +152,10 @@ class SimulatedVenue:
             return self._state(market.mark)
         return self._state(np.where(np.isfinite(self._bar.open), self._bar.open, market.mark))
 
+    async def room(self) -> bool:
+        """Nothing is limited here."""
+        return False
+
     async def condition(self) -> Condition:
         """Nothing is needed to trade here."""
         return Condition()

@@ -129,6 +129,10 @@ class Venue(Protocol):
         """Carry out a plan, cancels first, and say of each order what became of it so far."""
         ...
 
+    async def room(self) -> bool:
+        """Return when two orders and the looks after them need not wait for a limit of requests; whether that took any time."""
+        ...
+
     async def account(self) -> AccountState:
         """The account now."""
         ...

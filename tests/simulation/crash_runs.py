@@ -30,15 +30,17 @@ DAYS: Final = (
 )
 """Each of another kind; the seed says which."""
 
-_LEGS: Final = replace(_DAY, coins=("BTC", "HYPE"), legs=LEGS)
+_LEGS: Final = replace(_DAY, coins=("BTC", "HYPE"), legs=LEGS, watch_s=30.0)
 
 LEG_DAYS: Final = (
     replace(_LEGS, actions=_LOSSES),
     replace(_LEGS, actions=_STORY, power=True),
     replace(_LEGS, actions=_LOSSES, slippage_bps=1.0, lag=0.3),
     replace(_LEGS, reads={"cut": 0.01, "silent": 0.01}, signer={"dies": 0.1}),
+    replace(_LEGS, actions=_LOSSES, taken="by hand", watch_s=10.0),
+    replace(_LEGS, actions=_STORY, taken="liquidated", watch_s=10.0, power=True),
 )
-"""The same with two legs, perpetuals against spot."""
+"""The same with two legs, perpetuals against spot; in the last two a leg is taken away, in each half of the day."""
 
 AGAIN_EVERY: Final = 4
 
@@ -49,6 +51,11 @@ class Tally:
 
     runs: int = 0
     crashes: int = 0
+    legs_taken: int = 0  # by others than the daemon
+    longest_unhedged_s: float = (
+        0.0  # that one leg stood alone by the daemon's own orders, disturbances left out
+    )
+    longest_taken_s: float = 0.0  # by what others did, likewise
     bad: list[Result] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
@@ -57,6 +64,9 @@ class Tally:
         if crashes:
             self.runs += 1
             self.crashes += crashes
+            self.legs_taken += result.legs_taken
+            self.longest_unhedged_s = max(self.longest_unhedged_s, result.longest_unhedged_s)
+            self.longest_taken_s = max(self.longest_taken_s, result.longest_taken_s)
         if result.violations:
             self.bad.append(result)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,6 +54,8 @@ class Plan:
     slippage_bps: float = 100.0
     away_s: tuple[float, ...] = (1.0, 20.0, 20.0, 400.0, 4000.0)  # how long a dead daemon stays so
     legs: tuple[tuple[str, str], ...] = ()  # perpetuals and the spot markets that they are held against
+    watch_s: float = 300.0  # the least between two watches of the daemon's; a real one's are 3 or 15 s
+    taken: str = ""  # how a leg is taken away at the venue: "by hand" or "liquidated"; empty for not at all
     weather: bool = False  # at least one fault in every hour, whatever the odds
 
 
@@ -93,12 +95,15 @@ class Dice:
         self.random = random.Random(f"faults {plan.seed}")
         self.forced: dict[str, str] = {}  # kind of request → the fault that strikes the next of it
         self.struck: Counter[str] = Counter()
+        self.disturbed: Callable[[float], None] = lambda seconds: None
+        """Told of each fault, and how long it lasts beyond the request that it struck."""
 
     def draw(self, odds: Mapping[str, float], kind: str) -> str:
         """The fault that strikes a request of a kind this time; empty for none."""
         fault = "" if self.quiet else self.forced.pop(kind, "") or self._drawn(odds)
         if fault:
             self.struck[f"{kind} {fault}"] += 1
+            self.disturbed(0.0)
         return fault
 
     def _drawn(self, odds: Mapping[str, float]) -> str:

@@ -83,6 +83,9 @@ class Watch:
         now_ms: Callable[[], int],
         most_usd: Decimal,
         legs: Mapping[str, str],
+        watch_s: float,
+        *,
+        is_had: bool,
     ) -> None:
         self.world, self.account, self.notes = world, account, notes
         self.signatures = signatures
@@ -95,7 +98,7 @@ class Watch:
         self._siblings: dict[str, list[str]] = defaultdict(list)  # client id → cloids
         self._client_ids: dict[str, str] = {}  # by cloid
         self.spot = SpotSide(world, account)
-        self.apart = Apart(self.spot, legs, notes, lambda: now_ms() / 1000)
+        self.apart = Apart(self.spot, legs, notes, lambda: now_ms() / 1000, watch_s, is_had=is_had)
         self.money = Money(world, account, notes, self._client_ids, self.spot)
         self._latest_row = 0
         self._at_venue: dict[str, list[int]] = defaultdict(list)  # cloid → order ids

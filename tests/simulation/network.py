@@ -56,6 +56,7 @@ class Network:
 
     def storm(self, seconds: float) -> None:
         """From now on everything answers 429 for a while."""
+        self.dice.disturbed(seconds)
         self._storm_until_s = self._loop.time() + seconds
 
     def _storms(self) -> bool:
@@ -104,7 +105,9 @@ class Network:
         self.server.world.advance_to(
             self._lag_since_ms + 1
         )  # so that what comes now is later than what is told
-        self._lag_until_s = self._loop.time() + self.dice.between(0.2, self.dice.plan.longest_lag_s)
+        lasts_s = self.dice.between(0.2, self.dice.plan.longest_lag_s)
+        self.dice.disturbed(lasts_s)
+        self._lag_until_s = self._loop.time() + lasts_s
 
     account = ""
 

@@ -46,6 +46,7 @@ from tests.simulation.scene import (
 )
 from tests.simulation.signatures import Signatures
 from tests.simulation.signer_host import SignerHost, SignerLink
+from tests.simulation.taking import Taker
 from tests.simulation.virtual_time import VirtualLoop, virtual_schedules
 from tests.simulation.weather import Weather
 
@@ -53,6 +54,8 @@ DAY_H: Final = 24
 AMPLE_USD: Final = 1_000_000
 """A signer's budget of a day that no run uses up."""
 AMPLE_BPS: Final = 50.0
+LOOK_S: Final = 5.0
+"""How often the legs are looked at besides."""
 LONGEST_RUN_LIVES: Final = 200  # for each day of it
 MARKET_STEP_MS: Final = 900_000
 """The market around walks in steps of a quarter of an hour while nobody asks."""
@@ -75,6 +78,9 @@ class Result:
     quiet_hours: int = 0  # of those that should have brought one
     crashes: int = 0
     most_unhedged_usd: float = 0.0  # of any pair of legs, at any time
+    longest_unhedged_s: float = 0.0  # likewise, by the daemon's own orders, disturbances left out
+    longest_taken_s: float = 0.0  # until a daemon had evened what others had parted, likewise
+    legs_taken: int = 0  # by others
     faulty_effects: int = 0  # those before all was quiet, at which a daemon may be killed
 
     def story(self) -> str:
@@ -113,7 +119,8 @@ class Run:
         self.end_s = self.quiet_s + plan.quiet_h * 3600.0 - 300
         secret = hashlib.sha256(f"agent {plan.seed}".encode()).digest()
         spot_usd = SPOT_USD if plan.legs else ZERO
-        self.account, agent = funded_account(self.server, plan.seed, secret, spot_usd=spot_usd)
+        owner, agent = funded_account(self.server, plan.seed, secret, spot_usd=spot_usd)
+        self.account = owner.address
         self.network.account = self.account
         self.policy = signer_policy(self.server, self.account, agent, plan)
         (folder / "signer").mkdir()
@@ -131,14 +138,18 @@ class Run:
         most_usd = MOST_POSITION_USD * (2 if plan.weather else 1) if plan.by_hand else WHIM_USD
         self.watch = self.network.watch = Watch(
             self.server.world, self.account, notes, signatures, self.network.now_ms,
-            most_usd, dict(plan.legs),
+            most_usd, dict(plan.legs), plan.watch_s, is_had=plan.slippage_bps >= AMPLE_BPS,
         )  # fmt: skip
+        self.dice.disturbed = self.watch.apart.disturbed
         # Legs go a piece at a time, and where little is to be had at a price the rest waits for the next decision.
         is_had = not plan.legs or plan.slippage_bps >= AMPLE_BPS
         self.watch.gets_all_it_wants = plan.turnover_usd >= AMPLE_USD and is_had
         self.signer.signed = self.watch.signed
         self.signer.looked = lambda well: self.watch.permission.looked(well=well)
         self.journal = folder / "0" / "journal.sqlite"
+        self.taker = (
+            Taker(plan, self.network, owner, self.watch.spot, self.watch.apart) if plan.taken else None
+        )
         self.lives = 0
         self.trader: Trader | None = None
         self.disk: Disk | None = None
@@ -149,6 +160,8 @@ class Run:
         for k in range(self.plan.faulty_h):
             self.loop.call_at(k * 3600.0, self._hour)
         self.loop.call_at(self.quiet_s, self._quiet)
+        if self.plan.legs:
+            self.loop.call_later(LOOK_S, self._look)
         most_lives = LONGEST_RUN_LIVES * (1 + self.plan.faulty_h // DAY_H)
         while self.loop.time() < self.end_s and not self.watch.violations:
             self.lives += 1
@@ -165,7 +178,8 @@ class Run:
             self.plan, self.trace.digest(), self.trace.steps, self.effects, self.lives, self.loop.time(),
             self.watch.violations, list(self.trace.last), self.watch.counts(), dict(self.dice.struck),
             0 if self.weather is None else self.weather.quiet_hours, self.crashes,
-            float(self.watch.apart.most_usd), self.faulty_effects,
+            float(self.watch.apart.most_usd), self.watch.apart.longest_s, self.watch.apart.longest_found_s,
+            0 if self.taker is None else self.taker.taken, self.faulty_effects,
         )  # fmt: skip
 
     def _hour(self) -> None:
@@ -174,12 +188,15 @@ class Run:
             self.weather.hour()
         self.hourly(self)
 
+    def _look(self) -> None:
+        self.watch.apart.look()
+        self.loop.call_later(LOOK_S, self._look)
+
     def _kill_in(self, effects: int) -> None:
         self.crash_at.add(self.effects + effects)
 
     def _quiet(self) -> None:
         self.dice.quiet = True
-        self.watch.apart.quiet_since_s = self.network.now_ms() / 1000
         self.faulty_effects = self.effects
 
     def _reached(self, life: int, what: str) -> bool:
@@ -192,11 +209,13 @@ class Run:
         number = self.lives
         life = Life(number, lambda what: self._reached(number, what))
         self.watch.begins()
+        self.watch.apart.lives(yes=True)
         others = asyncio.all_tasks()
         raw: list[sqlite3.Connection] = []
         task = asyncio.ensure_future(self._live(life, raw))
         await asyncio.wait({task, life.ended}, return_when=asyncio.FIRST_COMPLETED)
         life.is_dead = True
+        self.watch.apart.lives(yes=False)
         for each in asyncio.all_tasks() - others:
             each.cancel()
         await asyncio.gather(*(asyncio.all_tasks() - others), return_exceptions=True)
@@ -313,9 +332,7 @@ def simulate(plan: Plan, hourly: Callable[[Run], None] = lambda run: None) -> Re
     with (
         tempfile.TemporaryDirectory(dir=place, prefix="hedgerow-") as folder,
         _silent(),
-        virtual_schedules(
-            60.0 if plan.legs else 300.0
-        ),  # a leg that stands alone is looked for at every tenth watch
+        virtual_schedules(plan.watch_s),
         mock.patch("bot.devnet.world.LONGEST_STEP_MS", MARKET_STEP_MS),
         asyncio.Runner(loop_factory=VirtualLoop) as runner,
     ):

@@ -72,8 +72,10 @@ def devnet(seed: int, coins: tuple[str, ...], *, legs: bool = False) -> Server:
     return server
 
 
-def funded_account(server: Server, seed: int, secret: bytes, *, spot_usd: Decimal = ZERO) -> tuple[str, str]:
-    """A funded account, and an agent that it has approved."""
+def funded_account(
+    server: Server, seed: int, secret: bytes, *, spot_usd: Decimal = ZERO
+) -> tuple[signing.SigningKey, str]:
+    """The key of a funded account, and the address of an agent that it has approved."""
     owner = signing.SigningKey(hashlib.sha256(f"owner {seed}".encode()).digest(), "testnet")
     agent = signing.SigningKey(secret, "testnet").address
     server.world.fund(owner.address, EQUITY_USD)
@@ -87,7 +89,7 @@ def funded_account(server: Server, seed: int, secret: bytes, *, spot_usd: Decima
     body = signing.body(action, START_MS, owner.sign_user(action), None, None)
     answer = server.carry_out(json.loads(body), START_MS)
     assert answer["status"] == "ok", answer
-    return owner.address, agent
+    return owner, agent
 
 
 def signer_policy(server: Server, account: str, agent: str, plan: Plan) -> str:

@@ -126,7 +126,9 @@ class SignerHost:
         self._trace.say("signer dies")
         self.drop()
         longest_s = self._dice.plan.signer_gone_s
-        self._down_until_s = self._loop_s() + self._dice.random.choice((0.0, 0.0, 0.0, 3.0, longest_s))
+        down_s = self._dice.random.choice((0.0, 0.0, 0.0, 3.0, longest_s))
+        self._dice.disturbed(down_s)
+        self._down_until_s = self._loop_s() + down_s
         self._step_ms = self._dice.random.choice((-1_900, -1_900, 0, 1_500))
 
     # Power

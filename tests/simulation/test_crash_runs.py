@@ -10,8 +10,8 @@ from tests.simulation.soak import chapter_of
 
 PARTS = 21
 RUNS_PER_PART = 96
-LEG_PARTS = 8
-LEG_RUNS_PER_PART = 20
+LEG_PARTS = 6
+LEG_RUNS_PER_PART = 16
 CHAOS_PARTS = 10
 CHAOS_DAYS_PER_PART = 5
 
@@ -40,6 +40,7 @@ def test_killed_at_any_effect_with_two_legs_neither_stands_alone(part: int) -> N
         tally.add(simulate(plan))
     assert not tally.bad, tally.bad[0].story()
     assert tally.runs >= LEG_RUNS_PER_PART
+    assert bool(tally.legs_taken) == bool(every[0].taken)
 
 
 @pytest.mark.parametrize("part", range(CHAOS_PARTS))

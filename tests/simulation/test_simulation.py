@@ -91,6 +91,22 @@ def test_without_faults_both_legs_are_wanted_sent_and_held_with_one_never_ahead_
     )  # a piece at a time, so the check has something to bite on
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("taken", ["by hand", "liquidated"])
+def test_where_a_leg_is_taken_away_the_other_is_closed_within_a_look_of_the_daemons(
+    taken: str, seed: int
+) -> None:
+    """With the watch that a real daemon has: every 3 s, and every tenth looks at the account. No fault, no crash."""
+    plan = Plan(seed, faulty_h=1, quiet_h=0.4, coins=("BTC", "HYPE"), legs=LEGS, taken=taken, watch_s=3.0)
+    result = simulate(plan)
+    fine(result)
+    assert result.legs_taken
+    assert result.longest_unhedged_s <= 5
+    assert (
+        3 <= result.longest_taken_s <= 65
+    )  # a look, or the minute that a trading daemon may wait for room to ask
+
+
 @pytest.mark.parametrize("part", range(4))
 def test_killed_at_every_third_effect_of_a_day_nothing_is_lost_or_doubled(part: int) -> None:
     effects = simulate(A_DAY).effects
@@ -107,6 +123,13 @@ def test_days_that_went_wrong_once(seed: int, crash_at: tuple[int, ...]) -> None
     187: the power failed within a commit, all of which had reached the disk.
     """
     fine(simulate(day_of(seed, crash_at)))
+
+
+def test_a_leg_that_a_crash_left_alone_waits_for_nothing_that_another_spread_wants() -> None:
+    """It once did, for two minutes, while the first leg of the other waited until the venue takes more requests."""
+    result = simulate(day_of(102, (219,), legs=True))
+    fine(result)
+    assert result.crashes == 1
 
 
 def test_killed_twice_also_within_a_recovery_nothing_is_lost_or_doubled() -> None:

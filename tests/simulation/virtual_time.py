@@ -80,7 +80,7 @@ class VirtualScheduler:
 
 @contextmanager
 def virtual_schedules(least_s: float = 300.0) -> Iterator[None]:
-    """Schedules made within keep virtual time, with no job more often than every `least_s`."""
+    """Schedules made within keep virtual time; no job runs more often than every `least_s` seconds."""
     with (
         mock.patch("bot.trader.schedule.AsyncIOScheduler", VirtualScheduler),
         mock.patch.object(VirtualScheduler, "least_s", least_s),

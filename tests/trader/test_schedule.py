@@ -29,6 +29,7 @@ class FakeTrader:
     """A market whose next moment comes when `moments` says so, and a list of what was called."""
 
     is_to_finish = False
+    account: object = None
 
     watch_s = 15.0
 

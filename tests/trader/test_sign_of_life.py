@@ -74,13 +74,34 @@ def test_signs_go_on_between_two_cycles_that_lie_far_apart(
 
 
 def test_whoever_is_stuck_in_a_cycle_gives_none(pulse: Pulse) -> None:
-    schedule = Schedule(None, pulse)
-    schedule._busy_since_s = time.monotonic()
+    schedule = at_work(pulse, FakeTrader())
     asyncio.run(schedule._beat())
     before = heard(pulse.path)
+    assert schedule._busy_since_s is not None
     schedule._busy_since_s -= LONGEST_WORK_S + 1
     asyncio.run(schedule._beat())
     assert heard(pulse.path) == before is not None
+
+
+def test_a_cycle_that_takes_long_is_not_stuck_as_long_as_the_account_is_looked_at(pulse: Pulse) -> None:
+    """As legs are, piece by piece, where the venue takes few requests a minute."""
+    trader = FakeTrader()
+    schedule = at_work(pulse, trader)
+    for number in (1, 2, 3):
+        assert schedule._busy_since_s is not None
+        schedule._busy_since_s -= LONGEST_WORK_S + 1
+        trader.account = object()
+        asyncio.run(schedule._beat())
+        beat = heard(pulse.path)
+        assert beat is not None
+        assert beat.number == number
+
+
+def at_work(pulse: Pulse, trader: FakeTrader) -> Schedule:
+    schedule = Schedule(None, pulse)
+    schedule._trader = cast("Trader", trader)
+    schedule._busy_since_s = time.monotonic()
+    return schedule
 
 
 def test_a_sign_that_can_not_be_written_is_told_once_and_ends_nothing(pulse: Pulse) -> None:

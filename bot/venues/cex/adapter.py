@@ -273,6 +273,10 @@ class CexVenue:
             await self._look(with_ledger=self._clock.now_ms() // HOUR_MS > self._books.complete_ms // HOUR_MS)
             return self._reader.state()
 
+    async def room(self) -> bool:
+        """An order and a look cost little of what these venues allow a minute."""
+        return False
+
     async def condition(self) -> Condition:
         """Of the signer and the clocks."""
         problem = self._distrust or signer_problem(self._signs)

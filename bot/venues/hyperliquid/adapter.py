@@ -20,7 +20,7 @@ from bot.venues.hyperliquid import feed as feeds
 from bot.venues.hyperliquid.account_reader import AHEAD_MS, AccountReader, Setting
 from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.books import OVERLAP_MS, Books
-from bot.venues.hyperliquid.budget import WeightBudget
+from bot.venues.hyperliquid.budget import PIECE_RESERVE, WeightBudget
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.condition import Conditions
 from bot.venues.hyperliquid.held import within
@@ -246,18 +246,21 @@ class HyperliquidVenue:
             if not plan.orders:
                 return reports
             await self._teller.tell()
-            orders, refused = await self._prepared(plan.orders)
+            orders, refused = await self._prepared(plan.orders, urgent=plan.urgent)
             # The venue said none of it: what was sent under the same id stands as it was told.
             self._events += [each for each in refused if each.reason != SENT_BEFORE]
-            await self._teller.renew(urgent=all(order.reduce_only for order in orders))
+            urgent = plan.urgent or all(order.reduce_only for order in orders)
+            await self._teller.renew(urgent=urgent)
             if any(order.trigger is not None for order in orders):
                 await self._switch.clear()
-            placed = await self._sender.place(orders)
+            placed = await self._sender.place(orders, urgent=urgent)
             self._tell(placed)
             self._tell(await self._reader.await_fills(self._clock.now_ms, self._terms.fills_s))
         return [*reports, *refused, *placed]
 
-    async def _prepared(self, orders: Sequence[Order]) -> tuple[list[Order], list[OrderReport]]:
+    async def _prepared(
+        self, orders: Sequence[Order], *, urgent: bool
+    ) -> tuple[list[Order], list[OrderReport]]:
         """What may be sent as it is now: nothing twice, reduce-only orders no larger than the position."""
         view = self._reader.state().view
         lots = dict(zip((i.name for i in self.instruments), view.lots.tolist(), strict=True))
@@ -276,7 +279,7 @@ class HyperliquidVenue:
             if not reason and not order.reduce_only and order.instrument in self._replacing.unsure:
                 reason = NOT_WITHDRAWN
             if not reason and not order.reduce_only:
-                reason = await self._leverage.sure(order.instrument)
+                reason = await self._leverage.sure(order.instrument, urgent=urgent)
             if reason:
                 refused.append(
                     OrderReport(self._clock.now_ms(), 0, order, OrderStatus.REJECTED, reason=reason)
@@ -284,6 +287,10 @@ class HyperliquidVenue:
             else:
                 ready.append(order)
         return ready, refused
+
+    async def room(self) -> bool:
+        """For both legs of a piece."""
+        return await self._client.budget.rest(PIECE_RESERVE)
 
     async def account(self) -> AccountState:
         """The account now."""

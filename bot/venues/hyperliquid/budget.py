@@ -15,6 +15,9 @@ WINDOW_S: Final = 60.0
 RESERVE: Final = 0.2
 PATIENT_RESERVE: Final = 0.3
 ORDERS_RESERVE: Final = 0.05  # an order weighs next to nothing; what is left lets many be cancelled
+PIECE_RESERVE: Final = 0.6
+"""For two orders, with the signer told before each and the account looked at after each, and for looks besides."""
+
 SHORTEST_WAIT_S: Final = 0.001
 
 # https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/rate-limits-and-user-limits
@@ -115,6 +118,12 @@ class WeightBudget:
                 )
             await self._sleep(wait_s)
         self.owe(weight)
+
+    async def rest(self, reserve: float) -> bool:
+        """Wait until that share of the limit is left; whether that took any time."""
+        began_s = self._now_s()
+        await self.take(0, patient=True, reserve=reserve)
+        return self._now_s() > began_s
 
     def _until_freed_s(self, weight: float) -> float:
         freed = 0.0

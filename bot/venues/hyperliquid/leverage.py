@@ -17,8 +17,8 @@ class Leverage:
         self._register, self._setting, self._sender = register, setting, sender
         self._coins: set[str] = set()
 
-    async def sure(self, coin: str) -> str:
-        """Make sure of a coin's leverage and mode; why not, where that can't be."""
+    async def sure(self, coin: str, *, urgent: bool = False) -> str:
+        """Make sure of a coin's leverage and mode; why not, where that can't be. What is `urgent` waits for no budget."""
         if coin in self._coins:
             return ""
         instrument = self._register.instrument(coin)
@@ -27,7 +27,7 @@ class Leverage:
             return ""
         leverage, mode = self._setting.of(instrument)
         try:
-            await self._sender.set_leverage(coin, leverage, is_cross=mode is MarginMode.CROSS)
+            await self._sender.set_leverage(coin, leverage, is_cross=mode is MarginMode.CROSS, urgent=urgent)
         except (Refused, Unavailable) as error:
             return f"leverage {leverage} {mode.value} could not be set: {error}"
         self._coins.add(coin)

@@ -152,23 +152,26 @@ class Sender:
 
     # Orders
 
-    async def place(self, orders: Sequence[Order]) -> list[OrderReport]:
+    async def place(self, orders: Sequence[Order], *, urgent: bool = False) -> list[OrderReport]:
         """Send orders in sequence; those that only reduce, and those that only add liquidity, go apart from the others.
+
+        What is `urgent` waits for no budget.
 
         OutcomeUnknown where the venue can't be brought to say what became of a batch; what follows is not sent then.
         """
         reports: list[OrderReport] = []
         for batch in _batches(orders):
-            reports += await self._batch(list(batch))
+            reports += await self._batch(list(batch), urgent=urgent)
         return reports
 
-    async def _batch(self, orders: list[Order]) -> list[OrderReport]:
+    async def _batch(self, orders: list[Order], *, urgent: bool = False) -> list[OrderReport]:
         refused: list[OrderReport] = []
         signed: Signed | None = None
         wire: list[signing.Order] = []
         while orders and signed is None:
             try:
-                await self._client.make_room(len(orders), urgent=all(order.reduce_only for order in orders))
+                reduces = all(order.reduce_only for order in orders)
+                await self._client.make_room(len(orders), urgent=urgent or reduces)
                 whose = self._signs.pinned()
                 wire = self._wire(orders, whose)
                 signed = self._signs.order(wire, self._expires_in_ms(whose))
@@ -363,14 +366,14 @@ class Sender:
 
     # Leverage
 
-    async def set_leverage(self, coin: str, leverage: int, *, is_cross: bool) -> None:
+    async def set_leverage(self, coin: str, leverage: int, *, is_cross: bool, urgent: bool = False) -> None:
         """Set a coin's leverage and margin mode where they are not so already. Refused, or Unavailable where unsure."""
         request = {"type": "activeAssetData", "user": self._account, "coin": coin}
         for _ in range(2):
             now, mode = await self._client.info(request, urgent=True)
             if now == leverage and (mode.value == "cross") == is_cross:
                 return
-            await self._client.make_room()
+            await self._client.make_room(urgent=urgent)
             if why := self._market.numbers.why_not(coin, self._signs.pinned()):
                 raise NotSigned(why)
             signed = self._signs.leverage(coin, leverage, is_cross=is_cross)
