@@ -11,6 +11,7 @@ from bot.model.money import exact
 from bot.model.order import OrderReport, Purpose, Side
 
 PROTECTIVE = (Purpose.STOP, Purpose.TAKE_PROFIT)
+VENUES_OWN = (*PROTECTIVE, Purpose.LIQUIDATION, Purpose.SETTLEMENT)  # nobody sends these when they trade
 NOT_WORKING = (*PROTECTIVE, Purpose.EXTERNAL)  # neither kept for what is wanted nor withdrawn for what is not
 
 

@@ -24,7 +24,7 @@ from bot.model.decision import (
     TradingState,
 )
 from bot.model.instrument import Instrument
-from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Purpose, Transfer
+from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Transfer
 from bot.model.panel import HOUR_MS, FloatArray
 from bot.pipeline.by_hand import is_by_hand, order_by_hand
 from bot.pipeline.closing import closing, withdrawals, word
@@ -33,15 +33,13 @@ from bot.pipeline.execution import is_guarded, protect
 from bot.pipeline.legs import Legs
 from bot.pipeline.mandate import Guard, Mandate
 from bot.pipeline.market import Market
-from bot.pipeline.placing import PROTECTIVE
+from bot.pipeline.placing import PROTECTIVE, VENUES_OWN
 from bot.pipeline.snapshot import Snapshot
 from bot.sim.funding import FundingRound
 from bot.trader.attribution import Attribution
 
 FAILURES_ALLOWED: Final = 5
 """After so many failures in a row a strategy is not asked any more until the daemon is started again."""
-
-VENUES_OWN = (Purpose.STOP, Purpose.TAKE_PROFIT, Purpose.LIQUIDATION, Purpose.SETTLEMENT)
 
 
 class Desk:

@@ -14,7 +14,7 @@ import structlog
 from bot.errors import ConfigError, Unavailable
 from bot.model.decision import Decision, LotsArray, OrderPlan, client_id
 from bot.model.instrument import HYPERLIQUID, Instrument, Kind
-from bot.model.order import Order, Purpose, Side
+from bot.model.order import Fill, Order, Purpose, Side
 from bot.model.panel import Panel
 from bot.model.spread import Spread
 from bot.pipeline.leg_group import (
@@ -29,9 +29,9 @@ from bot.pipeline.leg_group import (
 )
 from bot.pipeline.legs import Legs, without_leg_orders
 from bot.pipeline.mandate import Mandate
-from bot.pipeline.placing import bound
+from bot.pipeline.placing import VENUES_OWN, bound
 from bot.pipeline.underwriting import sheets
-from bot.venues.venue import AccountState, Venue
+from bot.venues.venue import AccountState, Venue, VenueEvent
 
 log = structlog.get_logger("hedgerow")
 
@@ -76,6 +76,8 @@ class Pairs:
         self.left: dict[str, float] = {}
         self._said: dict[str, str] = {}  # of a spread, about what can't be traded; once as long as it is so
         self._watched = 0
+        self.taken: set[str] = set()
+        """Legs that a venue has taken, wholly or by part, since the last decision: what it wanted of them is no longer so."""
         self.is_ending = False
         """Once set, what is under way is hedged and nothing new is begun."""
         heard = all(leg.venue == HYPERLIQUID for spread in mandate.spreads for leg in spread.legs)
@@ -107,8 +109,14 @@ class Pairs:
         return {**columns, **hedges}
 
     def apart(self, decision: Decision) -> Decision:
-        """The decision without orders for legs, which `bring` makes."""
+        """The decision without orders for legs, which `bring` makes; what has been taken until now it knows of."""
+        self.taken.clear()
         return without_leg_orders(decision, self._names)
+
+    def hear(self, events: Sequence[VenueEvent]) -> None:
+        """Take note of legs that were liquidated, closed to cover another's loss, or settled."""
+        own = {each.instrument for each in events if isinstance(each, Fill) and each.purpose in VENUES_OWN}
+        self.taken |= own & self._names
 
     def opened(self, decision: Decision, account: AccountState, mandate: Mandate) -> list[dict[str, Any]]:
         """What is expected of each spread that a decision opens, as the journal keeps it."""
@@ -159,6 +167,7 @@ class Pairs:
         of it; where that can't be, Unavailable or OutcomeUnknown ends it: nothing may be built on an order of which nobody
         knows what became. A leg that stands alone comes before everything else: it waits for no budget of requests, while a
         first leg waits until there is room for both. While a leg's venue is `stale` in the account neither leg is moved.
+        Once a venue has `taken` a leg, nothing is begun any more, and that leg is not bought again: it has to be decided anew.
         """
         turns = [
             Turn(k, Group(spread, spread.steps(int(wanted[self.legs.primary[k]])), thinner(spread, panel)))
@@ -167,6 +176,9 @@ class Pairs:
         while turns:
             turn = self._most_urgent(turns, account, may_open)
             spread = turn.group.spread
+            if self.taken & {leg.name for leg in spread.legs}:
+                turns.remove(turn)
+                continue
             if blind := _blind(spread, account):
                 # Its positions are those of an earlier look: a move by them could double what an order has done since.
                 why = f"{', '.join(blind)} can't be asked"
@@ -175,8 +187,8 @@ class Pairs:
                 continue
             scene = self._scene(turn, account, may_open)
             group, told = next_move(turn.group, scene)
-            if isinstance(told, Move) and self.is_ending and not told.hedges:
-                told = End(0, "the daemon is to end")
+            if isinstance(told, Move) and not told.hedges and (self.is_ending or self.taken):
+                told = End(0, "the daemon is to end" if self.is_ending else "a leg of another was taken")
             if isinstance(told, End):
                 self._ended(spread, told, scene, turn.moves, turn.problem)
                 turns.remove(turn)

@@ -239,7 +239,7 @@ class Trader:
                     lots=drift.lots,
                 )
         told, self._untold = self._untold, []
-        self.account, self._cut_off = account, False
+        self.account, self._cut_off = account, desk.in_turn and bool(self.pairs.taken)
         bare = desk.protection(account.view, account.mark, decision.snapshot_id).orders
         self._operator.ladder.look(
             unprotected=tuple(sorted({order.instrument for order in bare})),
@@ -332,10 +332,10 @@ class Trader:
     def _hear(self, events: Sequence[VenueEvent], account: AccountState) -> None:
         if not events:
             return
-        session = self.session
         self._funding.hear(events)
-        session.desk.absorb(events, account.view.lots)
-        session.story.hear(events)
+        self.pairs.hear(events)
+        self.session.desk.absorb(events, account.view.lots)
+        self.session.story.hear(events)
         self._untold.extend(events)
         report(events)
 

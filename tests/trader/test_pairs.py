@@ -13,7 +13,7 @@ from bot.journal.journal import Journal
 from bot.journal.reader import read
 from bot.journal.verify import verify
 from bot.model.decision import OrderPlan
-from bot.model.order import OrderReport
+from bot.model.order import Order, OrderReport
 from bot.model.spread import Spread
 from bot.trader.trader import Trader
 from tests.trader.test_ladder import answers, put
@@ -170,6 +170,41 @@ def test_a_leg_that_is_liquidated_takes_the_other_with_it(tmp_path: Path) -> Non
     held = venue._ready().lots.tolist()
     assert SPREAD.unhedged(*held) == 0
     assert max(map(abs, venue.seen[-4:])) <= CAP + SPREAD.step
+
+
+@pytest.mark.parametrize("name", [HERE.name, THERE.name])
+@pytest.mark.parametrize("number", [2, 3, 4, 8])
+def test_a_leg_that_is_taken_while_its_spread_is_traded_is_not_bought_again(
+    tmp_path: Path, name: str, number: int
+) -> None:
+    # After the decision, which still wants it. What is left of the other is closed at once.
+    venue = TwoLegs(market(), Faults())
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0), 0)
+        real, sent = venue.send, list[Order]()
+
+        async def taking(plan: OrderPlan) -> Sequence[OrderReport]:
+            reports = await real(plan)
+            sent.extend(plan.orders)
+            if plan.orders and len(sent) == number:
+                venue.take_away(name)
+            return reports
+
+        venue.send = taking  # type: ignore[method-assign]
+        await trader.cycle()
+        assert len(sent) == number
+        assert trader.is_to_finish  # now, and not in an hour
+        await trader.cycle()
+        assert venue._ready().lots.tolist() == [0, 0]
+        assert len(sent) > number
+        assert all(order.reduce_only for order in sent[number:])
+        assert trader.cycles == 1
+
+    with Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))
+    with read(tmp_path / "j") as reader:
+        assert verify(reader)["differences"] == []
 
 
 def test_what_can_be_closed_nowhere_stops_new_spreads_and_is_said(tmp_path: Path) -> None:
