@@ -71,6 +71,7 @@ class Books:
         self._seen: dict[str, int] = {}
         self._untold: list[VenueEvent] = []
         self._filled: dict[str, tuple[int, Decimal, int]] = {}
+        self._traded: list[tuple[int, str, int]] = []  # when, what, lots with sign; as old as is asked
         self._events = 0  # counted since the money was last found right
         self.unexplained_usd = ZERO  # the venue's money less ours, when last looked at
 
@@ -111,6 +112,7 @@ class Books:
         self.complete_ms = max(self.complete_ms, time_ms)
         self._floor_ms = max(self._floor_ms, self.complete_ms - self.overlap_ms)
         self._seen = {key: at_ms for key, at_ms in self._seen.items() if at_ms >= self._floor_ms}
+        self._traded = [each for each in self._traded if each[0] >= self._floor_ms]
         kept = {_order_key(*each) for each in open_orders}
         self._filled = {
             key: told for key, told in self._filled.items() if told[2] >= self._floor_ms or key in kept
@@ -189,6 +191,7 @@ class Books:
             closed_pnl_usd=closed,
         )
         self.account.apply_fill(fill, position)
+        self._traded.append((told.time_ms, instrument.name, fill.signed_lots))
         key = _order_key(instrument.name, told.order_id)
         known, spent, _ = self._filled.get(key, (0, ZERO, 0))
         self._filled[key] = known + lots, spent + told.notional, told.time_ms
@@ -228,7 +231,9 @@ class Books:
             log.warning("funding of a contract not traded here", market=told.symbol)
             return []
         instrument = market.instrument
-        lots = self.account.lots(instrument.name)
+        # What was traded since is counted already where the payment is told later than that: trades are asked for more often.
+        since = sum(lots for at, name, lots in self._traded if at >= told.time_ms and name == instrument.name)
+        lots = self.account.lots(instrument.name) - since
         rate, interval_h = settled(instrument.name, told.time_ms) or (ZERO, None)
         base = instrument.size(lots) * rate
         price = usd(-amount / base) if base and -amount / base > 0 else ZERO
@@ -298,6 +303,7 @@ class Books:
                 for name, held in account.positions.items()
             },
             "seen": dict(self._seen),
+            "traded": [list(each) for each in self._traded],
             "filled": {key: [lots, str(spent), at] for key, (lots, spent, at) in self._filled.items()},
         }
 
@@ -320,6 +326,7 @@ class Books:
                 volume_usd=Decimal(state["volume_usd"]),
             )
             self._seen = {str(key): int(at) for key, at in state["seen"].items()}
+            self._traded = [(int(at), str(name), int(lots)) for at, name, lots in state["traded"]]
             self._filled = {
                 str(key): (int(lots), Decimal(spent), int(at))
                 for key, (lots, spent, at) in state["filled"].items()

@@ -1,5 +1,6 @@
 """The books by hand: every trade, payment and transfer once, and money held against what the venue states."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -99,6 +100,31 @@ def test_what_is_told_twice_counts_once() -> None:
     again.restore(made.state())
     assert again.take(*told, nothing) == []
     assert again.account == made.account
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_payment_that_is_told_after_later_trades_is_on_what_was_held_then(is_restarted: bool) -> None:
+    made = books()
+    made.take(
+        [
+            trade(1, Side.BUY, "0.010", "50000", "0.25"),
+            trade(2, Side.BUY, "0.003", "50100", "0.07", after_ms=10),  # at the instant, so after the payment
+            trade(3, Side.SELL, "0.005", "50200", "0.1", after_ms=20),
+            trade(4, Side.BUY, "1", "3000", "1.5", after_ms=20, symbol=ETH.symbol),
+        ],
+        [],
+        nothing,
+    )
+    if is_restarted:
+        again = Books("binance", "USDT", [BTC, ETH], TABLE["binance"], lambda *_: ("o", Purpose.ENTRY))
+        again.restore(json.loads(json.dumps(made.state())))
+        made = again
+    (paid,) = made.take([], [line("FUNDING_FEE", "-0.05", 10)], lambda *_: (Decimal("0.0001"), 8))
+    assert isinstance(paid, FundingPayment)
+    assert (paid.lots, paid.oracle, paid.usd) == (10, Decimal(50000), Decimal("-0.05"))
+    assert made.account.lots("binance:BTC") == 8
+    made.completed(T + 10 + made.overlap_ms + 1, ())
+    assert len(made.state()["traded"]) == 2  # what is too old to be told of again is not kept
 
 
 def test_one_number_in_two_markets_is_two_trades_and_two_numbers_in_the_journal() -> None:
