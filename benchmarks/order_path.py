@@ -38,7 +38,7 @@ from bot.paper.policy import Bounds, policy_text
 from bot.signer import wallet
 from bot.signer.client import SignerClient
 from bot.signer.signing import SigningKey
-from bot.venues.hyperliquid.attempts import Attempts
+from bot.venues.attempts import Attempts
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
@@ -47,8 +47,8 @@ from bot.venues.hyperliquid.parse_meta import Universe
 from bot.venues.hyperliquid.sending import Patience, Sender
 from bot.venues.hyperliquid.signing import Facts, Signed, SignerSocket, Signs, Whose
 from bot.venues.hyperliquid.signing import Order as Asked
-from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.hyperliquid.wire import Node, decode
+from bot.venues.venue_clock import VenueClock
 
 COINS: dict[str, tuple[int, int, int, Decimal]] = {
     "BTC": (0, 5, 40, Decimal(90_000)),

@@ -249,7 +249,7 @@ def paper_terms(world: World, settings: Settings, history_h: int) -> Terms:
     """How the live adapter trades on a paper run's exchange."""
     from bot.venues.hyperliquid.feed import Patience as FeedPatience
     from bot.venues.hyperliquid.terms import Terms
-    from bot.venues.hyperliquid.venue_clock import Pace
+    from bot.venues.venue_clock import Pace
 
     coins = surroundings_of(settings, is_new=False).coins
     return Terms(
@@ -305,7 +305,7 @@ def live_cex_terms(name: str, settings: Settings, history_h: int) -> CexTerms:
 
 def paper_cex_terms(world: World, settings: Settings, history_h: int) -> CexTerms:
     """How the same adapter trades on a paper run's simulated exchange."""
-    from bot.venues.hyperliquid.venue_clock import Pace
+    from bot.venues.venue_clock import Pace
 
     assert world.cex is not None
     (name,) = settings.cex

@@ -1,7 +1,8 @@
-"""Text from elsewhere, made safe for where it goes: a terminal obeys control characters, a spreadsheet formulas."""
+"""Text from elsewhere, made safe for where it goes (a terminal obeys control characters, a spreadsheet formulas); decimals as text."""
 
 import re
 import unicodedata
+from decimal import Decimal
 from typing import Final
 
 COIN_PATTERN: Final = r"^[A-Za-z0-9:@/_-]{1,40}$"
@@ -26,6 +27,14 @@ def printable(text: str) -> str:
         each.encode("unicode_escape").decode() if unicodedata.category(each) in _UNSEEN else each
         for each in text
     )
+
+
+def plain(value: Decimal) -> str:
+    """A decimal without exponent or trailing zeros, as venues take and sign it: 0.0100 is '0.01'."""
+    digits = f"{value:f}"
+    if "." in digits:
+        digits = digits.rstrip("0").rstrip(".")
+    return "0" if digits == "-0" else digits
 
 
 def cell(value: object) -> object:

@@ -20,7 +20,7 @@ from bot.venues.cex.differences import Differences, differences_of
 from bot.venues.cex.hosts import PRACTICE, SIMULATED, check_hosts
 from bot.venues.cex.startup import check_signer, find_markets
 from bot.venues.cex.terms import CexTerms
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue_clock import VenueClock
 
 
 def terms_of(account: Account) -> CexTerms:

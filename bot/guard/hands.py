@@ -19,12 +19,13 @@ from bot.guard.scene import MARK, Scene
 from bot.model.decision import Cancel
 from bot.model.instrument import Instrument
 from bot.model.order import Order, OrderStatus
+from bot.text import plain
 from bot.venues.hyperliquid import parse_orders, signing
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.orders import to_sign
 from bot.venues.hyperliquid.sending import AFTER_EXPIRY_MS
 from bot.venues.hyperliquid.signing import LARGEST_BATCH, Facts, NotSigned, Signs
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 
@@ -51,7 +52,7 @@ class Hands:
     async def inform(self, scene: Scene, prices: Mapping[str, Decimal]) -> int:
         """Tell the signer what is so now; the venue's time."""
         now_ms = await self._clock.look()
-        told = {coin: signing.text(prices[coin]) for coin in self._instruments if coin in prices}
+        told = {coin: plain(prices[coin]) for coin in self._instruments if coin in prices}
         self._signs.tell(
             Facts(now_ms, now_ms, told, scene.holdings, len(scene.account.open_orders), through_nonce=0)
         )

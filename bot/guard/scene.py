@@ -13,13 +13,14 @@ from bot.model.instrument import Instrument
 from bot.model.money import ZERO
 from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side, TimeInForce, TriggerKind
 from bot.model.panel import FloatArray
-from bot.venues.hyperliquid.attempts import epoch_of
+from bot.text import plain
+from bot.venues.attempts import epoch_of
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import lots_of
 from bot.venues.hyperliquid.parse_account import MarginState, VenuePosition
 from bot.venues.hyperliquid.parse_orders import VenueOrder
-from bot.venues.hyperliquid.signing import Holding, text
+from bot.venues.hyperliquid.signing import Holding
 
 MARK: Final = "6a4d"
 """The first two bytes of a guard's cloids. Not the daemon's: it would take such an order for one of a twin."""
@@ -82,7 +83,9 @@ def scene(
     )
     account = AccountView(float(margin.equity_usd), lots, entry, np.zeros(width), reports)
     others = tuple(sorted(held.keys() - known.keys()))
-    return Scene(account, mark, bare, others, {coin: Holding(text(each.size)) for coin, each in held.items()})
+    return Scene(
+        account, mark, bare, others, {coin: Holding(plain(each.size)) for coin, each in held.items()}
+    )
 
 
 def _bare(lots: int, instrument: Instrument, position: VenuePosition, shown: Sequence[VenueOrder]) -> int:

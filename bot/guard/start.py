@@ -25,7 +25,7 @@ from bot.venues.hyperliquid.identity import check_account, check_signer
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.parse_meta import Universe, is_pair
 from bot.venues.hyperliquid.signing import SignerSocket
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 

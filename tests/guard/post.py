@@ -16,7 +16,7 @@ from bot.model.order import Order, Purpose, Side, TimeInForce, Trigger, TriggerK
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue_clock import VenueClock
 from tests.venues.hyperliquid.sdk_signer import SdkSigns
 from tests.venues.hyperliquid.test_on_devnet import COINS, START_MS, Desk
 

@@ -15,8 +15,8 @@ from bot.model.instrument import simple_instrument
 from bot.model.order import Order, Purpose, Side, TimeInForce
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.sending import AFTER_EXPIRY_MS
-from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.hyperliquid.wire import Node
+from bot.venues.venue_clock import VenueClock
 from tests.venues.hyperliquid.sdk_signer import SdkSigns
 
 COINS = ("BTC", "ETH", "SOL")

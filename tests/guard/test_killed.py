@@ -20,7 +20,7 @@ from bot.guard.guard import Guard
 from bot.guard.start import standing
 from bot.journal import pulse
 from bot.signer.client import SignerClient
-from bot.venues.hyperliquid.attempts import cloid_of
+from bot.venues.attempts import cloid_of
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.signing import NotSigned, Order, Signed, SignerSocket
 from tests.trader.daemon import TIMEOUT_S, hedgerow, journal_rows

@@ -14,7 +14,7 @@ from bot.cli import main
 from bot.clock import HOUR_MS
 from bot.venues.hyperliquid.feed import Patience
 from bot.venues.hyperliquid.terms import Terms
-from bot.venues.hyperliquid.venue_clock import Pace
+from bot.venues.venue_clock import Pace
 
 live_terms = app.live_terms
 

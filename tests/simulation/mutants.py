@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from bot.errors import OutcomeUnknown, Refused, Unavailable, VenueError
@@ -17,7 +18,8 @@ from bot.model.attempt import AttemptState, Proof
 from bot.signer.audit import AuditLog
 from bot.signer.nonces import Nonces
 from bot.trader.trader import Trader
-from bot.venues.hyperliquid import adapter, attempts, books, parse_orders, sending
+from bot.venues import attempts
+from bot.venues.hyperliquid import adapter, books, parse_orders, sending
 from bot.venues.hyperliquid.account_reader import AccountReader
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.books import Books
@@ -42,8 +44,8 @@ def _resends() -> Patches:
 def _sends_first() -> Patches:
     real = attempts.Attempts.write
 
-    def later(self: attempts.Attempts, *what: Any) -> None:
-        asyncio.get_running_loop().call_later(0.5, real, self, *what)
+    def later(self: attempts.Attempts, *what: Any, **how: Any) -> None:
+        asyncio.get_running_loop().call_later(0.5, partial(real, self, *what, **how))
 
     return [of(attempts.Attempts, "write", later)]
 

@@ -14,8 +14,8 @@ from bot.pipeline import leg_group
 from bot.pipeline.leg_group import End, Group, Move, Scene
 from bot.trader import pairs
 from bot.trader.pairs import Pairs
+from bot.venues.attempts import Attempts
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
-from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.parse_account import VenueFill
 from bot.venues.hyperliquid.tokens import Tokens
 from bot.venues.venue import AccountState

@@ -15,9 +15,9 @@ from bot.signer.engine import Engine
 from bot.signer.limits import Limits
 from bot.signer.nonces import Nonces
 from bot.trader.ladder import Ladder
+from bot.venues.attempts import epoch_of
 from bot.venues.hyperliquid import orders, sending
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
-from bot.venues.hyperliquid.attempts import epoch_of
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.sending import Sender

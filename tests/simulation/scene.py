@@ -25,7 +25,7 @@ from bot.pipeline.mandate import Execution, Mandate, Sizing, Slot, Style
 from bot.signer import signing
 from bot.strategy import Opinion, Strategy, View
 from bot.venues.hyperliquid.terms import Terms
-from bot.venues.hyperliquid.venue_clock import Pace
+from bot.venues.venue_clock import Pace
 from tests.simulation.faults import Plan
 from tests.simulation.network import URL
 from tests.simulation.pairs import CAP_USD

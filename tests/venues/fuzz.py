@@ -28,7 +28,7 @@ from aiohttp import WSMsgType
 from bot.errors import OutcomeUnknown, Refused, Unavailable
 from bot.model.instrument import simple_instrument
 from bot.model.panel import FloatArray
-from bot.venues.hyperliquid.attempts import Attempts
+from bot.venues.attempts import Attempts
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client

@@ -22,6 +22,7 @@ from bot.model.instrument import Instrument
 from bot.model.money import ZERO, usd
 from bot.model.order import OrderReport
 from bot.signer.cex_client import Holding
+from bot.text import plain
 from bot.venues.cex import wire
 from bot.venues.cex.books import Books, Market, lots_of
 from bot.venues.cex.client import Client
@@ -31,7 +32,6 @@ from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, Register
 from bot.venues.cex.terms import CexTerms
 from bot.venues.cex.wire import CONDITIONAL, Booked, Held, Trade
-from bot.venues.hyperliquid.signing import text
 from bot.venues.venue import AccountState, HeldPosition, VenueEvent
 
 log = structlog.get_logger("hedgerow")
@@ -344,9 +344,9 @@ class AccountReader:
             resting[market.symbol] = resting.get(market.symbol, ZERO) + size
         found = {
             market.market_id: Holding(
-                text(sizes.get(market.symbol, ZERO)),
-                text(buys.get(market.symbol, ZERO)),
-                text(sells.get(market.symbol, ZERO)),
+                plain(sizes.get(market.symbol, ZERO)),
+                plain(buys.get(market.symbol, ZERO)),
+                plain(sells.get(market.symbol, ZERO)),
             )
             for market in self._markets
         }

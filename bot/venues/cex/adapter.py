@@ -19,6 +19,8 @@ from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.order import FundingPayment, Order, OrderReport, Purpose
 from bot.model.panel import HOUR_MS, FloatArray, Panel
+from bot.text import plain
+from bot.venues.attempts import Attempts
 from bot.venues.cex import exchange as exchanges
 from bot.venues.cex import wire
 from bot.venues.cex.account_reader import AccountReader
@@ -28,7 +30,7 @@ from bot.venues.cex.differences import Differences, differences_of
 from bot.venues.cex.exchange import Signs
 from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.market_data import MarketData
-from bot.venues.cex.orders import FORGOTTEN_MS, CexAttempts, Key, Register, rejected
+from bot.venues.cex.orders import FORGOTTEN_MS, Key, Register, rejected
 from bot.venues.cex.sending import Sender
 from bot.venues.cex.startup import (
     check_funding,
@@ -43,10 +45,9 @@ from bot.venues.cex.startup import (
 )
 from bot.venues.cex.telling import Teller, signer_problem
 from bot.venues.cex.terms import CexTerms
-from bot.venues.hyperliquid.signing import text
-from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.polarity import PaidFunding, check_polarity
 from bot.venues.venue import AccountState, Condition, Observation, Outbox, VenueEvent
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 
@@ -75,7 +76,7 @@ class CexVenue:
         self._markets = {market.instrument.name: market for market in markets}
         self.instruments: tuple[Instrument, ...] = tuple(market.instrument for market in markets)
         self._account = account
-        self._attempts = CexAttempts(terms.network, f"{terms.venue}:{account}", outbox)
+        self._attempts = Attempts(terms.network, f"{terms.venue}:{account}", outbox)
         self._register = Register(markets, self._attempts, differences.forced)
         self._books = Books(terms.venue, terms.settle, markets, differences, self._register.whose)
         self._market = MarketData(client, markets, differences)
@@ -365,7 +366,7 @@ class CexVenue:
 
     def _mark(self, name: str) -> str | None:
         mark = self._market.marks.get(name)
-        return None if mark is None else text(mark)
+        return None if mark is None else plain(mark)
 
     def _tell(self, events: Sequence[VenueEvent]) -> None:
         reports = [event for event in events if isinstance(event, OrderReport)]

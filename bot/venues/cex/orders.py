@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -19,13 +18,12 @@ from bot.model.order import (
     Trigger,
     TriggerKind,
 )
-from bot.signer.cex_client import SignedRequest
+from bot.text import plain
+from bot.venues.attempts import Attempts, epoch_of
 from bot.venues.cex import wire
 from bot.venues.cex.books import Market, lots_of
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.wire import Shown
-from bot.venues.hyperliquid.attempts import Attempts, epoch_of
-from bot.venues.hyperliquid.signing import text
 
 TAKER_SLIPPAGE: Final = Decimal("0.005")
 FORGOTTEN_MS: Final = 120_000
@@ -37,36 +35,8 @@ Key = tuple[str, int]
 """Instrument and the venue's order id, which is unique within one market only."""
 
 
-class CexAttempts(Attempts):
-    """An account's attempts; at the venue each is called by its cloid without the 0x, which every exchange takes."""
-
-    def record(self, order: Order, cloid: str, price: str, signed: SignedRequest, at_ms: int) -> None:
-        """Write an order down before it leaves. StateError where that can't be: then it must not leave."""
-        content = f"{signed.query}{signed.body}".encode()
-        self.outbox.write(
-            [
-                Attempt(
-                    cloid=cloid,
-                    client_id=order.client_id,
-                    decision_id=order.client_id.partition("-")[0],
-                    coin=order.instrument,
-                    side=order.side,
-                    lots=order.lots,
-                    price=price,
-                    reduce_only=order.reduce_only,
-                    purpose=order.purpose,
-                    nonce=signed.nonce,
-                    expires_ms=signed.expires_after_ms,
-                    body_sha256=hashlib.sha256(content).hexdigest(),
-                    sent_ms=at_ms,
-                )
-            ]
-        )
-        self._remember(cloid, (order.client_id, order.purpose))
-
-
 def name_of(cloid: str) -> str:
-    """What an attempt is called at the venue."""
+    """What an attempt is called at the venue: its cloid without the 0x, which every exchange takes."""
     return cloid.removeprefix("0x")
 
 
@@ -99,15 +69,15 @@ def asked(
     `worst` as `worst_price` says; what opens and takes the market is an IOC order with it.
     """
     instrument = market.instrument
-    contracts = text(instrument.size(order.lots) / market.contract)
+    contracts = plain(instrument.size(order.lots) / market.contract)
     params: dict[str, Any] = {differences.new_client_id: name_of(cloid), **differences.always}
     kind, price = "market", None
     if order.trigger is not None:
-        trigger = text(instrument.round_price(order.trigger.price))
+        trigger = plain(instrument.round_price(order.trigger.price))
         stops = order.trigger.kind is TriggerKind.STOP
         params |= {"stopLossPrice" if stops else "takeProfitPrice": trigger, **differences.trigger}
     elif worst is not None:
-        kind, price = "limit", text(worst)
+        kind, price = "limit", plain(worst)
         params |= {
             TimeInForce.GTC: differences.rests,
             TimeInForce.IOC: differences.ioc,
@@ -123,9 +93,7 @@ def asked(
 class Register:
     """Which orders are ours, and which of them were open when last looked at."""
 
-    def __init__(
-        self, markets: Sequence[Market], attempts: CexAttempts, forced: Mapping[str, Purpose]
-    ) -> None:
+    def __init__(self, markets: Sequence[Market], attempts: Attempts, forced: Mapping[str, Purpose]) -> None:
         self._forced = forced
         self.markets = {market.instrument.name: market for market in markets}
         self._by_symbol = {market.symbol: market for market in markets}

@@ -19,6 +19,8 @@ from bot.model.attempt import AttemptState, Proof
 from bot.model.decision import Cancel
 from bot.model.order import Order, OrderReport, OrderStatus
 from bot.signer.cex_client import SignedRequest
+from bot.text import plain
+from bot.venues.attempts import Named, order_of
 from bot.venues.cex.books import Books, Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences
@@ -26,9 +28,7 @@ from bot.venues.cex.lookup import APART, Lookup
 from bot.venues.cex.orders import Register, asked, name_of, rejected, worst_price
 from bot.venues.cex.terms import CexTerms
 from bot.venues.cex.wire import CONDITIONAL
-from bot.venues.hyperliquid.attempts import order_of
-from bot.venues.hyperliquid.signing import text
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 
@@ -118,11 +118,17 @@ class Sender:
             return rejected(order, self._clock.now_ms(), "not sent: the contract has no price at the venue")
         worst = worst_price(order, market, Decimal(price))
         if worst is not None:
-            price = text(worst)
+            price = plain(worst)
         left: list[SignedRequest] = []
 
         def before_leaving(signed: SignedRequest) -> None:
-            self._attempts.record(order, cloid, price, signed, self._clock.now_ms())
+            self._attempts.write(
+                [Named(order, cloid, price)],
+                nonce=signed.nonce,
+                expires_ms=signed.expires_after_ms,
+                body=f"{signed.query}{signed.body}".encode(),
+                at_ms=self._clock.now_ms(),
+            )
             left.append(signed)
 
         arguments = asked(order, market, self._differences, cloid, self._terms.margin_mode, worst)

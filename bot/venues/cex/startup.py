@@ -24,8 +24,8 @@ from bot.venues.cex.instruments import instrument_of
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.terms import CexTerms
 from bot.venues.cex.wire import number, price
-from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.polarity import SettledRate, check_adapter
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 

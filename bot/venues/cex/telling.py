@@ -9,12 +9,12 @@ import structlog
 
 from bot.errors import Unavailable
 from bot.signer.cex_client import Denied, Locked, SignerGone
+from bot.text import plain
 from bot.venues.cex.account_reader import AccountReader
 from bot.venues.cex.exchange import Signs
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.sending import Sender
-from bot.venues.hyperliquid.signing import text
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 
@@ -46,7 +46,7 @@ class Teller:
         try:
             self._signs.clock(await self._clock.look())
             for market_id, mark in self._market.marks_by_id().items():
-                self._tell_price(market_id, text(mark), venue_ms)
+                self._tell_price(market_id, plain(mark), venue_ms)
             self._signs.positions(
                 holdings, open_orders=open_orders, through_nonce=self._sender.through_nonce, at_ms=venue_ms
             )

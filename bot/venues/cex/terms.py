@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.errors import ConfigError
 from bot.model.account import MarginMode
-from bot.venues.hyperliquid.venue_clock import Pace
+from bot.venues.venue_clock import Pace
 
 NETWORKS = frozenset({"testnet", "devnet"})
 

@@ -21,6 +21,7 @@ from bot.model.decision import AccountView
 from bot.model.instrument import Instrument, Kind
 from bot.model.money import ZERO, usd
 from bot.model.order import OrderReport
+from bot.text import plain
 from bot.venues.hyperliquid.balances import SpotState
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
@@ -34,7 +35,7 @@ from bot.venues.hyperliquid.parse_account import (
     VenuePosition,
 )
 from bot.venues.hyperliquid.parse_orders import StatusOf, VenueOrder
-from bot.venues.hyperliquid.signing import Holding, text
+from bot.venues.hyperliquid.signing import Holding
 from bot.venues.hyperliquid.tokens import USDC, token_of, whole_lots
 from bot.venues.venue import AccountState, HeldPosition, VenueEvent
 
@@ -356,7 +357,7 @@ class AccountReader:
         coins = sizes.keys() | buys.keys() | sells.keys()
         return {
             coin: Holding(
-                text(sizes.get(coin, ZERO)), text(buys.get(coin, ZERO)), text(sells.get(coin, ZERO))
+                plain(sizes.get(coin, ZERO)), plain(buys.get(coin, ZERO)), plain(sells.get(coin, ZERO))
             )
             for coin in sorted(coins)
         }, len(self.orders)

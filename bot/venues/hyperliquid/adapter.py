@@ -16,9 +16,9 @@ from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument, Kind
 from bot.model.order import Order, OrderReport, OrderStatus
 from bot.model.panel import HOUR_MS, FloatArray, Panel
+from bot.venues.attempts import Attempts
 from bot.venues.hyperliquid import feed as feeds
 from bot.venues.hyperliquid.account_reader import AHEAD_MS, AccountReader, Setting
-from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.books import OVERLAP_MS, Books
 from bot.venues.hyperliquid.budget import PIECE_RESERVE, WeightBudget
 from bot.venues.hyperliquid.client import Client
@@ -38,9 +38,9 @@ from bot.venues.hyperliquid.signing import Signs
 from bot.venues.hyperliquid.switch import Switch
 from bot.venues.hyperliquid.telling import Teller
 from bot.venues.hyperliquid.terms import Terms
-from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.hyperliquid.words import as_unavailable, subscriptions, until
 from bot.venues.venue import AccountState, Condition, Observation, Outbox, VenueEvent
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 

@@ -14,8 +14,8 @@ from bot.venues.hyperliquid.identity import agent_standing
 from bot.venues.hyperliquid.numbers import Numbers
 from bot.venues.hyperliquid.signing import NotSigned, Signs, Whose
 from bot.venues.hyperliquid.terms import Terms
-from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.venue import Condition
+from bot.venues.venue_clock import VenueClock
 
 ASK_AGENT_S: Final = 3600.0
 

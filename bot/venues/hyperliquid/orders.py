@@ -20,8 +20,9 @@ from bot.model.order import (
     Trigger,
     TriggerKind,
 )
+from bot.text import plain
+from bot.venues.attempts import Attempts, epoch_of
 from bot.venues.hyperliquid import signing
-from bot.venues.hyperliquid.attempts import Attempts, epoch_of
 from bot.venues.hyperliquid.parse_orders import Ending, StatusOf, VenueOrder
 
 FORGOTTEN_MS: Final = 120_000
@@ -54,17 +55,15 @@ def to_sign(order: Order, instrument: Instrument, mark: Decimal, cloid: str) -> 
     if order.trigger is not None:
         kind = "sl" if order.trigger.kind is TriggerKind.STOP else "tp"
         is_market = order.limit_price is None
-        trigger = signing.Trigger(
-            "sl" if kind == "sl" else "tp", signing.text(order.trigger.price), is_market
-        )
+        trigger = signing.Trigger("sl" if kind == "sl" else "tp", plain(order.trigger.price), is_market)
         price = order.limit_price or order.trigger.price * (1 + sign * TRIGGER_SLIPPAGE)
     else:
         price = order.limit_price or mark * (1 + sign * TAKER_SLIPPAGE)
     return signing.Order(
         coin=order.instrument,
         side="buy" if buys else "sell",
-        size=signing.text(instrument.size(order.lots)),
-        price=signing.text(instrument.round_price(price, up=not buys)),
+        size=plain(instrument.size(order.lots)),
+        price=plain(instrument.round_price(price, up=not buys)),
         cloid=cloid,
         tif=None if trigger is not None else _tif(order.time_in_force),
         trigger=trigger,

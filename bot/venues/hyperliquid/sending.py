@@ -19,8 +19,8 @@ from bot.model.attempt import Attempt, AttemptState, Proof
 from bot.model.decision import Cancel
 from bot.model.money import ZERO
 from bot.model.order import Order, OrderReport, OrderStatus, TimeInForce
+from bot.venues.attempts import Named, order_of
 from bot.venues.hyperliquid import parse_orders, signing
-from bot.venues.hyperliquid.attempts import order_of
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
@@ -28,7 +28,7 @@ from bot.venues.hyperliquid.orders import Register, lots_of, to_sign
 from bot.venues.hyperliquid.parse_account import MarginState
 from bot.venues.hyperliquid.parse_orders import Ending, Placed, StatusOf
 from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs, Whose
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 
@@ -183,7 +183,10 @@ class Sender:
                 return refused + [self._rejected(each, f"not sent: {error}") for each in orders]
         if signed is None:
             return refused
-        self._attempts.write(orders, wire, signed, self._clock.now_ms())
+        self._attempts.write(
+            [Named(order, told.cloid, told.price) for order, told in zip(orders, wire, strict=True)],
+            nonce=signed.nonce, expires_ms=signed.expires_after_ms, body=signed.body, at_ms=self._clock.now_ms(),
+        )  # fmt: skip
         reports = await self._send(signed, orders, tuple(each.cloid for each in wire))
         return refused + reports
 

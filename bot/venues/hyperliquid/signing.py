@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final, Protocol
 
 import structlog
@@ -27,7 +26,6 @@ __all__ = [
     "Signs",
     "Trigger",
     "Whose",
-    "text",
 ]
 
 log = structlog.get_logger("hedgerow")
@@ -243,11 +241,3 @@ def _our_errors() -> Iterator[None]:
         raise NotSigned(str(denial), denial.index) from None
     except (Locked, SignerGone) as error:
         raise Unavailable(str(error)) from None
-
-
-def text(value: Decimal) -> str:
-    """A decimal without exponent or trailing zeros, as actions are hashed: 0.0100 is '0.01'."""
-    plain = f"{value:f}"
-    if "." in plain:
-        plain = plain.rstrip("0").rstrip(".")
-    return "0" if plain == "-0" else plain

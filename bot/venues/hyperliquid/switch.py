@@ -14,12 +14,12 @@ import structlog
 
 from bot.clock import utc
 from bot.errors import DataError, OutcomeUnknown, Refused, Unavailable, VenueError
+from bot.venues.attempts import epoch_of
 from bot.venues.hyperliquid import parse_orders
-from bot.venues.hyperliquid.attempts import epoch_of
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.parse_orders import VenueOrder
 from bot.venues.hyperliquid.signing import Signs
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 

@@ -8,13 +8,14 @@ from typing import Final
 import structlog
 
 from bot.errors import Unavailable
+from bot.text import plain
 from bot.venues.hyperliquid.account_reader import AccountReader
 from bot.venues.hyperliquid.budget import RESERVE
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.sending import Sender
-from bot.venues.hyperliquid.signing import Facts, Signs, text
-from bot.venues.hyperliquid.venue_clock import VenueClock
+from bot.venues.hyperliquid.signing import Facts, Signs
+from bot.venues.venue_clock import VenueClock
 
 log = structlog.get_logger("hedgerow")
 
@@ -44,7 +45,7 @@ class Teller:
         venue_ms = await self._clock.look()
         await self._market.refresh(urgent=True)
         await self._look()
-        prices = {coin: text(price) for coin, price in self._market.marks.items()}
+        prices = {coin: plain(price) for coin, price in self._market.marks.items()}
         holdings, open_orders = self._reader.holdings()
         now_ms = await self._clock.look()  # last, since what is signed now expires soon
         through = self._sender.through_nonce

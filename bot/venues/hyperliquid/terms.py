@@ -9,7 +9,7 @@ from bot.venues.hyperliquid import feed as feeds
 from bot.venues.hyperliquid import sending
 from bot.venues.hyperliquid.budget import WEIGHT_PER_MINUTE
 from bot.venues.hyperliquid.client import TIMEOUT_S
-from bot.venues.hyperliquid.venue_clock import Pace
+from bot.venues.venue_clock import Pace
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,15 @@ from bot.errors import OutcomeUnknown
 from bot.model.attempt import AttemptState, Proof
 from bot.model.instrument import Instrument, MarginTier
 from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side
+from bot.venues.attempts import Attempts
 from bot.venues.cex.books import Books, Market
 from bot.venues.cex.differences import TABLE
 from bot.venues.cex.lookup import Lookup
-from bot.venues.cex.orders import CexAttempts, Register, name_of
+from bot.venues.cex.orders import Register, name_of
 from bot.venues.cex.sending import Sender
 from bot.venues.cex.terms import CexTerms
-from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.outbox import MemoryOutbox
+from bot.venues.venue_clock import VenueClock
 from tests.venues.cex.scripted import NOW_MS, Answer, client_of
 from tests.venues.cex.test_orders_signed import MARKETS, SYMBOL
 
@@ -42,7 +43,7 @@ def resolve(
 ) -> tuple[OrderReport | None, MemoryOutbox, int]:
     """The order is placed, its reply is `reply`; then the venue answers and says that it is `venue_ms`."""
     outbox, row = MemoryOutbox(), TABLE["binance"]
-    attempts = CexAttempts("testnet", "binance", outbox)
+    attempts = Attempts("testnet", "binance", outbox)
     instrument = Instrument(
         "binance:BTC", 3, (MarginTier(Decimal(0), 50),), tick=Decimal("0.1"), venue="binance"
     )

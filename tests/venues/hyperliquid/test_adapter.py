@@ -28,9 +28,9 @@ from bot.model.order import (
     TriggerKind,
 )
 from bot.model.panel import HOUR_MS
+from bot.venues.attempts import cloid_of
 from bot.venues.hyperliquid import account_reader, signing
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
-from bot.venues.hyperliquid.attempts import cloid_of
 from bot.venues.hyperliquid.orders import FORGOTTEN_MS
 from bot.venues.hyperliquid.replacing import NOT_WITHDRAWN
 from bot.venues.hyperliquid.sending import Patience

@@ -13,9 +13,9 @@ from bot.errors import OutcomeUnknown
 from bot.model.attempt import Attempt, AttemptState, Proof
 from bot.model.decision import Cancel, OrderPlan
 from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side, TimeInForce
+from bot.venues.attempts import EPOCHS, MARK, cloid_of, epoch_of
 from bot.venues.hyperliquid import client as http
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
-from bot.venues.hyperliquid.attempts import EPOCHS, MARK, cloid_of, epoch_of
 from bot.venues.hyperliquid.sending import AFTER_EXPIRY_MS
 from bot.venues.outbox import MemoryOutbox
 from tests.venues.hyperliquid.fake import FakeVenue, serving

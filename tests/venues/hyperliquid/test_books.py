@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from bot.model.instrument import simple_instrument
 from bot.model.order import FundingPayment
-from bot.venues.hyperliquid.attempts import Attempts
+from bot.venues.attempts import Attempts
 from bot.venues.hyperliquid.books import OVERLAP_MS, Books
 from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.parse_account import VenueFunding

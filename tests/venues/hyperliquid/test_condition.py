@@ -14,8 +14,8 @@ from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.condition import ASK_AGENT_S, Conditions
 from bot.venues.hyperliquid.signing import Whose
 from bot.venues.hyperliquid.terms import Terms
-from bot.venues.hyperliquid.venue_clock import VenueClock
 from bot.venues.venue import Condition
+from bot.venues.venue_clock import VenueClock
 from tests.venues.hyperliquid.test_identity import DAY_MS, DAYS, Scene, scene, server
 
 __all__ = ["scene", "server"]  # the fixtures

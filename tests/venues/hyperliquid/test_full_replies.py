@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bot.model.account import MarginMode
+from bot.venues.attempts import Attempts
 from bot.venues.hyperliquid import account_reader
 from bot.venues.hyperliquid.account_reader import AccountReader, Setting
-from bot.venues.hyperliquid.attempts import Attempts
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client

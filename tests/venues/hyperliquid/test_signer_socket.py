@@ -26,8 +26,8 @@ from bot.signer.signing import SigningKey
 from bot.venues.hyperliquid.adapter import HyperliquidVenue
 from bot.venues.hyperliquid.signing import Facts, Holding, SignerSocket
 from bot.venues.hyperliquid.terms import Terms
-from bot.venues.hyperliquid.venue_clock import Pace
 from bot.venues.outbox import MemoryOutbox
+from bot.venues.venue_clock import Pace
 from tests.venues.hyperliquid.fake import FakeVenue, serving
 from tests.venues.hyperliquid.sdk_signer import KEY, SdkSigns
 from tests.venues.hyperliquid.test_adapter import QUICK

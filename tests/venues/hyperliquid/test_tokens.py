@@ -22,7 +22,7 @@ from bot.model.order import (
     Trigger,
     TriggerKind,
 )
-from bot.venues.hyperliquid.attempts import Attempts
+from bot.venues.attempts import Attempts
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.held import within
 from bot.venues.hyperliquid.orders import Register, to_sign

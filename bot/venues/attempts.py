@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
 from bot.model.attempt import Attempt, AttemptState, Evidence, IllegalMove, Proof
 from bot.model.order import Order, OrderReport, OrderStatus, Purpose
-from bot.venues.hyperliquid import signing
 from bot.venues.venue import Outbox
 
 log = structlog.get_logger("hedgerow")
@@ -28,6 +27,14 @@ REMEMBERED: Final = 5_000
 
 Known = tuple[str, Purpose]
 """Client id and purpose of an order."""
+
+
+class Named(NamedTuple):
+    """An order under the name and with the price, as text, that it is sent with."""
+
+    order: Order
+    cloid: str
+    price: str
 
 
 def cloid_of(network: str, account: str, client_id: str, number: int, epoch: int) -> str:
@@ -72,32 +79,32 @@ class Attempts:
         return known
 
     def write(
-        self, orders: Sequence[Order], wire: Sequence[signing.Order], signed: signing.Signed, at_ms: int
+        self, named: Sequence[Named], *, nonce: int, expires_ms: int | None, body: bytes, at_ms: int
     ) -> None:
-        """Write an action down before it leaves. StateError where that can't be: then it must not leave."""
-        body_sha256 = hashlib.sha256(signed.body).hexdigest()
+        """Write what one request asks for down before it leaves. StateError where that can't be: then it must not leave."""
+        body_sha256 = hashlib.sha256(body).hexdigest()
         self.outbox.write(
             [
                 Attempt(
-                    cloid=told.cloid,
-                    client_id=order.client_id,
-                    decision_id=order.client_id.partition("-")[0],
-                    coin=order.instrument,
-                    side=order.side,
-                    lots=order.lots,
-                    price=told.price,
-                    reduce_only=order.reduce_only,
-                    purpose=order.purpose,
-                    nonce=signed.nonce,
-                    expires_ms=signed.expires_after_ms,
+                    cloid=each.cloid,
+                    client_id=each.order.client_id,
+                    decision_id=each.order.client_id.partition("-")[0],
+                    coin=each.order.instrument,
+                    side=each.order.side,
+                    lots=each.order.lots,
+                    price=each.price,
+                    reduce_only=each.order.reduce_only,
+                    purpose=each.order.purpose,
+                    nonce=nonce,
+                    expires_ms=expires_ms,
                     body_sha256=body_sha256,
                     sent_ms=at_ms,
                 )
-                for order, told in zip(orders, wire, strict=True)
+                for each in named
             ]
         )
-        for order, told in zip(orders, wire, strict=True):
-            self._remember(told.cloid, (order.client_id, order.purpose))
+        for each in named:
+            self._remember(each.cloid, (each.order.client_id, each.order.purpose))
 
     def ended(
         self, cloids: Iterable[str], state: AttemptState, proof: Proof, at_ms: int, detail: str

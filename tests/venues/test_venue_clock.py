@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from bot.errors import Unavailable
-from bot.venues.hyperliquid.venue_clock import Pace, VenueClock
+from bot.venues.venue_clock import Pace, VenueClock
 
 DAY_MS = 86_400_000
 START_MS = 1_780_000_000_000
