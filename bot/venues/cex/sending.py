@@ -64,6 +64,7 @@ class Sender:
         self._clock, self._register, self._books = clock, register, books
         self._attempts, self._mark, self._sleep = register.attempts, mark, sleep
         self.lost: list[Lost] = []
+        self._found: list[OrderReport] = []  # not handed out yet, since a later order is not found
         self.settled_nonce = 0
 
     @property
@@ -193,14 +194,13 @@ class Sender:
 
     async def resolve(self) -> list[OrderReport]:
         """Find out what became of every lost order. OutcomeUnknown where the venue can't be brought to say."""
-        reports = []
         while self.lost:
             lost = self.lost[0]
-            report = await self._resolve(lost)
-            reports.append(report)
+            self._found.append(await self._resolve(lost))
             self.settled_nonce = max(self.settled_nonce, lost.nonce)
             del self.lost[0]
-        return reports
+        found, self._found = self._found, []
+        return found
 
     async def _resolve(self, lost: Lost) -> OrderReport:
         waited_s, error = 0.0, ""
@@ -226,7 +226,7 @@ class Sender:
                     why = "expired before it was carried out"
                     self._attempts.ended([lost.cloid], AttemptState.EXPIRED, Proof.EXPIRY, at_ms, why)
                     return rejected(lost.order, at_ms, why)
-            except (Unavailable, DataError) as failure:
+            except (Refused, Unavailable, DataError) as failure:  # a refused question has no answer
                 error = str(failure)
             if waited_s >= self._terms.resolve_s:
                 raise OutcomeUnknown(

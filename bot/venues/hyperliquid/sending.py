@@ -77,6 +77,7 @@ class Sender:
         self._attempts = register.attempts
         self._patience, self._sleep = patience, sleep
         self.lost: list[Lost] = []
+        self._found_lost: list[OrderReport] = []  # not handed out yet since a later batch is not found
         self.settled_nonce = 0
 
     @property
@@ -280,12 +281,12 @@ class Sender:
 
     async def resolve(self) -> list[OrderReport]:
         """Find out what became of every lost batch. OutcomeUnknown where the venue can't be brought to say."""
-        reports: list[OrderReport] = []
         while self.lost:
-            reports += await self._resolve(self.lost[0])
+            self._found_lost += await self._resolve(self.lost[0])
             self.settled_nonce = max(self.settled_nonce, self.lost[0].nonce)
             del self.lost[0]
-        return reports
+        found, self._found_lost = self._found_lost, []
+        return found
 
     async def _resolve(self, lost: Lost) -> list[OrderReport]:
         """Evidence for each order of a batch: found by cloid, voided by a fence, or beyond its expiry and not found."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +17,7 @@ from bot.venues.cex.books import Books, Market
 from bot.venues.cex.differences import TABLE
 from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.orders import Register, name_of
-from bot.venues.cex.sending import Sender
+from bot.venues.cex.sending import Lost, Sender
 from bot.venues.cex.terms import CexTerms
 from bot.venues.outbox import MemoryOutbox
 from bot.venues.venue_clock import VenueClock
@@ -129,6 +130,60 @@ def test_without_the_second_source_nothing_is_concluded() -> None:
     report, outbox, _ = resolve({"/fapi/v1/order": UNKNOWN, "/fapi/v1/allOrders": BAD_GATEWAY}, PAST_MS)
     assert report is None
     assert [each.state for each in outbox.since(0)] == [AttemptState.UNKNOWN]
+
+
+def test_a_question_that_is_refused_says_nothing_of_the_order() -> None:
+    gone = (401, {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."})
+    report, outbox, _ = resolve({"/fapi/v1/order": gone}, PAST_MS)
+    assert report is None
+    assert [each.state for each in outbox.since(0)] == [AttemptState.UNKNOWN]
+
+
+def test_what_was_found_out_is_handed_out_though_a_later_order_was_not_at_first() -> None:
+    attempts = Attempts("testnet", "binance", MemoryOutbox())
+    market = Market(
+        Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 50),), tick=Decimal("0.1"), venue="binance"),
+        SYMBOL, "BTCUSDT", Decimal(1),
+    )  # fmt: skip
+    first, second = (replace(ORDER, client_id=f"d{k}-binance:BTC-entry") for k in (1, 2))
+    cloids = [attempts.cloid(each.client_id) for each in (first, second)]
+    known = {name_of(cloids[0]): found(cloids[0], orderId=55)}
+
+    def ask(params: dict[str, str]) -> Any:
+        return known.get(params["origClientOrderId"], UNKNOWN)
+
+    async def run() -> list[OrderReport]:
+        scripted: dict[str, Answer] = {
+            **MARKETS["binance"], "/fapi/v1/order": ask, "/fapi/v1/algoOrder": UNKNOWN,
+        }  # fmt: skip
+        client, _, _ = client_of("binance", scripted)
+
+        async def time_ms() -> int:
+            return BEFORE_MS
+
+        async def no_time(_: float) -> None: ...
+
+        row, clock = TABLE["binance"], VenueClock(time_ms, lambda: 0.0)
+        register = Register([market], attempts, row.forced)
+        books = Books("binance", "USDT", [market], row, register.whose)
+        terms = CexTerms("binance", "testnet", ("BTC",), resolve_s=1, poll_s=0.5)
+        lookup = Lookup(client, row, lambda: NOW_MS)
+        sender = Sender(terms, row, client, lookup, clock, register, books, lambda _: "50000", no_time)
+        for k, (order, cloid) in enumerate(zip((first, second), cloids, strict=True)):
+            sender.lost.append(Lost(k + 1, NOW_MS, NOW_MS + 5000, order, cloid))
+        try:
+            await client.ask("load_markets")
+            with pytest.raises(OutcomeUnknown):
+                await sender.resolve()
+            known[name_of(cloids[1])] = found(cloids[1], orderId=56)
+            return await sender.resolve()
+        finally:
+            await client.close()
+
+    told = asyncio.run(run())
+    assert [(each.order.client_id, each.order_id) for each in told] == [
+        (first.client_id, 55), (second.client_id, 56),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
