@@ -10,11 +10,20 @@ from bot.journal.records import EquityPoint, PositionFacts, StrategyPnl
 from bot.model.decision import Decision
 from bot.model.money import ZERO, usd
 from bot.model.order import FundingPayment
-from bot.model.panel import FloatArray
+from bot.model.panel import HOUR_MS, FloatArray
 from bot.trader.attribution import Attribution
 from bot.venues.venue import AccountState, VenueEvent
 
 NO_OPINION = "no strategy asked for it"
+
+
+def between(cycle_ms: int, now_ms: int) -> int:
+    """When, in the books, something was done after the cycle of `cycle_ms` and before the next one, which is of a full hour.
+
+    That hour may have come already: what is booked first has to be the earlier.
+    """
+    hour_ms = now_ms // HOUR_MS * HOUR_MS
+    return max(cycle_ms, now_ms if hour_ms <= cycle_ms else hour_ms - 1)
 
 
 class Story:

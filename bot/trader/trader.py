@@ -23,7 +23,7 @@ from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Tran
 from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
-from bot.trader.diary import Story, by_strategy, equity_point
+from bot.trader.diary import Story, between, by_strategy, equity_point
 from bot.trader.funding_watch import FundingWatch
 from bot.trader.given import inputs_of
 from bot.trader.hands import Session
@@ -228,8 +228,8 @@ class Trader:
             self._say(decision)
             account = await self._act(decision, before)
             facts = self._facts(self.time_ms, account, decision)
-            if market is None:  # between two cycles: a moment of its own in the books
-                facts = replace(facts, time_ms=max(self.time_ms, account.time_ms), is_cycle=False)
+            if market is None:  # a moment of its own in the books
+                facts = replace(facts, time_ms=between(self.time_ms, account.time_ms), is_cycle=False)
             for drift in self._journal.record_cycle(facts):
                 log.error(
                     "books differ from the venue's",
