@@ -22,6 +22,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
 
@@ -173,7 +174,7 @@ def start_again(left: Left, length: int, folder: Path, *, adopts: bool = False) 
         for name, value in {
             "START_MS": start_ms,
             "devnet": devnet,
-            "funded_account": lambda *_, **__: (left.account, left.agent),
+            "funded_account": lambda *_, **__: (SimpleNamespace(address=left.account), left.agent),
             "Watch": NoWatch,
             "terms_of": lambda *given: replace(terms_of(*given), adopts=adopts),
         }.items():
