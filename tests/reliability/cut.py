@@ -64,7 +64,7 @@ class Left:
 class NoWatch:
     """In the place of the simulation's invariants, which ask for an honest disk."""
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         self.violations: list[str] = []
 
     def violate(self, _: str, found: str) -> None:
