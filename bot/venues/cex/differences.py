@@ -63,10 +63,14 @@ class Differences:
     interval_source: str = ""  # "fundingInfo" or "rate"
     bars_per_reply: int = 1000
     rates_per_reply: int = 200
+    interest_per_reply: int = 0  # hours of open interest; 0: the venue tells no history of one contract's
     settled_rate: str = "fundingRate"  # the venue's word, in its history, for what was paid
     trades_per_reply: int = 100
     lines_per_reply: int = 50
     ledger_period: Callable[[int, int], Reply] = lambda _, end_ms: {"until": end_ms}
+    urls: Mapping[str, str] = field(
+        default_factory=dict
+    )  # by the library's name of a public API that its list of the service's lacks
     quotes: str = "fetch_tickers"  # the library's method that tells best bid and ask of many
     marks: str = ""  # another method for marks, where funding rates don't tell them
 
@@ -146,6 +150,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         always={},
         trigger={"workingType": "MARK_PRICE"},
         options={"warnOnFetchOpenOrdersWithoutSymbol": False},
+        urls={"fapiData": "https://demo-fapi.binance.com/futures/data"},
         code=_plain_code("code"),
         stale_codes=frozenset({"-1021", "-5028"}),
         account=("fapiPrivateV3GetBalance", lambda reply: reply[0]["accountAlias"]),
@@ -168,6 +173,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         triggers_apart=True,
         interval_source="fundingInfo",
         rates_per_reply=1000,
+        interest_per_reply=500,
         trades_per_reply=1000,
         lines_per_reply=1000,
         quotes="fetch_bids_asks",
@@ -208,6 +214,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         ledger_period=lambda _, end_ms: {"endTime": end_ms},
         margin_mode_of="account",
         interval_source="rate",
+        interest_per_reply=200,
     ),
     "okx": Differences(
         ccxt_class="okx",

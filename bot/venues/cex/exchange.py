@@ -87,7 +87,7 @@ def _signing(
             *_: Any,
         ) -> dict[str, Any]:
             kind = api if isinstance(api, str) else api[0]
-            if "ublic" in kind:  # public, fapiPublic, …
+            if "ublic" in kind or kind in differences.urls:  # public, fapiPublic, …
                 made: dict[str, Any] = super().sign(path, api, method, params or {})
                 return made
             signed_path = differences.private(kind, path)
@@ -191,6 +191,8 @@ def made(terms: CexTerms, differences: Differences, signs: Signs, now_ms: Callab
     exchange.logger = logging.getLogger("hedgerow.silent")  # its own would write signed bodies
     exchange.logger.disabled = True
     getattr(exchange, differences.services[terms.service])(True)
+    if differences.urls:
+        exchange.urls = {**exchange.urls, "api": {**exchange.urls["api"], **differences.urls}}
     if terms.url is not None:
         exchange.urls = {**exchange.urls, "api": _moved(exchange.urls["api"], terms.url.rstrip("/"))}
     check_hosts(exchange, terms)

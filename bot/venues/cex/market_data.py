@@ -24,6 +24,7 @@ from bot.venues.cex.books import Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.intervals import INTERVALS_H, binance_intervals, changes, rate_per_hour
+from bot.venues.cex.past import Past
 
 log = structlog.get_logger("hedgerow")
 
@@ -58,6 +59,7 @@ class MarketData:
 
     def __init__(self, client: Client, markets: Sequence[Market], differences: Differences) -> None:
         self._client, self._markets, self._differences = client, tuple(markets), differences
+        self._past = Past(client, differences)
         self._symbols = [market.symbol for market in markets]
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._now: dict[str, Now] = {}  # by instrument
@@ -164,11 +166,11 @@ class MarketData:
         async def one(column: int, market: Market) -> None:
             name = market.instrument.name
             try:
-                bars = await self._bars("fetch_ohlcv", market, time_ms - HOUR_MS, time_ms)
+                bars = await self._past.bars("fetch_ohlcv", market, time_ms - HOUR_MS, time_ms)
                 for bar in bars.values():
                     _put_bar(row, column, bar)
                 await self._learn_settled(market, time_ms - 2 * LONGEST_H * HOUR_MS, time_ms + HOUR_MS)
-                row["open_interest"][column] = await self._open_interest(market)
+                row["open_interest"][column] = await self._past.interest_now(market)
             except DataError as error:
                 log.warning("coin left out", coin=name, reason=str(error)[:200])
                 for values in row.values():
@@ -201,22 +203,24 @@ class MarketData:
         """`rows` rows up to `end_ms`, a full hour. What the venue does not have is unknown."""
         await self.learn_intervals()
         grid = Grid(end_ms // HOUR_MS - rows + 1, rows)
-        names = (*BAR_FIELDS, "volume_usd", "mark", "oracle", *RATE_FIELDS)
+        names = (*BAR_FIELDS, "volume_usd", "mark", "oracle", "open_interest", *RATE_FIELDS)
         fields = {name: np.full((rows, len(self._markets)), np.nan) for name in names}
         log.info("reading the history", coins=len(self._markets), hours=rows)
 
         async def one(column: int, market: Market) -> None:
             start_ms = grid.start_ms - HOUR_MS
-            for open_ms, bar in (await self._bars("fetch_ohlcv", market, start_ms, end_ms)).items():
+            for open_ms, bar in (await self._past.bars("fetch_ohlcv", market, start_ms, end_ms)).items():
                 _put_bar(fields, (grid.row(open_ms + HOUR_MS), column), bar)
             for field, method in (("mark", "fetch_mark_ohlcv"), ("oracle", "fetch_index_ohlcv")):
                 try:
-                    bars = await self._bars(method, market, start_ms, end_ms)
+                    bars = await self._past.bars(method, market, start_ms, end_ms)
                 except Refused as error:
                     log.warning("not told", coin=market.instrument.name, what=field, reason=str(error)[:200])
                     continue
                 for open_ms, bar in bars.items():
                     fields[field][grid.row(open_ms + HOUR_MS), column] = float(bar[3])
+            for hour, amount in (await self._past.interest(market, grid.start_ms, end_ms)).items():
+                fields["open_interest"][hour - grid.first, column] = amount
             await self._learn_settled(market, grid.start_ms - 2 * LONGEST_H * HOUR_MS, end_ms + HOUR_MS)
             wanted = range(grid.first, grid.first + rows)
             self._put_rates(
@@ -272,35 +276,6 @@ class MarketData:
             if bid is not None and ask is not None and bid < ask:
                 mid = (bid + ask) / 2
                 found[name] = float(mid), float((ask - bid) / mid * 10_000)
-        return found
-
-    async def _open_interest(self, market: Market) -> float:
-        told = await self._client.ask("fetch_open_interest", market.symbol)
-        what = f"{market.instrument.name}: the open interest"
-        wire.same_market(told, market.symbol, market.market_id, what)
-        amount = told.get("baseVolume") or told.get("openInterestAmount")
-        return float(wire.number(amount, what, least=Decimal(0)))
-
-    async def _bars(
-        self, method: str, market: Market, start_ms: int, end_ms: int
-    ) -> dict[int, tuple[Decimal, ...]]:
-        """Open, high, low, close and volume by when a bar opened, from `start_ms` to before `end_ms`."""
-        found: dict[int, tuple[Decimal, ...]] = {}
-        most, what = self._differences.bars_per_reply, f"a bar of {market.instrument.name}"
-        while start_ms < end_ms:
-            stop_ms = min(end_ms, start_ms + most * HOUR_MS)
-            count = (stop_ms - start_ms) // HOUR_MS
-            rows = await self._client.ask(
-                method, market.symbol, "1h", start_ms, count, {"until": stop_ms - 1}
-            )
-            for row in rows:
-                open_ms = wire.moment(row[0], f"{what}: its time")
-                if start_ms <= open_ms < stop_ms and open_ms % HOUR_MS == 0:
-                    prices = tuple(wire.price(each, what) for each in row[1:5])
-                    if not prices[2] <= min(prices[0], prices[3]) <= max(prices[0], prices[3]) <= prices[1]:
-                        raise DataError(f"{what} at {open_ms} has its prices outside of low and high")
-                    found[open_ms] = (*prices, wire.number(row[5] or 0, what, least=Decimal(0)))
-            start_ms = stop_ms
         return found
 
     async def _learn_settled(self, market: Market, start_ms: int, end_ms: int) -> None:

@@ -89,7 +89,15 @@ def test_history_and_the_rows_that_follow_it_are_one_panel(desk: Desk) -> None:
     async def scene(desk: Desk) -> None:
         panel = desk.panel
         assert panel.grid.end_ms == desk.devnet.world.now_ms // HOUR_MS * HOUR_MS
-        for name in ("close", "mark", "oracle", "funding_rate", "settled_funding", "funding_interval_h"):
+        for name in (
+            "close",
+            "mark",
+            "oracle",
+            "open_interest",
+            "funding_rate",
+            "settled_funding",
+            "funding_interval_h",
+        ):
             assert np.isfinite(panel.fields[name]).all(), name
         assert panel.fields["funding_interval_h"][-1].tolist() == [8.0, 4.0]
         settles = (panel.fields["settled_funding"] != 0).sum(axis=0)

@@ -58,9 +58,27 @@ class Scene:
             low, high = int(params["startTime"]), int(params["endTime"])
             return [bar for bar in bars if low <= bar[0] <= high]
 
+        def interest(params: dict[str, str]) -> Any:
+            # At most so many, from the start on; what is older than thirty days is refused.
+            low, high, most = int(params["startTime"]), int(params["endTime"]), int(params["limit"])
+            assert (params["period"], most <= 500) == ("1h", True)
+            if low < high - 30 * 24 * HOUR_MS:
+                return 400, {"code": -1130, "msg": "parameter 'startTime' is invalid."}
+            times = range(-(-low // HOUR_MS), high // HOUR_MS + 1)
+            return [
+                {
+                    "symbol": "BTCUSDT",
+                    "sumOpenInterest": str(1000 + hour - FIRST),
+                    "sumOpenInterestValue": "5",
+                    "timestamp": hour * HOUR_MS,
+                }
+                for hour in times
+            ][:most]
+
         self.info = list(info)
         answers: dict[str, Any] = {
             **MARKETS["binance"], "/fapi/v1/fundingRate": funding, "/fapi/v1/fundingInfo": lambda _: self.info,
+            "/futures/data/openInterestHist": interest,
             "/fapi/v1/klines": klines, "/fapi/v1/markPriceKlines": klines, "/fapi/v1/indexPriceKlines": klines,
             "/fapi/v1/premiumIndex": [{
                 "symbol": "BTCUSDT", "markPrice": "50010", "indexPrice": "50000", "lastFundingRate": "0.00008",
@@ -100,6 +118,32 @@ def test_a_rate_is_per_hour_of_its_interval_and_paid_at_its_row_alone() -> None:
     assert column(panel, "funding_interval_h") == [8.0] * 10
     assert column(panel, "mark") == [50_050.0] * 10
     assert column(panel, "volume_usd") == pytest.approx([2 * (50_100 + 49_900 + 50_050) / 3] * 10)
+
+
+def test_open_interest_of_the_past_is_asked_for_in_parts_and_as_far_back_as_it_is_kept() -> None:
+    scene = Scene(settled((-8, "0.0008"), (0, "0.0008")))
+    told = column(scene.history(8, 800), "open_interest")
+    kept = 29 * 24 + 1
+    assert told[-kept:] == [1000 + 8 - hour for hour in reversed(range(kept))]
+    assert np.isnan(told[:-kept]).all()
+    asked = [url for _, url, _ in scene.wire.sent if "openInterestHist" in url]
+    assert asked == ["https://demo-fapi.binance.com/futures/data/openInterestHist"] * 2
+
+
+NEGATIVE = [
+    {"symbol": "BTCUSDT", "sumOpenInterest": "-1", "sumOpenInterestValue": "5", "timestamp": FIRST * HOUR_MS}
+]
+
+
+@pytest.mark.parametrize("answer", [(404, "<html>"), (400, {"code": -1, "msg": "no"}), NEGATIVE])
+def test_where_open_interest_of_the_past_is_not_told_the_rest_is(answer: Any) -> None:
+    scene = Scene(settled((-8, "0.0008"), (0, "0.0008")))
+    scene.wire.answers["/futures/data/openInterestHist"] = answer
+    with capture_logs() as logs:
+        panel = scene.history(8, 9)
+    assert np.isnan(column(panel, "open_interest")).all()
+    assert column(panel, "mark") == [50_050.0] * 9
+    assert [each["what"] for each in logs if each["event"] == "not told"] == ["open_interest"]
 
 
 def test_a_contract_that_goes_over_to_four_hours_is_read_by_the_new_interval() -> None:

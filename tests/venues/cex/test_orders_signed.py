@@ -127,11 +127,28 @@ class Trial:
         return url.partition(".com")[2], sent
 
 
-@pytest.mark.parametrize("venue", ["binance", "bybit", "okx"])
-@pytest.mark.parametrize("kind", ORDERS)
+TRIGGERED = [kind for kind, order in ORDERS.items() if order.trigger is not None]
+SIGNED = [
+    (venue, kind)
+    for venue in ("binance", "bybit", "okx")
+    for kind in ORDERS
+    if not (venue == "okx" and kind in TRIGGERED)
+]
+
+
+@pytest.mark.parametrize("kind", TRIGGERED)
+def test_okxs_orders_that_wait_for_a_price_are_refused_before_anything_is_sent(
+    tmp_path: Path, kind: str
+) -> None:
+    trial = Trial(tmp_path, "okx")
+    with pytest.raises(Refused, match="order-algo"):
+        trial.place(ORDERS[kind])
+    assert trial.left == []
+    assert not [url for method, url, _ in trial.wire.sent if method == "POST"]
+
+
+@pytest.mark.parametrize(("venue", "kind"), SIGNED)
 def test_the_signer_signs_every_kind_of_order_under_our_name(tmp_path: Path, venue: str, kind: str) -> None:
-    if venue == "okx" and ORDERS[kind].trigger is not None:
-        pytest.skip("OKX's algo orders are not signed")
     trial = Trial(tmp_path, venue)
     path, sent = trial.place(ORDERS[kind])
     size = {"binance": "quantity", "bybit": "qty", "okx": "sz"}[venue]

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bot.model.attempt import AttemptState
@@ -113,6 +114,11 @@ def bybit(account: Account) -> dict[str, Answer]:  # noqa: C901 - one exchange's
             "positionMM": "5", "updatedTime": str(now), "createdTime": str(now),
         })  # fmt: skip
 
+    def interest(params: Mapping[str, str]) -> Any:
+        times = range(int(params["startTime"]), int(params["endTime"]) + 1, HOUR_MS)
+        rows = [{"openInterest": "64757.62", "timestamp": str(at)} for at in reversed(times)]
+        return ok(symbol="BTCUSDT", category="linear", list=rows, nextPageCursor="")
+
     tier = {"symbol": "BTCUSDT", "maintenanceMargin": "0.005", "initialMargin": "0.01", "isLowestRisk": 1}
     return {
         "/v5/market/time": {"retCode": 0, "time": now, "result": {}},
@@ -127,6 +133,7 @@ def bybit(account: Account) -> dict[str, Answer]:  # noqa: C901 - one exchange's
             "nextFundingTime": str(account.last_ms + EIGHT_H), "fundingIntervalHour": "8",
         }),
         "/v5/market/kline": klines, "/v5/market/mark-price-kline": klines, "/v5/market/index-price-kline": klines,
+        "/v5/market/open-interest": interest,
         "/v5/market/funding/history": rates, "/v5/order/create": create, "/v5/order/realtime": order,
         "/v5/execution/list": trades, "/v5/account/transaction-log": ledger,
         "/v5/account/wallet-balance": wallet, "/v5/position/list": positions,
@@ -278,6 +285,9 @@ def test_history_is_read_and_held_against_the_venues_record(
         assert panel.fields["funding_rate"][:, 0].tolist() == pytest.approx([0.0001] * 24)
         assert (panel.fields["settled_funding"][:, 0] > 0).sum() == 3
         assert panel.fields["close"][:, 0].tolist() == [50_050.0] * 24
+        # OKX tells none of one contract's past.
+        interest = panel.fields["open_interest"][:, 0]
+        assert interest.tolist() == [64_757.62] * 24 if scene.name == "bybit" else np.isnan(interest).all()
         (instrument,) = scene.venue.instruments
         assert instrument.name == f"{scene.name}:BTC"
         assert instrument.maintenance[0][1] == Decimal("0.005" if scene.name == "bybit" else "0.004")
