@@ -26,7 +26,7 @@ from bot.text import plain
 from bot.venues.cex import wire
 from bot.venues.cex.books import Books, Market, lots_of
 from bot.venues.cex.client import Client
-from bot.venues.cex.differences import Differences
+from bot.venues.cex.differences import Differences, Reply
 from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, Register
@@ -39,6 +39,7 @@ log = structlog.get_logger("hedgerow")
 WAITS_S: Final = (0.0, 0.05, 0.2, 0.8, 1.6, 3.2)
 """Before each attempt to read replies that agree."""
 AHEAD_MS: Final = 60_000
+NOTHING: Final[Reply] = {}
 WEEK_MS: Final = 7 * 24 * 3_600_000 - 1  # what one question about trades or the ledger may span
 
 
@@ -106,19 +107,28 @@ class AccountReader:
 
     async def trades(self, start_ms: int, end_ms: int) -> list[Trade]:
         """Of all our contracts, from a time on."""
-        return await self._trades_of(self._markets, start_ms, end_ms)
+        return await self._trades_of(self._markets, start_ms, end_ms, apart_of=self._markets)
 
-    async def _trades_of(self, markets: Iterable[Market], start_ms: int, end_ms: int) -> list[Trade]:
-        parts = await asyncio.gather(*(self._trades(market, start_ms, end_ms) for market in markets))
+    async def _trades_of(
+        self, markets: Iterable[Market], start_ms: int, end_ms: int, apart_of: Iterable[Market]
+    ) -> list[Trade]:
+        """Those of `markets`; of the contracts in `apart_of` also what the venue made of itself and tells apart."""
+        asked = [(market, NOTHING) for market in markets]
+        asked += [(market, apart) for market in apart_of for apart in self._differences.trades_apart]
+        parts = await asyncio.gather(*(self._trades(*each, start_ms, end_ms) for each in asked))
         return [each for part in parts for each in part]
 
-    async def _trades(self, market: Market, start_ms: int, end_ms: int) -> list[Trade]:
+    async def _trades(self, market: Market, apart: Reply, start_ms: int, end_ms: int) -> list[Trade]:
         rows = await self._period(
-            "fetch_my_trades", market.symbol, start_ms, end_ms, self._differences.trades_per_reply
+            "fetch_my_trades", market.symbol, start_ms, end_ms, self._differences.trades_per_reply, apart
         )
-        found = [wire.trade(row, market.symbol, market.market_id, market.contract) for row in rows]
+        forced = self._differences.forced_trade
+        found = [
+            wire.trade(row, market.symbol, market.market_id, market.contract, forced(row.get("info") or {}))
+            for row in rows
+        ]
         name = market.instrument.name
-        for order_id in {each.order_id for each in found}:
+        for order_id in {each.order_id for each in found if each.forced is None}:
             if not self._register.knows(name, order_id):
                 venue_id = next(
                     str(row["order"])
@@ -141,12 +151,14 @@ class AccountReader:
         )
         return [wire.booked(row, self._differences.ledger_kind(row.get("info") or {})) for row in rows]
 
-    async def _period(self, method: str, of: str, start_ms: int, end_ms: int, most: int) -> list[Any]:
+    async def _period(
+        self, method: str, of: str, start_ms: int, end_ms: int, most: int, also: Reply = NOTHING
+    ) -> list[Any]:
         """Rows of a period. A full reply is asked for again in two halves, since venues differ in which end they keep."""
         if end_ms - start_ms > WEEK_MS:
             middle_ms = start_ms + WEEK_MS
         else:
-            params = {"until": end_ms}
+            params = {"until": end_ms, **also}
             if method == "fetch_ledger":
                 params = dict(self._differences.ledger_period(start_ms, end_ms))
             rows = list(await self._client.ask(method, of, start_ms, most, params))
@@ -156,8 +168,8 @@ class AccountReader:
                 raise Unavailable(f"the venue tells no more than {most} rows of one millisecond")
             middle_ms = (start_ms + end_ms) // 2
         return [
-            *await self._period(method, of, start_ms, middle_ms, most),
-            *await self._period(method, of, middle_ms + 1, end_ms, most),
+            *await self._period(method, of, start_ms, middle_ms, most, also),
+            *await self._period(method, of, middle_ms + 1, end_ms, most, also),
         ]
 
     # Looking
@@ -221,9 +233,10 @@ class AccountReader:
         moved = set(self._register.touched)
         listed = await self._open_orders(self._of(moved, all_of_them=with_ledger))
         wallet, held = await self._wallet(), await self._positions()
-        moved |= self._books.strange_lots(held).keys()
-        asked = self._of(moved, all_of_them=with_ledger)
-        trades = await self._trades_of(asked, start_ms, at_ms + AHEAD_MS)
+        strange = self._books.strange_lots(held).keys()
+        asked = self._of(moved | strange, all_of_them=with_ledger)
+        apart_of = self._of(strange, all_of_them=with_ledger)
+        trades = await self._trades_of(asked, start_ms, at_ms + AHEAD_MS, apart_of)
         lines = await self.ledger(start_ms, at_ms + AHEAD_MS) if with_ledger else []
         for each in lines:
             if each.kind in self._differences.funding_kinds:

@@ -170,6 +170,7 @@ class Books:
             )
             fee = ZERO
         client_id, purpose = self._whose(instrument.name, told.order_id)
+        purpose = told.forced or purpose
         position = self.account.positions.get(instrument.name) or Position(instrument)
         before, notional = position.lots, usd(told.notional)
         closed = position.trade(lots * told.side.sign, notional * told.side.sign)

@@ -55,6 +55,10 @@ class Differences:
     forced: Mapping[str, Purpose] = field(
         default_factory=dict
     )  # by how the venue begins the names of its own orders
+    forced_trade: Callable[[Reply], Purpose | None] = lambda _: (
+        None
+    )  # the same, of the venue's own row of a trade
+    trades_apart: tuple[Reply, ...] = ()  # parameters that ask for trades which are not told with the others
     tiers_in_contracts: bool = False  # else in dollars
     many_assets: str | None = None  # the library's method that tells whether other money backs positions too
     triggers_apart: bool = False  # orders that wait for a price have ids, lists and questions of their own
@@ -125,6 +129,28 @@ def said_in(reply: Any) -> str:
 
 def _plain_code(key: str) -> Callable[[Any], str]:
     return lambda reply: str(reply.get(key, "")) if isinstance(reply, dict) else ""
+
+
+_BYBIT_FORCED: Final = {
+    "BustTrade": Purpose.LIQUIDATION,
+    "AdlTrade": Purpose.LIQUIDATION,
+    "Settle": Purpose.SETTLEMENT,  # a contract that is taken off the list
+    "Delivery": Purpose.SETTLEMENT,
+}
+# https://www.okx.com/docs-v5/en/ names them for `subType`: by part, whole, to cover another's loss; at delivery.
+_OKX_LIQUIDATION: Final = frozenset(map(str, (*range(100, 108), *range(125, 129))))
+_OKX_DELIVERY: Final = frozenset({"112", "113"})
+
+
+def _bybit_forced(row: Reply) -> Purpose | None:
+    return _BYBIT_FORCED.get(str(row.get("execType")))
+
+
+def _okx_forced(row: Reply) -> Purpose | None:
+    kind = str(row.get("subType"))
+    if kind in _OKX_LIQUIDATION:
+        return Purpose.LIQUIDATION
+    return Purpose.SETTLEMENT if kind in _OKX_DELIVERY else None
 
 
 def _bybit_withdraws(reply: Reply) -> bool | None:
@@ -215,6 +241,8 @@ TABLE: Final[Mapping[str, Differences]] = {
         margin_mode_of="account",
         interval_source="rate",
         interest_per_reply=200,
+        forced_trade=_bybit_forced,
+        trades_apart=({"execType": "BustTrade"}, {"execType": "AdlTrade"}, {"execType": "Settle"}),
     ),
     "okx": Differences(
         ccxt_class="okx",
@@ -246,6 +274,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         can_withdraw=_okx_withdraws,
         permissions="privateGetAccountConfig",
         settled_rate="realizedRate",
+        forced_trade=_okx_forced,
         tiers_of_all=False,
         tiers_in_contracts=True,
         ledger_period=lambda start_ms, end_ms: {"begin": start_ms, "end": end_ms},

@@ -16,7 +16,7 @@ from typing import Any, Final
 from bot.errors import DataError
 from bot.model.account import MarginMode
 from bot.model.money import ZERO
-from bot.model.order import Side, TimeInForce
+from bot.model.order import Purpose, Side, TimeInForce
 
 LARGEST: Final = Decimal(10) ** 15
 PRICE_DIGITS: Final = Decimal("0.001")
@@ -104,7 +104,7 @@ class Trade:
     """One of the account's trades. `trade_id` is the venue's, unique of one market only.
 
     `notional` is what the venue says was paid where that is the price's to within its rounding: at a liquidation the price
-    is an average that has more digits than are told.
+    is an average that has more digits than are told. `forced` is what the trade was where the venue made it of itself.
     """
 
     trade_id: str
@@ -118,9 +118,12 @@ class Trade:
     fee: Decimal
     fee_currency: str
     is_maker: bool
+    forced: Purpose | None = None
 
 
-def trade(found: Reply, symbol: str, market_id: str, contract: Decimal) -> Trade:
+def trade(
+    found: Reply, symbol: str, market_id: str, contract: Decimal, forced: Purpose | None = None
+) -> Trade:
     """A trade of a market whose contract is of so many coins."""
     what = f"a trade of {symbol}"
     same_market(found, symbol, market_id, what)
@@ -143,6 +146,7 @@ def trade(found: Reply, symbol: str, market_id: str, contract: Decimal) -> Trade
         fee=number(fee.get("cost", "0") or "0", f"{what}: its fee"),
         fee_currency=str(fee.get("currency") or ""),
         is_maker=found.get("takerOrMaker") == "maker",
+        forced=forced,
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from bot.model.attempt import AttemptState
 from bot.model.decision import OrderPlan
-from bot.model.order import Fill, FundingPayment, Order, OrderStatus, Side
+from bot.model.order import Fill, FundingPayment, Liquidation, Order, OrderStatus, Purpose, Side
 from bot.model.panel import HOUR_MS
 from bot.venues.cex import exchange as exchanges
 from bot.venues.cex.adapter import CexVenue
@@ -34,10 +34,23 @@ def bars(low: int, high: int) -> list[list[str]]:
 
 
 class Account:
-    """What the account holds in the replies: one trade and one payment, once it has traded."""
+    """What the account holds in the replies: one trade and one payment, once it has traded, until the venue takes it."""
 
     def __init__(self, now_ms: int) -> None:
         self.now_ms, self.name, self.has_paid = now_ms, "", False
+        self.taken_by = ""  # the venue's word for how
+
+    @property
+    def is_held(self) -> bool:
+        return bool(self.name) and not self.taken_by
+
+    @property
+    def money(self) -> str:
+        if self.taken_by:
+            return (
+                "979.425"  # a hundredth of a coin sold at 50,000 and bought at 52,000, fees of 0.275 and 0.3
+            )
+        return "1000" if not self.name else "1000.125" if self.has_paid else "999.725"
 
     @property
     def last_ms(self) -> int:
@@ -82,9 +95,16 @@ def bybit(account: Account) -> dict[str, Answer]:  # noqa: C901 - one exchange's
             "updatedTime": str(now),
         })  # fmt: skip
 
-    def trades(_: Mapping[str, str]) -> Any:
-        if not account.name:
+    def trades(params: Mapping[str, str]) -> Any:
+        kind = params["execType"]  # the venue tells trades of one kind at a time
+        if not account.name or kind not in {"Trade", account.taken_by}:
             return listed()
+        if kind != "Trade":
+            return listed({
+                "symbol": "BTCUSDT", "orderId": "u-9", "orderLinkId": "", "side": "Buy", "execId": "e-9",
+                "execPrice": "52000", "execQty": "0.010", "execValue": "520", "execFee": "0.3", "feeCurrency": "USDT",
+                "execType": kind, "execTime": str(now + 9), "isMaker": False,
+            })  # fmt: skip
         return listed({
             "symbol": "BTCUSDT", "orderId": "u-1", "orderLinkId": account.name, "side": "Sell", "execId": "e-1",
             "execPrice": "50000", "execQty": "0.010", "execValue": "500", "execFee": "0.275", "feeCurrency": "USDT",
@@ -101,15 +121,15 @@ def bybit(account: Account) -> dict[str, Answer]:  # noqa: C901 - one exchange's
         })  # fmt: skip
 
     def wallet(_: Mapping[str, str]) -> Any:
-        money = "1000" if not account.name else "1000.125" if account.has_paid else "999.725"
+        money = account.money
         coin = {"coin": "USDT", "equity": money, "walletBalance": money, "unrealisedPnl": "0", "locked": "0"}
         return ok(list=[{"accountType": "UNIFIED", "totalEquity": money, "coin": [coin]}])
 
     def positions(_: Mapping[str, str]) -> Any:
-        size = "0.010" if account.name else "0"
+        size = "0.010" if account.is_held else "0"
         return listed({
-            "positionIdx": 0, "symbol": "BTCUSDT", "side": "Sell" if account.name else "", "size": size,
-            "avgPrice": "50000" if account.name else "0", "positionValue": "500", "markPrice": "50000",
+            "positionIdx": 0, "symbol": "BTCUSDT", "side": "Sell" if account.is_held else "", "size": size,
+            "avgPrice": "50000" if account.is_held else "0", "positionValue": "500", "markPrice": "50000",
             "liqPrice": "90000", "leverage": "3", "unrealisedPnl": "0", "tradeMode": 0, "positionIM": "100",
             "positionMM": "5", "updatedTime": str(now), "createdTime": str(now),
         })  # fmt: skip
@@ -173,10 +193,15 @@ def okx(account: Account) -> dict[str, Answer]:  # noqa: C901 - one exchange's r
     def trades(_: Mapping[str, str]) -> Any:
         if not account.name:
             return ok()
-        return ok({
+        taken = {
+            **swap, "tradeId": "9", "ordId": "8", "clOrdId": "", "billId": "b-9", "fillPx": "52000", "fillSz": "1",
+            "side": "buy", "posSide": "net", "execType": "T", "feeCcy": "USDT", "fee": "-0.3", "ts": str(now + 9),
+            "subType": account.taken_by,
+        }  # fmt: skip
+        return ok(*([taken] if account.taken_by else []), {
             **swap, "tradeId": "3", "ordId": "7", "clOrdId": account.name, "billId": "b", "fillPx": "50000",
             "fillSz": "1", "side": "sell", "posSide": "net", "execType": "T", "feeCcy": "USDT", "fee": "-0.275",
-            "ts": str(now),
+            "ts": str(now), "subType": "2",
         })  # fmt: skip
 
     def ledger(_: Mapping[str, str]) -> Any:
@@ -188,7 +213,7 @@ def okx(account: Account) -> dict[str, Answer]:  # noqa: C901 - one exchange's r
         })  # fmt: skip
 
     def balance(_: Mapping[str, str]) -> Any:
-        money = "1000" if not account.name else "1000.125" if account.has_paid else "999.725"
+        money = account.money
         detail = {
             "ccy": "USDT",
             "eq": money,
@@ -200,7 +225,7 @@ def okx(account: Account) -> dict[str, Answer]:  # noqa: C901 - one exchange's r
         return ok({"adjEq": "", "totalEq": money, "uTime": str(now), "details": [detail]})
 
     def positions(_: Mapping[str, str]) -> Any:
-        if not account.name:
+        if not account.is_held:
             return ok()
         return ok({
             **swap, "posSide": "net", "pos": "-1", "avgPx": "50000", "markPx": "50000", "upl": "0", "liqPx": "90000",
@@ -314,5 +339,37 @@ def test_an_order_is_placed_found_and_counted_and_funding_is_received(
         assert (fill.client_id, fill.lots, fill.fee_usd) == (order.client_id, lots, Decimal("0.275"))
         (paid,) = [each for each in events if isinstance(each, FundingPayment)]
         assert (paid.usd, paid.lots) == (Decimal("0.4"), -lots)
+
+    scene.play(monkeypatch, story)
+
+
+TAKEN = {
+    "bybit": {
+        "BustTrade": Purpose.LIQUIDATION,
+        "AdlTrade": Purpose.LIQUIDATION,
+        "Settle": Purpose.SETTLEMENT,
+    },
+    "okx": {"107": Purpose.LIQUIDATION, "128": Purpose.LIQUIDATION, "113": Purpose.SETTLEMENT},
+}
+
+
+@pytest.mark.parametrize("k", range(3))
+def test_what_the_venue_takes_is_seen_at_the_next_look_and_is_no_order_of_ours(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, k: int
+) -> None:
+    word, purpose = list(TAKEN[scene.name].items())[k]
+
+    async def story(scene: Scene) -> None:
+        lots = scene.venue.instruments[0].lots(Decimal("0.010"))
+        order = Order(f"d1-{scene.name}:BTC-entry", f"{scene.name}:BTC", Side.SELL, lots, Decimal(50_000))
+        await scene.venue.send(OrderPlan((), (order,)))
+        scene.venue.take_events()
+        scene.account.taken_by = word
+        state = await scene.venue.account()
+        assert (state.view.lots.tolist(), state.equity_usd) == ([0], Decimal("979.425"))
+        events = scene.venue.take_events()
+        (fill,) = [each for each in events if isinstance(each, Fill)]
+        assert (fill.purpose, fill.signed_lots, fill.fee_usd) == (purpose, lots, Decimal("0.3"))
+        assert any(isinstance(each, Liquidation) for each in events) is (purpose is Purpose.LIQUIDATION)
 
     scene.play(monkeypatch, story)
