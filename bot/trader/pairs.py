@@ -75,7 +75,7 @@ class Pairs:
         self._names = {leg.name for spread in mandate.spreads for leg in spread.legs}
         self.left: dict[str, float] = {}
         self._said: dict[str, str] = {}  # of a spread, about what can't be traded; once as long as it is so
-        self._watched = 0
+        self._watched, self._could_sign = 0, True
         self.taken: set[str] = set()
         """Legs that a venue has taken, wholly or by part, since the last decision: what it wanted of them is no longer so."""
         self.is_ending = False
@@ -91,13 +91,15 @@ class Pairs:
         """How often to watch, seconds: a leg that the venue has taken must not be found out late."""
         return 3.0 if self else 15.0
 
-    def want_a_look(self) -> bool:
+    def want_a_look(self, *, can_sign: bool) -> bool:
         """To be asked at each watch: whether the account should be looked at though nothing was heard of it.
 
-        A feed may be silent and nobody know, and a leg that the venue has taken must not be found out an hour late.
+        A feed may be silent and nobody know, and a leg that the venue has taken must not be found out an hour late. Nor
+        may one stand alone any longer once orders can be signed again, without which nothing could be done about it.
         """
         self._watched += 1
-        return bool(self) and self._watched % self._watches_per_look == 0
+        is_back, self._could_sign = can_sign and not self._could_sign, can_sign
+        return bool(self) and (is_back or self._watched % self._watches_per_look == 0)
 
     def has_leg(self, name: str) -> bool:
         """Whether an instrument is a leg of a spread."""

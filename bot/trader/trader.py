@@ -275,8 +275,8 @@ class Trader:
         """Look whether the means of trading are in order; to be called every so often, whatever else goes on."""
         condition = await self._venue.condition()
         # A venue that failed is asked again now and not in an hour: else it would not be known to be back.
-        asked = condition.has_traded or self.pairs.want_a_look()
-        self._is_to_look = self._is_to_look or asked or self._operator.ladder.is_failing
+        wanted = self.pairs.want_a_look(can_sign=not condition.signer_problem)
+        self._is_to_look |= condition.has_traded or wanted or self._operator.ladder.is_failing
         self._operator.ladder.learned(condition)
 
     async def obey(self) -> None:

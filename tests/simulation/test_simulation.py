@@ -51,6 +51,11 @@ def test_what_a_soak_found_once_it_does_not_again(seed: int, hours: int) -> None
     fine(simulate(replace(chapter, faulty_h=hours)))
 
 
+@pytest.mark.parametrize("crash_at", [{48, 97}, {256, 279}, {365}])
+def test_legs_that_a_dead_signer_left_apart_are_evened_once_there_is_another(crash_at: set[int]) -> None:
+    fine(simulate(day_of(201, crash_at, legs=True)))
+
+
 def test_without_faults_all_is_wanted_sent_and_held() -> None:
     result = simulate(Plan(5, faulty_h=3, quiet_h=2))
     fine(result)

@@ -18,7 +18,7 @@ from bot.model.order import Order, OrderReport
 from bot.model.panel import HOUR_MS
 from bot.model.spread import Spread
 from bot.trader.trader import Trader
-from bot.venues.venue import AccountState
+from bot.venues.venue import AccountState, Condition
 from tests.trader.test_ladder import answers, put
 from tests.trader.two_legs import (
     CAP_USD,
@@ -208,6 +208,38 @@ def test_a_leg_that_is_taken_while_its_spread_is_traded_is_not_bought_again(
         asyncio.run(story(journal))
     with read(tmp_path / "j") as reader:
         assert verify(reader)["differences"] == []
+
+
+def test_a_leg_that_could_not_be_hedged_without_a_signer_is_looked_at_as_soon_as_there_is_one(
+    tmp_path: Path,
+) -> None:
+    venue = TwoLegs(market(), Faults())
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0), 3)
+        problem, real = "nothing can be signed: the signer is down", venue.condition
+
+        async def condition() -> Condition:
+            return replace(await real(), signer_problem=problem)
+
+        venue.condition = condition  # type: ignore[method-assign]
+        await trader.watch()
+        venue.take_away(THERE.name)
+        venue.faults = Faults(dict.fromkeys(range(1, 10_000), "unavailable"))
+        await trader.watch()  # the feed has told of it, and nothing can be done
+        await trader.cycle()
+        assert trader.pairs.left
+        while trader.is_to_finish or trader.pairs._watched % 3:
+            await trader.watch()
+            await trader.cycle()
+        assert trader.pairs.left  # one look in three was no use; the next watch would not ask for one
+        problem, venue.faults, cycles = "", Faults(), trader.cycles
+        await trader.watch()
+        await trader.cycle()
+        assert (venue._ready().lots.tolist(), trader.cycles) == ([0, 0], cycles)
+
+    with Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))
 
 
 def test_what_is_done_before_an_hour_is_decided_on_is_booked_before_it(tmp_path: Path) -> None:
