@@ -71,6 +71,24 @@ def test_a_star_concerns_everything_below_and_a_delay_is_a_delay(
     assert requests.get(f"{url}/futures/data/openInterestHist", timeout=5).status_code == 400
 
 
+def test_a_window_in_the_markets_time_is_good_also_when_that_has_been_slowed_down() -> None:
+    with running(Options(coins=("BTC",), history_h=24, paused=True, cex_port=0)) as server:
+        url = str(server.sites["cex"].shown()["url"])
+        exchange = client_of(url, control(url, "faucet", usdt=100))
+        exchange.nonce = lambda: control(url, "clock")["time"]
+
+        def ask() -> Any:
+            return exchange.fetch_balance({"recvWindow": 18_000_000})
+
+        with pytest.raises(ccxt.BaseError) as error:
+            ask()
+        assert code_of(error.value) == -1131  # five hours are no window where a second is a second
+        control(url, "clock", speed=3600)
+        ask()
+        control(url, "clock", speed=1)
+        assert ask()["USDT"]["total"] == 100
+
+
 def test_faults_and_clock_of_one_face_are_those_of_the_other(
     devnet: Any, url: str, chaos: Callable[..., Any]
 ) -> None:
