@@ -126,11 +126,8 @@ class Trader:
         self.time_ms, self.account = panel.grid.end_ms, account
         self._operator.ladder.begin(self._follow)
         unprotected = desk.protection(account.view, account.mark, "start")
-        self._cut_off = (
-            bool(unprotected.orders)
-            or self._journal.was_cut_off(self.time_ms)
-            or self.pairs.is_uneven(account)
-        )
+        self._cut_off = bool(unprotected.orders) or self._journal.was_cut_off(self.time_ms)
+        self._is_to_look = self.pairs.is_uneven(account)
         log.info(
             "run begins" if checkpoint is None else "run goes on",
             run=run,
