@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, Unavailable
 from bot.journal.journal import Journal
 from bot.journal.reader import read
 from bot.journal.verify import verify
@@ -278,6 +278,28 @@ def test_a_part_of_a_leg_that_was_taken_before_the_hours_decision_may_grow_again
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))
+
+
+def test_what_an_operator_asks_for_does_not_make_a_decision_forgotten_that_was_cut_off(
+    tmp_path: Path,
+) -> None:
+    venue = TwoLegs(market(), Faults({1: "blind 4"}))
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0), 0)
+        with pytest.raises(Unavailable):
+            await trader.cycle()
+        venue.blind = 0
+        account = await trader.looked()
+        desk = trader.session.desk
+        await trader.carry_out(desk.withdraw(account.view, trader.time_ms, "h1", "asked for"), account)
+        assert trader.is_to_finish
+        for _ in range(2):  # to its end, and then an hour's decision
+            await trader.cycle()
+
+    with Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))
+    whole(venue, tmp_path / "j")
 
 
 def test_what_can_be_closed_nowhere_stops_new_spreads_and_is_said(tmp_path: Path) -> None:
