@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bot.doctor.accounts import Account
 from bot.doctor.finding import Finding, failed, ok, warning
+from bot.pipeline.closing import WIDEST
 from bot.settings import Settings
 from bot.signer.client import SignerClient, SignerError
 
@@ -110,11 +111,15 @@ def _refused(account: Account, settings: Settings, told: Mapping[str, Any]) -> l
             found.append(
                 f"account.leverage = {leverage} is above the {limits['max_leverage']} that the policy has for {coin}"
             )
-        if limits["collar_bps"] < execution.slippage_bps:
-            found.append(
-                f"execution.slippage_bps = {execution.slippage_bps:g} allows prices that collar_bps = "
-                f"{limits['collar_bps']} of {coin} refuses"
-            )
+        # A hedge is tried again at a worse price each time, and so is what closes.
+        times = min(execution.hedge_attempts, WIDEST) if settings.has_spreads else 1
+        for collar, most in (("collar_bps", times), ("collar_reduce_bps", WIDEST)):
+            if limits[collar] < execution.slippage_bps * most:
+                again = f", up to {most} times it," if most > 1 else ""
+                found.append(
+                    f"execution.slippage_bps = {execution.slippage_bps:g}{again} allows prices that {collar} = "
+                    f"{limits[collar]} of {coin} refuses"
+                )
     return found
 
 

@@ -20,7 +20,7 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
     Strategies that disagree are netted before anything is traded.
     """
     market, memory, sizing = snapshot.market, snapshot.memory, mandate.sizing
-    equity = max(0.0, snapshot.account.equity_usd)
+    equity, legs = max(0.0, snapshot.account.equity_usd), market.prepared.legs
     resting = (
         memory.rest_until_ms > market.time_ms if largest(memory.rest_until_ms) > market.time_ms else None
     )
@@ -50,6 +50,8 @@ def construct(opinions: tuple[Opinion, ...], snapshot: Snapshot, mandate: Mandat
         np.copyto(wanted, held, where=keep)
         if resting is not None:
             wanted[resting] = 0
+        if not slot.spreads and legs.spreads:  # a leg is its spread's alone
+            wanted[legs.primary] = wanted[legs.hedge] = 0
         parts.append(_with_hedges(wanted, held, slot, market, resting) if slot.spreads else wanted)
     if len(parts) == 1:
         return Targets(wanted := parts[0], wanted[np.newaxis])

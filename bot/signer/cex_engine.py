@@ -1,7 +1,7 @@
 """The signer of a central exchange's requests: the engine with another grammar, another key, and the same rules and memory."""
 
 from dataclasses import asdict, replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from bot.signer import cex_grammar, cex_signing
 from bot.signer.audit import AuditLog
@@ -10,11 +10,15 @@ from bot.signer.cex_policy import CexPolicy
 from bot.signer.cex_signing import CexKey
 from bot.signer.clock import VenueClock
 from bot.signer.engine import Engine, Peer, told
-from bot.signer.limits import Counts
+from bot.signer.limits import MINUTE_MS, Counts, Window
 from bot.signer.nonces import Nonces
 from bot.signer.policy import SignerConfigError
 from bot.signer.requests import Order, Refusal
 from bot.signer.signing import SigningKey
+
+AUDITED_LOOKS_PER_MIN: Final = 30
+"""Of the computer's time. What only looks changes nothing, and a market that runs fast, or somebody at the socket, asks without
+end: the log would fill the disk, and take longer to check than a start may."""
 
 
 class CexEngine(Engine):
@@ -27,6 +31,7 @@ class CexEngine(Engine):
         if key.venue != policy.venue:
             raise SignerConfigError(f"the key is of {key.venue}, but the policy is for {policy.venue}")
         self._cex, self._secret = policy, key
+        self._looks, self._not_written = Window(MINUTE_MS), 0
         # The engine asks its key for name and network; what signs with it is overridden here.
         super().__init__(policy.judged, cast("SigningKey", key), nonces, audit, clock)
 
@@ -46,21 +51,22 @@ class CexEngine(Engine):
         nonce = self._nonces.last if is_looking else self._nonces.next(now_ms)
         expires_ms = now_ms + self._cex.receive_window_ms
         orders = (request.order,) if request.order else ()
-        self._write(
-            {
-                "kind": "look" if is_looking else "sign",
-                "at_ms": now_ms,
-                "pid": peer.pid,
-                "do": request.kind,
-                "method": request.method,
-                "path": request.path,
-                "nonce": nonce,
-                "expires_after_ms": expires_ms,
-                "counts": asdict(counts),
-                "orders": [told(order) for order in orders],
-            }
-        )
-        if not is_looking:
+        record = {
+            "kind": "look" if is_looking else "sign",
+            "at_ms": now_ms,
+            "pid": peer.pid,
+            "do": request.kind,
+            "method": request.method,
+            "path": request.path,
+            "nonce": nonce,
+            "expires_after_ms": expires_ms,
+            "counts": asdict(counts),
+            "orders": [told(order) for order in orders],
+        }
+        if is_looking:
+            self._write_look(record)
+        else:
+            self._write(record)
             self.limits.count(counts, now_ms)
             self.limits.remember(nonce, orders, expires_ms, now_ms)
         signed = cex_signing.signed(
@@ -80,6 +86,16 @@ class CexEngine(Engine):
             "expires_after_ms": expires_ms,
             **signed,
         }
+
+    def _write_look(self, record: dict[str, Any]) -> None:
+        """Write down what only looks, or count it for the next line that is written."""
+        passed_ms = self._clock.since_boot_ms()
+        if self._looks.total(passed_ms) >= AUDITED_LOOKS_PER_MIN:
+            self._not_written += 1
+            return
+        self._write(record if not self._not_written else {**record, "not_written": self._not_written})
+        self._looks.add(passed_ms, 1)
+        self._not_written = 0
 
     def _judged(self, request: CexRequest, now_ms: int) -> Counts:
         """What the request uses up, if every rule lets it pass."""

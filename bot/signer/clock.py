@@ -48,6 +48,10 @@ class VenueClock:
         if abs(jump_ms) <= SMALL_JUMP_MS:
             self._anchor = anchor
 
+    def since_boot_ms(self) -> int:
+        """How long this computer has been up: what no clock that is set or told can move."""
+        return self._boot_ms()
+
     def sound_ms(self) -> int:
         """Now; while the computer's clock has jumped, what it would say if it had not."""
         jump_ms = self._wall_ms() - self._boot_ms() - self._anchor

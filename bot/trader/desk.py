@@ -59,6 +59,7 @@ class Desk:
         )
         self.by_hand: ByHand | None = None  # what the operator asked of it
         self.in_turn = False  # the last decision is to be carried out of spreads leg by leg
+        self.is_whole = False  # it is about all that is held: it takes the place of one that was cut off
         self._failures: dict[str, int] = {}  # in a row
         self._columns = {instrument.name: column for column, instrument in enumerate(instruments)}
 
@@ -118,7 +119,7 @@ class Desk:
         snapshot = Snapshot(market, account, self.memory, self.state, self.guards, suffix, self.quarantined)
         # Between two rows the prices are none that the journal keeps, so that decision can't be made again from it.
         self.snapshot, self.by_hand = None if suffix else snapshot, None
-        self.in_turn = True
+        self.in_turn = self.is_whole = True
         decision = decide(snapshot, self.mandate)
         if decision.findings or self._failures:
             self._count_failures(decision)
@@ -144,7 +145,7 @@ class Desk:
         self.memory = open_day(self.memory, market.time_ms, account.equity_usd)
         self._drop_guards(account)
         suffix = f"m{number}"
-        self.in_turn = False
+        self.in_turn = self.is_whole = False
         self.snapshot = Snapshot(
             market, account, self.memory, self.state, self.guards, suffix, self.quarantined
         )
@@ -169,7 +170,7 @@ class Desk:
 
     def withdraw(self, account: AccountView, time_ms: int, suffix: str, why: str) -> Decision:
         """The decision to cancel the working orders that the state forbids."""
-        self.snapshot, self.in_turn = None, False
+        self.snapshot, self.in_turn, self.is_whole = None, False, False
         plan = OrderPlan(withdrawals(account, self.state, f"trading is {self.state}"))
         return word(self.memory, time_ms, suffix, plan, Finding("trading_state", "", f"{self.state}: {why}"))
 
@@ -180,7 +181,7 @@ class Desk:
 
         Of spreads both legs go at once: it has to work where nothing else does.
         """
-        self.snapshot, self.in_turn = None, False
+        self.snapshot, self.in_turn, self.is_whole = None, False, True
         finding, nothing = (
             Finding("flatten", "", f"everything is to be closed: {why}"),
             np.zeros_like(self.memory.held_lots),
@@ -194,7 +195,7 @@ class Desk:
 
     def protect(self, account: AccountView, mark: FloatArray, time_ms: int, suffix: str) -> Decision:
         """The decision to protect what is held as it is now."""
-        self.snapshot, self.in_turn = None, False
+        self.snapshot, self.in_turn, self.is_whole = None, False, False
         plan = self.protection(account, mark, f"{time_ms // 1000:x}{suffix}")
         return word(
             self.memory, time_ms, suffix, plan, Finding("protection", "", "an order that rested has traded")
@@ -205,7 +206,7 @@ class Desk:
 
         Liquidated, closed by the venue to cover another's loss, or traded by somebody else: what is left is no spread.
         """
-        self.snapshot, self.in_turn = None, True
+        self.snapshot, self.in_turn, self.is_whole = None, True, False
         names, wanted = [each.name for each in self.instruments], self.memory.held_lots.copy()
         for row, slot in enumerate(self.mandate.strategies):
             if slot.spreads:
@@ -223,7 +224,7 @@ class Desk:
 
     def accept_drawdown(self, equity_usd: float, time_ms: int, suffix: str) -> Decision:
         """The decision to count losses from today's equity on: the high-water mark is put down to it."""
-        self.snapshot, self.in_turn = None, False
+        self.snapshot, self.in_turn, self.is_whole = None, False, False
         high = self.memory.high_water_mark_usd
         self.memory = replace(self.memory, high_water_mark_usd=equity_usd)
         detail = f"accepted by the operator: high-water mark from {high:,.2f} down to {equity_usd:,.2f}"

@@ -78,6 +78,9 @@ class Pairs:
         self._watched, self._could_sign = 0, True
         self.taken: set[str] = set()
         """Legs that a venue has taken, wholly or by part, since the last decision: what it wanted of them is no longer so."""
+        self._taken_before: frozenset[str] = (
+            frozenset()
+        )  # the decision that is carried out, and since the one before
         self.is_ending = False
         """Once set, what is under way is hedged and nothing new is begun."""
         heard = all(leg.venue == HYPERLIQUID for spread in mandate.spreads for leg in spread.legs)
@@ -112,6 +115,7 @@ class Pairs:
 
     def apart(self, decision: Decision) -> Decision:
         """The decision without orders for legs, which `bring` makes; what has been taken until now it knows of."""
+        self._taken_before = frozenset(self.taken)
         self.taken.clear()
         return without_leg_orders(decision, self._names)
 
@@ -170,9 +174,10 @@ class Pairs:
         knows what became. A leg that stands alone comes before everything else: it waits for no budget of requests, while a
         first leg waits until there is room for both. While a leg's venue is `stale` in the account neither leg is moved.
         Once a venue has `taken` a leg, nothing is begun any more, and that leg is not bought again: it has to be decided anew.
+        The decision after that closes what is left of the other alone, whatever it wants; only the next may grow it again.
         """
         turns = [
-            Turn(k, Group(spread, spread.steps(int(wanted[self.legs.primary[k]])), thinner(spread, panel)))
+            Turn(k, Group(spread, self._steps(k, wanted, account), thinner(spread, panel)))
             for k, spread in enumerate(self.legs.spreads)
         ]
         while turns:
@@ -213,6 +218,15 @@ class Pairs:
             if self._held(turn.k, account.view.lots) == scene.held:
                 await self._sleep(FIRST_PAUSE_S * max(1, turn.group.attempts + turn.group.tries))
         return account
+
+    def _steps(self, k: int, wanted: LotsArray, account: AccountState) -> int:
+        """Of a spread, what is wanted; where a part of one leg was taken, no more than the other still hedges."""
+        spread, primary = self.legs.spreads[k], self.legs.primary[k]
+        steps = spread.steps(int(wanted[primary]))
+        if not self._taken_before & {leg.name for leg in spread.legs} or not self._is_uneven(k, account):
+            return steps
+        left = spread.steps(int(self.legs.common(account.view.lots)[primary]))
+        return min(steps, left, key=abs) if left * steps > 0 else 0
 
     def _most_urgent(
         self, turns: Sequence[Turn], account: AccountState, may_open: Callable[[], bool]

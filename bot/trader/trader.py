@@ -126,11 +126,8 @@ class Trader:
         self.time_ms, self.account = panel.grid.end_ms, account
         self._operator.ladder.begin(self._follow)
         unprotected = desk.protection(account.view, account.mark, "start")
-        self._cut_off = (
-            bool(unprotected.orders)
-            or self._journal.was_cut_off(self.time_ms)
-            or self.pairs.is_uneven(account)
-        )
+        self._cut_off = bool(unprotected.orders) or self._journal.was_cut_off(self.time_ms)
+        self._is_to_look = self.pairs.is_uneven(account)
         log.info(
             "run begins" if checkpoint is None else "run goes on",
             run=run,
@@ -224,7 +221,7 @@ class Trader:
             inputs = None if desk.snapshot is None else inputs_of(desk.snapshot, desk.by_hand)
             opened = self.pairs.opened(decision, before, self.mandate) if desk.in_turn else ()
             self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market, opened)
-            self._cut_off = True
+            was_cut_off, self._cut_off = self._cut_off, True
             self._say(decision)
             account = await self._act(decision, before)
             facts = self._facts(self.time_ms, account, decision)
@@ -239,7 +236,8 @@ class Trader:
                     lots=drift.lots,
                 )
         told, self._untold = self._untold, []
-        self.account, self._cut_off = account, desk.in_turn and bool(self.pairs.taken)
+        self.account = account
+        self._cut_off = (desk.in_turn and bool(self.pairs.taken)) or (was_cut_off and not desk.is_whole)
         bare = desk.protection(account.view, account.mark, decision.snapshot_id).orders
         self._operator.ladder.look(
             unprotected=tuple(sorted({order.instrument for order in bare})),

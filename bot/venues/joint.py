@@ -149,7 +149,8 @@ class JointVenue:
         told = await asyncio.gather(*(venue.account() for venue in self._venues), return_exceptions=True)
         stale = []
         for k, each in enumerate(told):
-            if isinstance(each, Unavailable) and self._last[k] is not None:
+            # Of an order of which nobody knows what became, either: what is held elsewhere can be closed all the same.
+            if isinstance(each, Unavailable | OutcomeUnknown) and self._last[k] is not None:
                 stale.append(self._names[k])
             elif isinstance(each, BaseException):
                 _raise_worst(told)

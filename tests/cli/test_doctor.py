@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ from click.testing import CliRunner
 
 from bot.cli.doctor import doctor
 from bot.devnet.start import Options, running
+from bot.doctor import signers
+from bot.doctor.accounts import accounts_of
 from bot.journal.journal import Journal
+from bot.settings import Settings
 from bot.signer import keystore, wallet
 from bot.signer.cex_signing import CexKey
 from bot.signer.client import SignerClient
@@ -158,6 +163,10 @@ def test_with_the_signer_of_the_policy_that_ships_all_is_well_and_only_the_netwo
             "execution.slippage_bps=101",
             "slippage_bps = 101 allows prices that collar_bps = 100 of BTC refuses",
         ),
+        (
+            "execution.slippage_bps=40",
+            "slippage_bps = 40, up to 4 times it, allows prices that collar_reduce_bps = 150 of BTC refuses",
+        ),
         ('cex.binance.coins=["BTC","SOL"]', "SOL is not in the policy, so add [symbols.SOLUSDT]"),
         ("execution.style=maker", "add leverage to the policy's allow"),
         ("execution.style=maker", 'execution.style = "maker" needs "Alo" in the policy\'s tif'),
@@ -170,6 +179,7 @@ def test_what_the_policy_would_refuse_is_told_before_it_does(
     tight = [
         ("cross = true\n", "" if "cross = true" in said else "cross = true\n"),
         ('"leverage", ', "" if "leverage to" in said else '"leverage", '),
+        ("collar_reduce_bps = 600", f"collar_reduce_bps = {150 if 'collar_reduce' in said else 600}"),
         ('tif = ["Alo", ', "tif = [" if '"Alo"' in said else 'tif = ["Alo", '),
     ]
     with signing(tmp_path, "binance-demo", tight) as signer:
@@ -179,6 +189,18 @@ def test_what_the_policy_would_refuse_is_told_before_it_does(
     assert found["binance policy"][0] == "failed"
     assert said in found["binance policy"][1]
     assert found["binance signer"][0] == "ok"
+
+
+def test_a_hedge_that_is_tried_again_at_worse_prices_is_held_against_the_policys_collar() -> None:
+    settings = Settings.model_validate(tomllib.loads(Path(config("binance-demo")).read_text()))
+    tried = settings.execution.model_copy(update={"hedge_attempts": 4})
+    limits = {"max_leverage": 3, "collar_bps": 100, "collar_reduce_bps": 600}
+    told = {"allow": signers.ASKED[True], "tif": ["Ioc"], "cross": True, "limits": {"BTCUSDT": limits}}
+    account = replace(accounts_of(settings)[0], coins=("BTC",))
+    assert signers._refused(account, settings.model_copy(update={"execution": tried}), told) == []
+    on_spreads = settings.model_copy(update={"execution": tried, "find_spreads": True})
+    (said,) = signers._refused(account, on_spreads, told)
+    assert "slippage_bps = 30, up to 4 times it, allows prices that collar_bps = 100 of BTC refuses" in said
 
 
 def test_a_position_larger_than_the_policys_is_a_warning(tmp_path: Path, cheap: None) -> None:

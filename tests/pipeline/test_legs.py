@@ -55,6 +55,19 @@ def test_the_hedge_follows_the_primary_leg() -> None:
     assert wanted.lots.tolist() == [4990, -499, 0]  # in whole steps of a tenth of a coin
 
 
+@pytest.mark.parametrize("score", [-1.0, -0.5, 0.5, 1.0])
+def test_what_another_strategy_says_of_a_leg_changes_nothing_of_the_spread(score: float) -> None:
+    told = carrying(ON_SPOT)
+    (slot,) = told.strategies
+    two = replace(told, strategies=(replace(slot, capital=0.5), Slot("coins", Mute(), 0.5)))
+    held = np.zeros((2, 3), np.int64)
+    snapshot = scene(two)
+    snapshot = replace(snapshot, memory=replace(snapshot.memory, held_lots=held))
+    wanted = construct((opinion(-1.0, 0.0, 0.0), opinion(score, score, score)), snapshot, two)
+    assert wanted.by_strategy[:, :2].tolist() == [[-2500, 2500], [0, 0]]
+    assert wanted.by_strategy[1, 2] * score > 0  # of what is no leg its opinion counts
+
+
 def test_a_spread_is_never_long_against_spot() -> None:
     told = carrying(ON_SPOT)
     assert construct((opinion(1.0, 0.0, 0.0),), scene(told), told).lots.tolist() == [0, 0, 0]

@@ -1,10 +1,12 @@
 """What a policy for a central exchange denies, case by case."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from bot.signer import cex_policy, cex_signing, keystore, wallet
+from bot.signer.cex_engine import AUDITED_LOOKS_PER_MIN
 from bot.signer.policy import SignerConfigError
 from tests.signer.cex_support import API_KEY, PASSPHRASE, SECRET, CexDesk, key, order, policy, rule
 
@@ -125,6 +127,23 @@ def test_what_is_not_in_the_table_is_denied(tmp_path: Path) -> None:
     assert rule(desk.cex("POST", path, **{**params, "quantity": "1e-2"})) == "grammar"
     assert rule(desk.cex("POST", path, **{**params, "symbol": "BTCUSDT&x=1"})) == "grammar"
     assert rule(desk.ask("fence", nonce=1)) == "unknown_request"
+
+
+def test_looks_without_end_do_not_fill_the_log(tmp_path: Path) -> None:
+    desk = CexDesk(tmp_path, "binance")
+    for _ in range(1000):
+        assert rule(desk.cex("GET", "/fapi/v3/balance")) == "ok"
+    desk.wait(60_001)
+    assert rule(desk.cex("GET", "/fapi/v3/balance")) == "ok"
+    lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    looks = [line for line in lines if line["kind"] == "look"]
+    assert len(looks) == AUDITED_LOOKS_PER_MIN + 1
+    assert looks[-1]["not_written"] == 1000 - AUDITED_LOOKS_PER_MIN
+    desk.again()
+    desk.ready()
+    for _ in range(40):  # what changes something has a line of its own each time
+        assert rule(desk.cex("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage="3")) == "ok"
+    assert (tmp_path / "audit.jsonl").read_text().count('"kind":"sign"') == 40
 
 
 def test_a_stop_only_reduces(tmp_path: Path) -> None:

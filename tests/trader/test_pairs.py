@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, Unavailable
 from bot.journal.journal import Journal
 from bot.journal.reader import read
 from bot.journal.verify import verify
 from bot.model.decision import OrderPlan
+from bot.model.instrument import Instrument
 from bot.model.order import Order, OrderReport
 from bot.model.panel import HOUR_MS
 from bot.model.spread import Spread
@@ -270,6 +271,100 @@ def test_what_is_done_before_an_hour_is_decided_on_is_booked_before_it(tmp_path:
         assert verify(reader)["differences"] == []
         times = [row["time_ms"] for row in reader.each("SELECT time_ms FROM equity ORDER BY time_ms")]
     assert times[-1] - times[-2] == 1
+
+
+def biting(venue: TwoLegs, leg: Instrument, number: int) -> list[Order]:
+    """The venue takes a part of a leg right after the order of that number; the orders that are sent."""
+    real, sent = venue.send, list[Order]()
+
+    async def taking(plan: OrderPlan) -> Sequence[OrderReport]:
+        reports = await real(plan)
+        sent.extend(plan.orders)
+        if plan.orders and len(sent) == number:
+            venue.bite(leg, 2 * leg.lots_per_coin // 100)
+        return reports
+
+    venue.send = taking  # type: ignore[method-assign]
+    return sent
+
+
+@pytest.mark.parametrize("leg", [HERE, THERE])
+@pytest.mark.parametrize("number", [2, 3, 4, 8, 10])
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_part_of_a_leg_that_is_taken_while_its_spread_is_traded_is_not_bought_again(
+    tmp_path: Path, leg: Instrument, number: int, dies: bool
+) -> None:
+    venue = TwoLegs(market(), Faults())
+    sent = biting(venue, leg, number)
+
+    async def story(journal: Journal, cycles: int) -> None:
+        trader = await live(journal, venue, mandate(-1.0), 0)
+        for _ in range(cycles):
+            await trader.cycle()
+        assert trader.is_to_finish == (cycles == 1)
+
+    for cycles in (1, 1) if dies else (2,):
+        with Journal.open(tmp_path / "j") as journal:
+            if len(sent) < number:
+                asyncio.run(story(journal, cycles))
+            else:
+                asyncio.run(_finished(journal, venue))
+    assert len(sent) > number
+    assert all(order.reduce_only for order in sent[number:])
+    assert SPREAD.unhedged(*venue._ready().lots.tolist()) == 0
+    with read(tmp_path / "j") as reader:
+        assert verify(reader)["differences"] == []
+
+
+async def _finished(journal: Journal, venue: TwoLegs) -> None:
+    trader = await live(journal, venue, mandate(-1.0), 0)
+    assert trader.is_to_finish
+    await trader.cycle()
+    assert not trader.is_to_finish
+
+
+@pytest.mark.parametrize("leg", [HERE, THERE])
+def test_a_part_of_a_leg_that_was_taken_before_the_hours_decision_may_grow_again_with_the_next(
+    tmp_path: Path, leg: Instrument
+) -> None:
+    venue = TwoLegs(market(), Faults())
+    sent = biting(venue, leg, 0)
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0), 3)
+        held, number = venue._ready().lots.tolist(), len(sent)
+        venue.bite(leg, 6 * leg.lots_per_coin // 100)
+        await trader.cycle()
+        assert len(sent) > number
+        assert all(order.reduce_only for order in sent[number:])
+        assert SPREAD.unhedged(*venue._ready().lots.tolist()) == 0
+        await trader.cycle()
+        assert venue._ready().lots.tolist() == pytest.approx(held, rel=0.01)
+
+    with Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))
+
+
+def test_what_an_operator_asks_for_does_not_make_a_decision_forgotten_that_was_cut_off(
+    tmp_path: Path,
+) -> None:
+    venue = TwoLegs(market(), Faults({1: "blind 4"}))
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0), 0)
+        with pytest.raises(Unavailable):
+            await trader.cycle()
+        venue.blind = 0
+        account = await trader.looked()
+        desk = trader.session.desk
+        await trader.carry_out(desk.withdraw(account.view, trader.time_ms, "h1", "asked for"), account)
+        assert trader.is_to_finish
+        for _ in range(2):  # to its end, and then an hour's decision
+            await trader.cycle()
+
+    with Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))
+    whole(venue, tmp_path / "j")
 
 
 def test_what_can_be_closed_nowhere_stops_new_spreads_and_is_said(tmp_path: Path) -> None:

@@ -253,6 +253,23 @@ def test_a_venue_that_is_down_is_counted_as_last_seen_and_named() -> None:
     asyncio.run(story())
 
 
+def test_a_venue_that_does_not_say_what_became_of_an_order_bars_no_look_at_the_others() -> None:
+    async def story() -> None:
+        venue, here, there, _ = await started()
+        await venue.account()
+        there.sending = there.looking = OutcomeUnknown("no answer within 60 s")
+        with pytest.raises(OutcomeUnknown):
+            await venue.send(OrderPlan((), (buy("BTC", 100_000), buy("binance:BTC", 2_000))))
+        account = await venue.account()
+        assert account.stale == ("binance",)
+        assert account.view.lots.tolist() == [100_000, 0]
+        here.looking = Unavailable("no route")
+        with pytest.raises(OutcomeUnknown):
+            await venue.account()
+
+    asyncio.run(story())
+
+
 def test_what_may_have_happened_weighs_more_than_what_has_not() -> None:
     async def story() -> None:
         venue, here, there, _ = await started()

@@ -327,7 +327,7 @@ class Books:
                 volume_usd=Decimal(state["volume_usd"]),
             )
             self._seen = {str(key): int(at) for key, at in state["seen"].items()}
-            self._traded = [(int(at), str(name), int(lots)) for at, name, lots in state["traded"]]
+            self._traded = [(int(at), str(name), int(lots)) for at, name, lots in state.get("traded", ())]
             self._filled = {
                 str(key): (int(lots), Decimal(spent), int(at))
                 for key, (lots, spent, at) in state["filled"].items()

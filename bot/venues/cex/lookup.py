@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from bot.errors import DataError
 from bot.venues.cex import wire
 from bot.venues.cex.books import Market
 from bot.venues.cex.client import Client, NotKnown
@@ -36,11 +37,18 @@ class Lookup:
         return await self._one(market, venue_id, {}, apart=order_id >= CONDITIONAL)
 
     async def by_name(self, market: Market, name: str) -> Shown | None:
-        """An order of either kind by the name that we gave it; None where the venue knows none."""
+        """An order of either kind by the name that we gave it; None where the venue knows none.
+
+        DataError where it is another than the one that was asked about.
+        """
         params = {self._differences.by_client_id: name}
         found = await self._one(market, None, params, apart=False)
         if found is None and self._differences.triggers_apart:
             found = await self._one(market, None, params, apart=True)
+        if found is not None and found.client_name != name:
+            raise DataError(
+                f"an order of {market.market_id} is named {found.client_name[:40]!r}, asked was {name}"
+            )
         return found
 
     async def _one(

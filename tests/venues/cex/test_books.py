@@ -127,6 +127,14 @@ def test_a_payment_that_is_told_after_later_trades_is_on_what_was_held_then(is_r
     assert len(made.state()["traded"]) == 2  # what is too old to be told of again is not kept
 
 
+def test_books_that_were_kept_before_trades_were_go_on() -> None:
+    kept = books().state()
+    del kept["traded"]
+    again = books()
+    again.restore(kept)
+    assert again.state()["traded"] == []
+
+
 def test_one_number_in_two_markets_is_two_trades_and_two_numbers_in_the_journal() -> None:
     made = books()
     fills = made.take(

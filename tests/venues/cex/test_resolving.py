@@ -139,6 +139,14 @@ def test_a_question_that_is_refused_says_nothing_of_the_order() -> None:
     assert [each.state for each in outbox.since(0)] == [AttemptState.UNKNOWN]
 
 
+@pytest.mark.parametrize("venue_ms", [BEFORE_MS, PAST_MS])
+def test_an_order_of_another_name_says_nothing_of_ours(venue_ms: int) -> None:
+    other = found("0xb001" + "7" * 28)
+    report, outbox, _ = resolve({"/fapi/v1/order": other}, venue_ms)
+    assert report is None
+    assert [each.state for each in outbox.since(0)] == [AttemptState.UNKNOWN]
+
+
 def test_what_was_found_out_is_handed_out_though_a_later_order_was_not_at_first() -> None:
     attempts = Attempts("testnet", "binance", MemoryOutbox())
     market = Market(
