@@ -258,7 +258,7 @@ class AccountReader:
                 f"the venue's account has {what} that nothing it tells explains; looking again later"
             )
         log.error("the venue's word is taken for what nothing explains", lots=lots, usd=str(apart))
-        self._books.take_as_it_is(lots, apart, read.held)
+        self._taken += self._books.take_as_it_is(lots, apart, read.held, read.at_ms)
 
     async def _became(self, key: tuple[str, int]) -> list[OrderReport]:
         """What became of an order that is no longer listed, if the venue says that it has ended."""

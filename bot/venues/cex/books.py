@@ -18,7 +18,7 @@ from bot.errors import DataError
 from bot.model.account import Account, Position
 from bot.model.instrument import Instrument
 from bot.model.money import ZERO, usd
-from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Transfer
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Side, Transfer
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.wire import Booked, Held, Trade
 from bot.venues.venue import VenueEvent
@@ -264,23 +264,28 @@ class Books:
         rounding = CENT + PER_EVENT_USD * self._events + ENTRY_DIGITS * sum(map(abs, entered), ZERO)
         return ZERO if abs(apart) <= rounding else apart
 
-    def take_as_it_is(self, lots: Mapping[str, int], apart_usd: Decimal, held: Sequence[Held]) -> None:
-        """The venue's word stands where nothing explains it: what it means is profit or loss."""
-        self.unexplained_usd += apart_usd
-        entries = {
-            self._by_symbol[each.symbol].instrument.name: each
-            for each in held
-            if each.symbol in self._by_symbol
-        }
+    def take_as_it_is(
+        self, lots: Mapping[str, int], apart_usd: Decimal, held: Sequence[Held], time_ms: int
+    ) -> list[VenueEvent]:
+        """The venue's word stands where nothing explains it; what is held otherwise is told as a trade of the venue's own.
+
+        What closes does so at what was paid, and what it really brought is in `unexplained_usd`: profit or loss.
+        """
+        entries = {each.symbol: each.entry_price for each in held}
+        cash_usd, events = self.account.cash_usd, list[VenueEvent]()
         for name, extra in lots.items():
-            instrument = self._by_name[name]
-            position = self.account.positions.get(name) or Position(instrument, opened_ms=self.complete_ms)
-            value = usd(instrument.size(extra) * (entries[name].entry_price if name in entries else ZERO))
-            position.trade(extra, value)
-            if position.lots:
-                self.account.positions[name] = position
-            else:
-                self.account.positions.pop(name, None)
+            market = next(each for each in self._by_symbol.values() if each.instrument.name == name)
+            position, coins = self.account.positions.get(name), market.instrument.size(abs(extra))
+            price = entries.get(market.symbol, ZERO)
+            if position is not None and position.lots * extra < 0:
+                paid = abs(position.cost_usd) / market.instrument.size(abs(position.lots))
+                price = paid.quantize(Decimal("1e-8"))
+            side, number = Side.of(extra), f"unexplained {time_ms}"
+            events += self._fill(
+                Trade(number, 0, market.symbol, time_ms, side, coins, price, coins * price, ZERO, self._settle, False, Purpose.SETTLEMENT)
+            )  # fmt: skip
+        self.unexplained_usd += apart_usd - (self.account.cash_usd - cash_usd)
+        return events
 
     # Keeping
 

@@ -155,10 +155,32 @@ def test_a_missing_trade_shows_in_lots_and_money_that_nothing_explains_in_dollar
     made = books()
     assert made.strange_lots([held("0.010", "50000", "50000")]) == {"binance:BTC": 10}
     assert made.strange_usd(Decimal(990), ()) == -10
-    made.take_as_it_is({"binance:BTC": 10}, Decimal(-510), [held("0.010", "50000", "50000")])
+    told = made.take_as_it_is({"binance:BTC": 10}, Decimal(-510), [held("0.010", "50000", "50000")], T + 9)
+    (fill,) = told
+    assert isinstance(fill, Fill)
+    assert (fill.signed_lots, fill.price, fill.purpose) == (10, Decimal(50_000), Purpose.SETTLEMENT)
     assert made.strange_lots([held("0.010", "50000", "50000")]) == {}
     assert made.strange_usd(Decimal(990), [held("0.010", "50000", "50000")]) == 0
-    assert made.unexplained_usd == -510
+    assert made.unexplained_usd == -10  # of the 510 that are gone 500 went into the position
+
+
+def test_a_position_that_is_gone_and_nothing_tells_of_it_is_told_as_a_trade_at_what_was_paid() -> None:
+    made = books()
+    made.take(
+        [trade(1, Side.SELL, "0.010", "50000", "0.25"), trade(2, Side.SELL, "0.020", "50001", "0")],
+        [],
+        nothing,
+    )
+    # The venue has closed it at 52,000 and took five dollars besides: 1000 − 0.25 − 59.98 − 5.
+    apart = made.strange_usd(Decimal("934.77"), [])
+    (fill,) = made.take_as_it_is({"binance:BTC": 30}, apart, [], T + 9)
+    assert isinstance(fill, Fill)
+    assert (fill.side, fill.lots, fill.price) == (Side.BUY, 30, Decimal("50000.66666667"))
+    assert fill.notional_usd == Decimal("1500.02")
+    assert made.account.lots("binance:BTC") == 0
+    assert made.strange_usd(Decimal("934.77"), []) == 0
+    assert made.unexplained_usd == Decimal("-64.98")
+    assert made.account.cash_usd + made.unexplained_usd == Decimal("934.77")
 
 
 def test_what_was_there_when_the_books_were_opened_is_in_the_opening_equity() -> None:
