@@ -64,6 +64,7 @@ class Sender:
         self._clock, self._register, self._books = clock, register, books
         self._attempts, self._mark, self._sleep = register.attempts, mark, sleep
         self.lost: list[Lost] = []
+        self._waited_for = -1  # the nonce of an order that was waited for already, in vain
         self._found: list[OrderReport] = []  # not handed out yet, since a later order is not found
         self.settled_nonce = 0
 
@@ -193,7 +194,10 @@ class Sender:
             )
 
     async def resolve(self) -> list[OrderReport]:
-        """Find out what became of every lost order. OutcomeUnknown where the venue can't be brought to say."""
+        """Find out what became of every lost order. OutcomeUnknown where the venue can't be brought to say.
+
+        Each is waited for once; a later look asks anew, and does not keep waiting what else there is to be done.
+        """
         while self.lost:
             lost = self.lost[0]
             self._found.append(await self._resolve(lost))
@@ -204,6 +208,7 @@ class Sender:
 
     async def _resolve(self, lost: Lost) -> OrderReport:
         waited_s, error = 0.0, ""
+        patience_s = 0.0 if lost.nonce == self._waited_for else self._terms.resolve_s
         while True:
             try:
                 # The clock first: what is looked for after it can't have come later.
@@ -228,7 +233,8 @@ class Sender:
                     return rejected(lost.order, at_ms, why)
             except (Refused, Unavailable, DataError) as failure:  # a refused question has no answer
                 error = str(failure)
-            if waited_s >= self._terms.resolve_s:
+            if waited_s >= patience_s:
+                self._waited_for = lost.nonce
                 raise OutcomeUnknown(
                     "an order may have been carried out and the venue does not say "
                     f"({error or 'not found, not expired'}); nothing else is sent before it does"

@@ -72,11 +72,11 @@ class Sender:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._account, self._client, self._signs = account, client, signs
-        self._clock, self._market = clock, market
-        self._register, self._books = register, books
-        self._attempts = register.attempts
+        self._clock, self._market, self._books = clock, market, books
+        self._register, self._attempts = register, register.attempts
         self._patience, self._sleep = patience, sleep
         self.lost: list[Lost] = []
+        self._waited_for = -1  # the nonce of a batch that was waited for already, in vain
         self._found_lost: list[OrderReport] = []  # not handed out yet since a later batch is not found
         self.settled_nonce = 0
 
@@ -292,6 +292,7 @@ class Sender:
         """Evidence for each order of a batch: found by cloid, voided by a fence, or beyond its expiry and not found."""
         found: dict[str, OrderReport] = {}
         voided, waited_s, error = False, 0.0, ""
+        patience_s = 0.0 if lost.nonce == self._waited_for else self._patience.resolve_s
         while True:
             try:
                 venue_ms = await self._clock.look()
@@ -308,17 +309,18 @@ class Sender:
                     return [found[cloid] for cloid in lost.cloids]
                 if dead:
                     return self._without(lost, found, venue_ms, voided=voided)
-                voided = await self._fence(lost.nonce)
+                if voided := await self._fence(lost.nonce):
+                    continue
             except (Unavailable, DataError) as failure:
                 error = str(failure)
-            if waited_s >= self._patience.resolve_s:
+            if waited_s >= patience_s:
+                self._waited_for = lost.nonce
                 raise OutcomeUnknown(
                     f"{len(lost.orders)} orders may have been carried out and the venue does not say "
                     f"({error or 'not found, not expired'}); nothing else is sent before it does"
                 )
-            if not voided:
-                await self._sleep(self._patience.poll_s)
-                waited_s += self._patience.poll_s
+            await self._sleep(self._patience.poll_s)
+            waited_s += self._patience.poll_s
 
     def _without(
         self, lost: Lost, found: Mapping[str, OrderReport], at_ms: int, *, voided: bool

@@ -155,6 +155,7 @@ def test_what_was_found_out_is_handed_out_though_a_later_order_was_not_at_first(
     )  # fmt: skip
     first, second = (replace(ORDER, client_id=f"d{k}-binance:BTC-entry") for k in (1, 2))
     cloids = [attempts.cloid(each.client_id) for each in (first, second)]
+    waits: list[int] = []
     known = {name_of(cloids[0]): found(cloids[0], orderId=55)}
 
     def ask(params: dict[str, str]) -> Any:
@@ -169,7 +170,8 @@ def test_what_was_found_out_is_handed_out_though_a_later_order_was_not_at_first(
         async def time_ms() -> int:
             return BEFORE_MS
 
-        async def no_time(_: float) -> None: ...
+        async def no_time(_: float) -> None:
+            waits.append(1)
 
         row, clock = TABLE["binance"], VenueClock(time_ms, lambda: 0.0)
         register = Register([market], attempts, row.forced)
@@ -181,8 +183,11 @@ def test_what_was_found_out_is_handed_out_though_a_later_order_was_not_at_first(
             sender.lost.append(Lost(k + 1, NOW_MS, NOW_MS + 5000, order, cloid))
         try:
             await client.ask("load_markets")
-            with pytest.raises(OutcomeUnknown):
-                await sender.resolve()
+            for waited in (2, 0):  # a second, by half of one; then no more
+                waits.clear()
+                with pytest.raises(OutcomeUnknown):
+                    await sender.resolve()
+                assert len(waits) == waited
             known[name_of(cloids[1])] = found(cloids[1], orderId=56)
             return await sender.resolve()
         finally:
