@@ -62,9 +62,8 @@ class Trader:
         self._config, self._clock = config, clock or WallClock()
         self._strategies = tuple(slot.name for slot in mandate.strategies)
         self._columns = {instrument.name: k for k, instrument in enumerate(venue.instruments)}
-        self._operator = Operator(
-            self, journal, self._clock, Ladder(journal, self._clock, bounds or Bounds())
-        )
+        ladder = Ladder(journal, self._clock, bounds or Bounds())
+        self._operator = Operator(self, journal, self._clock, ladder)
         self._session: Session | None = None
         self.time_ms = 0
         self.account: AccountState | None = None  # as last looked at
@@ -228,8 +227,9 @@ class Trader:
             self._say(decision)
             account = await self._act(decision, before)
             facts = self._facts(self.time_ms, account, decision)
-            if market is None:  # between two cycles: a moment of its own in the books
-                facts = replace(facts, time_ms=max(self.time_ms, account.time_ms), is_cycle=False)
+            if market is None:  # a moment of its own in the books, before the next cycle's, which may be late
+                at_ms = max(self.time_ms, self.session.observer.before_next(account.time_ms))
+                facts = replace(facts, time_ms=at_ms, is_cycle=False)
             for drift in self._journal.record_cycle(facts):
                 log.error(
                     "books differ from the venue's",
