@@ -341,9 +341,8 @@ class Trader:
 
     def _facts(self, time_ms: int, account: AccountState, decision: Decision) -> CycleFacts:
         session, desk, told = self.session, self.session.desk, self._untold
-        positions = session.story.tell(
-            account, decision, self._strategies, self.pairs.spoken_for(self._columns)
-        )
+        columns = self.pairs.spoken_for(self._columns)
+        positions = session.story.tell(account, decision, self._strategies, columns)
         checkpoint = self._venue.checkpoint()
         return CycleFacts(
             time_ms=time_ms,
@@ -390,6 +389,7 @@ class Trader:
         """Write down that the run ends of its own accord."""
         self._journal.end_run(self._clock.now_ms())
         self.summary()
+        self.pairs.part(self.account, is_cut_off=self._cut_off)
         log.info("run ends", market=utc(self.time_ms), cycles=self.cycles)
 
     @property

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,10 +14,8 @@ from bot.journal.reader import read
 from bot.journal.verify import verify
 from bot.model.decision import OrderPlan
 from bot.model.order import Order, OrderReport
-from bot.model.panel import HOUR_MS
 from bot.model.spread import Spread
 from bot.trader.trader import Trader
-from bot.venues.venue import AccountState
 from tests.trader.test_ladder import answers, put
 from tests.trader.two_legs import (
     CAP_USD,
@@ -203,37 +200,6 @@ def test_a_leg_that_is_taken_while_its_spread_is_traded_is_not_bought_again(
         assert len(sent) > number
         assert all(order.reduce_only for order in sent[number:])
         assert trader.cycles == 1
-
-    with Journal.open(tmp_path / "j") as journal:
-        asyncio.run(story(journal))
-    with read(tmp_path / "j") as reader:
-        assert verify(reader)["differences"] == []
-
-
-@pytest.mark.parametrize("hours", [1, 3])
-def test_a_leg_that_is_taken_after_an_hour_has_ended_is_booked_before_that_hours_row(
-    tmp_path: Path, hours: int
-) -> None:
-    # The next hour has ended and was not looked at yet, as where one of two venues tells of it late.
-    venue = TwoLegs(market(), Faults())
-
-    async def story(journal: Journal) -> None:
-        trader = await live(journal, venue, mandate(-1.0), 3)
-        now, hour_ms = venue.account, trader.time_ms
-
-        async def late() -> AccountState:
-            return replace(await now(), time_ms=hour_ms + hours * HOUR_MS + 1)
-
-        venue.take_away(THERE.name)
-        venue.account = late  # type: ignore[method-assign]
-        await trader.watch()
-        await trader.cycle()
-        assert venue._ready().lots.tolist() == [0, 0]
-        venue.account = now  # type: ignore[method-assign]
-        for _ in range(hours - 1):  # of these nothing is told any more
-            await venue.observe()
-        await trader.cycle()
-        assert trader.time_ms == hour_ms + hours * HOUR_MS
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))
