@@ -157,6 +157,16 @@ def test_an_order_and_a_trade_lead_to_their_decision_in_that_coin(
     assert story["cancels"] == []
 
 
+def test_trades_are_told_in_the_order_in_which_they_happened(
+    ether: Order, journal: Journal, path: Path
+) -> None:
+    # A venue's numbers of trades need not grow.
+    late = replace(trade(3, ether, 1), lots=1, notional_usd=Decimal("0.3"))
+    journal.record_cycle(quiet_cycle(at(3), fills=[late]))
+    assert [row["trade_id"] for row in told(path, named(0))["fills"]] == [9, 3]
+    assert [row["trade_id"] for row in told(path, "ETH")["fills"]] == [9, 3]
+
+
 def test_a_coins_story_is_its_latest_change_not_the_latest_decision(
     ether: Order, journal: Journal, path: Path
 ) -> None:
