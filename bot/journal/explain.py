@@ -11,12 +11,14 @@ from bot.journal.book import fill_facts, order_facts
 from bot.journal.reader import Facts, Reader, Row, moment
 from bot.journal.status import WRITTEN_IN, finding_facts
 
-# A coin's latest change is the last decision that asked for something; failing that, the last that spoke of it.
+# A coin's latest change is the last decision that asked for something; failing that, the last that spoke of it. Of several
+# of one moment it is the one whose orders were written down last.
 _CHANGED: Final = """
-SELECT decision.* FROM decision WHERE (?2 IS NULL OR time_ms <= ?2) AND id IN (
-    SELECT coalesce(decision_id, substr(client_id, 1, instr(client_id, '-') - 1)) FROM orders WHERE instrument = ?1
-    UNION SELECT decision_id FROM cancel WHERE instrument = ?1)
-ORDER BY time_ms DESC LIMIT 1"""
+SELECT decision.* FROM decision JOIN (
+    SELECT coalesce(decision_id, substr(client_id, 1, instr(client_id, '-') - 1)) AS id, max(rowid) AS number
+        FROM orders WHERE instrument = ?1 GROUP BY 1
+    UNION ALL SELECT decision_id, 0 FROM cancel WHERE instrument = ?1) USING (id)
+WHERE ?2 IS NULL OR time_ms <= ?2 ORDER BY time_ms DESC, number DESC LIMIT 1"""
 _SPOKEN_OF: Final = """
 SELECT decision.* FROM decision WHERE id IN (
     SELECT decision_id FROM forecast WHERE instrument = ?1 UNION SELECT decision_id FROM target WHERE instrument = ?1
@@ -85,7 +87,8 @@ def _of_coin(reader: Reader, coin: str) -> Facts:
             f"`hedgerow explain latest` shows what they did speak of"
         )
     story = _story(reader, "coin", coin, decision, coin)
-    since = reader.each(_SINCE, coin, decision["time_ms"], decision["id"])
+    began_ms = min((each["time_ms"] for each in story["fills"]), default=decision["time_ms"])
+    since = reader.each(_SINCE, coin, began_ms, decision["id"])
     newest = reader.one(_NEWEST)
     assert newest is not None
     now = _story(reader, "decision", newest["id"], newest, coin)
