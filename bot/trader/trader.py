@@ -371,10 +371,10 @@ class Trader:
 
     def summary(self) -> None:
         """Log how things stand."""
-        account = self.account
-        if account is None:
+        if (account := self.account) is None:
             return
-        log.info(
+        said = log.bind(as_last_seen=", ".join(account.stale)) if account.stale else log
+        said.info(
             "standing",
             market=utc(self.time_ms),
             equity_usd=money(account.equity_usd),

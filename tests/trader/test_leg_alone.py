@@ -84,6 +84,8 @@ def test_a_leg_that_stands_alone_while_its_venue_is_silent_is_said_once_and_when
     told = [(each["usd"], each["because"]) for each in said if each["event"] == "legs uneven"]
     assert told == [("4,000.00", "binance can't be asked"), ("4,000.00", "the daemon ends")]
     assert not [each for each in said if each["event"] == "legs left as they are"]
+    # What that venue's part is worth now nobody knows, so that the equity told is none of one moment.
+    assert [each["as_last_seen"] for each in said if each["event"] == "standing"] == ["binance"]
 
 
 def test_a_daemon_that_ends_without_knowing_what_became_of_a_leg_says_so(tmp_path: Path) -> None:
