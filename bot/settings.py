@@ -382,8 +382,12 @@ def shown(settings: Settings) -> dict[str, Any]:
     """
     from bot.logs import redact  # here, since most commands show no config
 
+    # On paper the exchange is simulated, and a config that says where it is would be refused.
+    left_out: dict[str, Any] = {
+        "cex": {name: {"network", "service"} for name in settings.cex if settings.mode == "paper"}
+    }
     # By way of text, in which an infinity is a word: JSON knows no such number.
-    masked: dict[str, Any] = redact(json.loads(settings.model_dump_json(exclude_none=True)))
+    masked: dict[str, Any] = redact(json.loads(settings.model_dump_json(exclude_none=True, exclude=left_out)))
     return masked
 
 

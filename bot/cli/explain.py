@@ -25,6 +25,9 @@ from bot.cli.reading import (
 
 _Facts = dict[str, Any]
 
+LEAST_H = 24
+"""Hours that a spread must have been held for its return to be told for a year."""
+
 
 @click.command(epilog="Example:  hedgerow explain BTC      (or: explain latest, explain 6631e880 --json)")
 @click.argument("name", metavar="ID")
@@ -163,6 +166,9 @@ def _spread(told: _Facts) -> None:
     expected, cost = told["expected_carry"], told["expected_cost"]
     left = None if expected is None or cost is None else expected - cost
     hoped = None if sheet is None else sheet["return_on_tied"]
+    # Getting in and out counts once: over some hours, or before the hold is over, it would be no year's return.
+    is_told = told["hours"] >= LEAST_H and (closed is not None or told["hours"] >= (told["hold_h"] or 0))
+    came = told["return_on_tied"] if is_told else None
     table(
         ("usd", "expected", "realised"),
         [
@@ -172,7 +178,7 @@ def _spread(told: _Facts) -> None:
             ("fees", UNKNOWN, _usd(told["fees"])),
             ("all costs reckoned with", _usd(None if cost is None else -cost), UNKNOWN),
             ("net", _usd(left), _usd(told["net"])),
-            ("a year on capital tied", ratio(hoped, "+.1%"), ratio(told["return_on_tied"], "+.1%")),
+            ("a year on capital tied", ratio(hoped, "+.1%"), ratio(came, "+.1%")),
         ],
         text=("usd",),
     )

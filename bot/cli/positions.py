@@ -19,6 +19,7 @@ from bot.cli.reading import (
     show_json,
     signed,
     table,
+    unfinished,
 )
 
 _COLUMNS = (
@@ -56,9 +57,13 @@ def positions(config_file: Path | None, journal_file: Path | None, as_json: bool
     held = facts["positions"]
     if not held:
         click.echo(f"nothing is held at {clock(facts['time'])}" if facts["time"] else "no cycle yet")
+        if facts["unfinished"]:
+            click.echo(unfinished(facts))
         return
     table(_COLUMNS, [_row(each) for each in held], text=("coin", "side", "whose"), prose="because")
     gross, net, equity = (amount(facts[name]) for name in ("gross_usd", "net_usd", "equity_usd"))
+    if facts["unfinished"]:
+        click.echo(unfinished(facts))
     click.echo(f"At {clock(facts['time'])}: gross {gross}, net {net}, equity {equity} USD.")
 
 

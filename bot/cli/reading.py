@@ -179,3 +179,9 @@ def ratio(value: float | None, form: str) -> str:
 def clock(moment: str | None) -> str:
     """A moment for people, to the minute unless seconds matter: 2024-05-01 12:00."""
     return UNKNOWN if moment is None else moment[:19].removesuffix(":00").replace("T", " ")
+
+
+def unfinished(facts: Mapping[str, Any]) -> str:
+    """What has to be known of a book while a decision is carried out, or where it was cut off."""
+    name = facts["unfinished"]
+    return f"decision {name} was not carried out to its end yet: more may be held than is written down"

@@ -14,8 +14,10 @@ from bot.cli.config import OVERRIDES
 from bot.cli.reading import UNKNOWN, clock, journaled, number, opened, say, show_json, table
 
 if TYPE_CHECKING:
+    from bot.journal.kept import Kept
     from bot.pipeline.mandate import Mandate
     from bot.research.replay import Change, Outcome
+    from bot.settings import Settings
 
 
 @click.command(epilog="Example:  hedgerow replay --from 2024-05-01 --to 2024-05-08 --config other.toml")
@@ -70,7 +72,7 @@ def replay(
     with opened(config_file, journal_file) as reader:
         bounds = {"start_ms": start and parse_utc(start), "end_ms": end and parse_utc(end)}
         kept = of(reader, name=name, **{key: ms for key, ms in bounds.items() if ms is not None})  # type: ignore[arg-type]
-    mandate_of = _by_run(kept.configs, config_file) if other_file is None else _by(other_file, overrides)
+    mandate_of = _by_run(kept, config_file) if other_file is None else _by(other_file, overrides, kept)
     outcomes = list(again(kept, mandate_of))
     facts = _facts(outcomes, other_file)
     if as_json:
@@ -81,7 +83,7 @@ def replay(
     context.exit(2 if not made else 1 if facts["different"] else 0)
 
 
-def _by_run(configs: Any, config_file: Path | None) -> Callable[[int], Mandate]:
+def _by_run(kept: Kept, config_file: Path | None) -> Callable[[int], Mandate]:
     """Each run's own mandate, from the config that the journal keeps of it."""
     from functools import cache
 
@@ -94,30 +96,45 @@ def _by_run(configs: Any, config_file: Path | None) -> Callable[[int], Mandate]:
     folder = Path() if config_file is None else config_file.parent
 
     @cache
-    def mandate(config: str) -> Mandate | str:
+    def read(config: str) -> tuple[Mandate, Settings] | str:
         if MASK in config:
             return "the config of its run has a secret in it, which the journal does not keep; name it with --config"
         try:
-            return app.daemon_mandate_of(Settings.model_validate_json(config), folder)
+            loaded = Settings.model_validate_json(config)
+            return app.daemon_mandate_of(loaded, folder), loaded
         except (HedgerowError, ValueError) as error:
             told = " ".join(str(error).split())
             return f"the config of its run can't be used any more ({told})"
 
     def of(run_id: int) -> Mandate:
-        found = mandate(configs[run_id])
+        found = read(kept.configs[run_id])
         if isinstance(found, str):
             raise NotMade(found)
-        return found
+        return _of_run(run_id, kept, *found)
 
     return of
 
 
-def _by(other_file: Path, overrides: tuple[str, ...]) -> Callable[[int], Mandate]:
+def _by(other_file: Path, overrides: tuple[str, ...], kept: Kept) -> Callable[[int], Mandate]:
     """The mandate of another config, for every run."""
     from bot import app, settings
 
-    mandate = app.daemon_mandate_of(settings.load(other_file, overrides), other_file.parent)
-    return lambda _: mandate
+    loaded = settings.load(other_file, overrides)
+    mandate = app.daemon_mandate_of(loaded, other_file.parent)
+    return lambda run_id: _of_run(run_id, kept, mandate, loaded)
+
+
+def _of_run(run_id: int, kept: Kept, mandate: Mandate, loaded: Settings) -> Mandate:
+    """The mandate with its spreads, of what the run traded. NotMade where it did not trade their legs."""
+    from bot.compose import with_spreads
+    from bot.errors import ConfigError
+    from bot.research.replay import NotMade
+
+    opening = kept.past.openings.get(run_id)
+    try:
+        return mandate if opening is None else with_spreads(mandate, loaded, opening.instruments)
+    except ConfigError as error:
+        raise NotMade(str(error)) from None
 
 
 def _facts(outcomes: list[Outcome], other_file: Path | None) -> dict[str, Any]:

@@ -9,7 +9,19 @@ from typing import Any
 
 import click
 
-from bot.cli.reading import UNKNOWN, amount, clock, journaled, opened, pairs, ratio, show_json, signed, table
+from bot.cli.reading import (
+    UNKNOWN,
+    amount,
+    clock,
+    journaled,
+    opened,
+    pairs,
+    ratio,
+    show_json,
+    signed,
+    table,
+    unfinished,
+)
 
 
 @click.command(epilog="Example:  hedgerow status config/paper.toml --json")
@@ -74,6 +86,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "positions", str(facts["positions"])
         yield "orders", f"{facts['open_orders']} open, {facts['unanswered_orders']} unanswered"
         yield "so far", f"{facts['fills']:,} fills, {facts['liquidations']} liquidations"
+    if facts["unfinished"]:
+        yield "unfinished", unfinished(facts)
     last = facts["last_decision"]
     if last is not None:
         yield "decision", f"{last['id']} of {clock(last['time'])}, see hedgerow explain {last['id']}"

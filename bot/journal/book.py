@@ -17,13 +17,14 @@ def positions(reader: Reader) -> Facts:
     """What is held, as of the last cycle. Sizes and notionals carry the position's sign.
 
     `liquidation_distance` is the relative price move to the liquidation price, None where there is none;
-    `by_strategy` is whose it is, in signed coins.
+    `by_strategy` is whose it is, in signed coins; `unfinished` a decision of which nobody has told yet what came of it.
     """
     rows = reader.each("SELECT * FROM position ORDER BY instrument")
     amounts = ("equity_usd", "gross_usd", "net_usd")
     return {
         **moment("time", reader.last_ms),
         **{name: reader.last and Decimal(reader.last[name]) for name in amounts},
+        "unfinished": reader.unfinished,
         "positions": [_position(row, reader.last_ms, _shares(reader, row)) for row in rows],
     }
 

@@ -11,12 +11,14 @@ from bot.journal.book import fill_facts, order_facts
 from bot.journal.reader import Facts, Reader, Row, moment
 from bot.journal.status import WRITTEN_IN, finding_facts
 
-# A coin's latest change is the last decision that asked for something; failing that, the last that spoke of it.
+# A coin's latest change is the last decision that asked for something; failing that, the last that spoke of it. Of several
+# of one moment it is the one whose orders were written down last.
 _CHANGED: Final = """
-SELECT decision.* FROM decision WHERE (?2 IS NULL OR time_ms <= ?2) AND id IN (
-    SELECT coalesce(decision_id, substr(client_id, 1, instr(client_id, '-') - 1)) FROM orders WHERE instrument = ?1
-    UNION SELECT decision_id FROM cancel WHERE instrument = ?1)
-ORDER BY time_ms DESC LIMIT 1"""
+SELECT decision.* FROM decision JOIN (
+    SELECT coalesce(decision_id, substr(client_id, 1, instr(client_id, '-') - 1)) AS id, max(rowid) AS number
+        FROM orders WHERE instrument = ?1 GROUP BY 1
+    UNION ALL SELECT decision_id, 0 FROM cancel WHERE instrument = ?1) USING (id)
+WHERE ?2 IS NULL OR time_ms <= ?2 ORDER BY time_ms DESC, number DESC LIMIT 1"""
 _SPOKEN_OF: Final = """
 SELECT decision.* FROM decision WHERE id IN (
     SELECT decision_id FROM forecast WHERE instrument = ?1 UNION SELECT decision_id FROM target WHERE instrument = ?1
@@ -38,12 +40,12 @@ _MINE: Final = {
     " AND (?2 IS NULL OR instrument = ?2) ORDER BY rowid",
     "fill": "SELECT fill.* FROM orders JOIN fill USING (client_id)"
     " WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '-~')"
-    " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY trade_id",
+    " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY fill.time_ms, trade_id",
 }
 _SINCE: Final = """
 SELECT * FROM fill WHERE instrument = ?1 AND time_ms >= ?2
     AND client_id NOT IN (SELECT client_id FROM orders WHERE decision_id = ?3)
-    AND client_id NOT BETWEEN ?3 || '-' AND ?3 || '-~' ORDER BY trade_id"""
+    AND client_id NOT BETWEEN ?3 || '-' AND ?3 || '-~' ORDER BY time_ms, trade_id"""
 
 
 def explain(reader: Reader, name: str) -> Facts:
@@ -66,7 +68,7 @@ def explain(reader: Reader, name: str) -> Facts:
     if number.isdecimal() and len(number) < 19:
         return _of_number(reader, int(number), market)
     # Orders that the venue makes itself, such as a liquidation's, are known by their fills only.
-    fill = reader.one("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", name)
+    fill = reader.one("SELECT * FROM fill WHERE client_id = ? ORDER BY time_ms, trade_id", name)
     if fill is not None:
         return _of_venue(reader, "order", name, fill)
     raise _unknown(name)
@@ -85,7 +87,8 @@ def _of_coin(reader: Reader, coin: str) -> Facts:
             f"`hedgerow explain latest` shows what they did speak of"
         )
     story = _story(reader, "coin", coin, decision, coin)
-    since = reader.each(_SINCE, coin, decision["time_ms"], decision["id"])
+    began_ms = min((each["time_ms"] for each in story["fills"]), default=decision["time_ms"])
+    since = reader.each(_SINCE, coin, began_ms, decision["id"])
     newest = reader.one(_NEWEST)
     assert newest is not None
     now = _story(reader, "decision", newest["id"], newest, coin)
@@ -126,7 +129,9 @@ def _of_order(reader: Reader, kind: str, name: str, order: Row) -> Facts:
     if order["decision_id"] is not None:
         decision = _decision(reader, order["decision_id"])
         return _story(reader, kind, name, decision, order["instrument"])
-    fills = reader.each("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", order["client_id"])
+    fills = reader.each(
+        "SELECT * FROM fill WHERE client_id = ? ORDER BY time_ms, trade_id", order["client_id"]
+    )
     # What rests at the venue as protection names the decision that it protects the outcome of, or else belongs to the
     # change of the position that was the last one before.
     protects = order["purpose"] in {"stop", "take_profit"}

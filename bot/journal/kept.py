@@ -29,6 +29,7 @@ ORDER_FIELDS: Final = (
 OPERATOR: Final = (
     "it is the operator's own word (halt, flatten or resume), in which strategies and rules have no say"
 )
+BETWEEN: Final = "it was made between two rows of the market, and the journal keeps the prices of rows alone"
 NO_INPUT: Final = "its input is not kept: it was written by a program that kept none"
 
 _DECISIONS: Final = """
@@ -41,6 +42,7 @@ SELECT *, NULL AS content, NULL AS written_in, NULL AS input_run_id FROM decisio
 WHERE (?1 IS NULL OR time_ms >= ?1) AND (?2 IS NULL OR time_ms <= ?2) AND (?3 IS NULL OR id = ?3)
 ORDER BY run_id, time_ms, id"""
 _WORD: Final = re.compile(r"[0-9a-f]+[hfr][0-9]+n[0-9]+")
+_BETWEEN: Final = re.compile(r"[0-9a-f]+[aep][0-9]+n[0-9]+")  # decided again, a leg evened out, protected
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ def _decisions(reader: Reader, rows: list[Row]) -> Iterator[KeptDecision]:
         given, missing = None, NO_INPUT
         if _WORD.fullmatch(row["id"]):
             missing = OPERATOR
+        elif row["content"] is None and _BETWEEN.fullmatch(row["id"]):
+            missing = BETWEEN
         elif row["content"] is not None and row["input_run_id"] == row["run_id"]:
             given, missing = inputs.decode(row["content"]), ""
         full = row["written_in"] or row["id"]

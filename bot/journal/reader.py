@@ -63,6 +63,13 @@ class Reader:
         """The moment of the last cycle, by the market's clock; None before the first."""
         return None if self.last is None else self.last["time_ms"]
 
+    @property
+    def unfinished(self) -> str | None:
+        """The newest decision where what came of it is not written down: it is being carried out, or was cut off."""
+        row = self.one("SELECT id, time_ms FROM decision ORDER BY time_ms DESC LIMIT 1")
+        is_told = row is None or (self.last_ms is not None and row["time_ms"] <= self.last_ms)
+        return None if row is None or is_told else str(row["id"])
+
     def coin(self, name: str) -> str:
         """The coin's name as the journal writes it, whatever its capitals; ConfigError if it knows none like it."""
         known = self.find_coin(name)

@@ -25,7 +25,8 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
     Leverages are notional at mark over equity, `drawdown` a fraction of the highest equity that the risk rules have
     seen, `today` the UTC day of the last cycle, `suspense_usd` what nothing explains. `state` is what is allowed, `state_by`
     operator or watchdog; `asked` are commands that nobody has taken up yet; `to_move` what a person should move between
-    wallets; `unreached` which venues can't be asked, and what is held elsewhere meanwhile; `is_drawn_down`: the drawdown rule keeps everything closed. StateError if no run has begun.
+    wallets; `unreached` which venues can't be asked, and what is held elsewhere meanwhile; `unfinished` a decision of which nobody
+    has told yet what came of it; `is_drawn_down`: the drawdown rule keeps everything closed. StateError if no run has begun.
     """
     run = reader.one("SELECT * FROM run ORDER BY id DESC LIMIT 1")
     if run is None:
@@ -58,6 +59,7 @@ def status(reader: Reader, now_wall_ms: int) -> Facts:
         **_counts(reader),
         "to_move": _to_move(reader),
         "unreached": _unreached(reader),
+        "unfinished": reader.unfinished,
         "last_decision": last and {"id": last["id"], **moment("time", last["time_ms"])},
         "findings": findings_at(reader, last["time_ms"]) if last else [],
     }

@@ -10,20 +10,11 @@ from bot.journal.records import EquityPoint, PositionFacts, StrategyPnl
 from bot.model.decision import Decision
 from bot.model.money import ZERO, usd
 from bot.model.order import FundingPayment
-from bot.model.panel import HOUR_MS, FloatArray
+from bot.model.panel import FloatArray
 from bot.trader.attribution import Attribution
 from bot.venues.venue import AccountState, VenueEvent
 
 NO_OPINION = "no strategy asked for it"
-
-
-def between(cycle_ms: int, now_ms: int) -> int:
-    """When, in the books, something was done after the cycle of `cycle_ms` and before the next one, which is of a full hour.
-
-    That hour may have come already: what is booked first has to be the earlier.
-    """
-    hour_ms = now_ms // HOUR_MS * HOUR_MS
-    return max(cycle_ms, now_ms if hour_ms <= cycle_ms else hour_ms - 1)
 
 
 class Story:
@@ -33,6 +24,7 @@ class Story:
         self._opened_ms: dict[str, int] = {}
         self._funding_usd: dict[str, Decimal] = {}
         self._because: dict[str, str] = {}
+        self._lately: list[FundingPayment] = []  # heard since positions were told last
         for name, each in (saved or {}).items():
             self._opened_ms[name] = int(each["opened_ms"])
             self._funding_usd[name] = Decimal(each["funding_usd"])
@@ -50,10 +42,12 @@ class Story:
         }
 
     def hear(self, events: Sequence[VenueEvent]) -> None:
-        """Add what funding brought to the positions known."""
+        """Add what funding brought to the positions known, and keep it for those that are opened meanwhile."""
         for event in events:
-            if isinstance(event, FundingPayment) and event.instrument in self._funding_usd:
-                self._funding_usd[event.instrument] += event.usd
+            if isinstance(event, FundingPayment):
+                self._lately.append(event)
+                if event.instrument in self._funding_usd:
+                    self._funding_usd[event.instrument] += event.usd
 
     def tell(
         self, account: AccountState, decision: Decision, strategies: Sequence[str], columns: Mapping[str, int]
@@ -64,8 +58,11 @@ class Story:
             del self._opened_ms[name], self._funding_usd[name], self._because[name]
         for name, position in held.items():
             if self._opened_ms.get(name) != position.opened_ms:
-                self._opened_ms[name], self._funding_usd[name] = position.opened_ms, ZERO
+                since = (each for each in self._lately if each.instrument == name)
+                paid = [each.usd for each in since if each.time_ms > position.opened_ms]
+                self._opened_ms[name], self._funding_usd[name] = position.opened_ms, sum(paid, ZERO)
                 self._because[name] = _reason(decision, columns[name], strategies)
+        self._lately.clear()
         return [
             PositionFacts(
                 instrument=name,

@@ -25,6 +25,15 @@ class Observer:
         self._instruments = tuple(instruments)
         self._mandate = mandate
 
+    def before_next(self, now_ms: int) -> int:
+        """`now_ms`, or where rows that are to come are of an earlier time the last moment before them.
+
+        The next is the newest that has ended, or the one before where a venue tells it late.
+        """
+        grid = self.panel.grid
+        newest_ms = now_ms - now_ms % grid.interval_ms
+        return min(now_ms, max(grid.end_ms + grid.interval_ms, newest_ms - grid.interval_ms) - 1)
+
     def recall(self, rows: Mapping[int, Mapping[str, FloatArray]]) -> None:
         """Put back what was seen live at the times of `rows`, which a venue's history may not tell (open interest)."""
         grid = self.panel.grid

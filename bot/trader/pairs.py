@@ -141,6 +141,28 @@ class Pairs:
                 del self.left[spread.name]
         return dict(self.left)
 
+    def alone(self, account: AccountState) -> dict[str, float]:
+        """By spread, what of one leg the other does not hedge, USD, as far as the account was seen."""
+        found = {}
+        for k, spread in enumerate(self.legs.spreads):
+            if self._is_uneven(k, account):
+                coins = abs(float(spread.unhedged(*self._held(k, account.view.lots))))
+                found[spread.name] = (
+                    coins * float(account.mark[self.legs.primary[k]]) / spread.primary.multiplier
+                )
+        return found
+
+    def part(self, account: AccountState | None, *, is_cut_off: bool) -> None:
+        """Say what stands alone, or may, though nobody looks after it any more."""
+        advice = "start it again, or close it at the venue"
+        alone = {} if account is None else self.alone(account)
+        for name, usd in alone.items():
+            log.error("legs uneven", spread=name, usd=f"{usd:,.2f}", because="the daemon ends", advice=advice)
+        if self and is_cut_off and not alone:
+            log.error(
+                "legs may be uneven", because="what was decided last was not done to its end", advice=advice
+            )
+
     def check_cap(self, account: AccountState) -> None:
         """ConfigError where a spread can't be opened in pieces as small as they are to be.
 
@@ -188,8 +210,7 @@ class Pairs:
                 continue
             if blind := _blind(spread, account):
                 # Its positions are those of an earlier look: a move by them could double what an order has done since.
-                why = f"{', '.join(blind)} can't be asked"
-                log.warning("legs left as they are", spread=spread.name, reason=why)
+                self._leave(turn.k, account, f"{', '.join(blind)} can't be asked")
                 turns.remove(turn)
                 continue
             scene = self._scene(turn, account, may_open)
@@ -270,6 +291,18 @@ class Pairs:
             log.info(
                 "spread", name=spread.name, primary=scene.held[0], hedge=scene.held[1], orders=moves, because=end.why
             )  # fmt: skip
+
+    def _leave(self, k: int, account: AccountState, why: str) -> None:
+        """Say once that held legs are left as they are, and what of them stands alone meanwhile."""
+        spread = self.legs.spreads[k]
+        usd = self.alone(account).get(spread.name)
+        what = f"{why}; {'alone' if usd else 'even'}" if any(self._held(k, account.view.lots)) else ""
+        if what and what != self._said.get(spread.name):
+            if usd:
+                log.error("legs uneven", spread=spread.name, usd=f"{usd:,.2f}", because=why)
+            else:
+                log.warning("legs left as they are", spread=spread.name, reason=why)
+        self._said[spread.name] = what
 
     def _say(self, spread: Spread, end: End, scene: Scene) -> None:
         """Say what can't be traded, once as long as it is so."""

@@ -23,7 +23,7 @@ from bot.model.order import Fill, FundingPayment, Liquidation, OrderReport, Tran
 from bot.model.panel import FloatArray
 from bot.pipeline.mandate import Mandate
 from bot.trader.desk import Desk
-from bot.trader.diary import Story, between, by_strategy, equity_point
+from bot.trader.diary import Story, by_strategy, equity_point
 from bot.trader.funding_watch import FundingWatch
 from bot.trader.given import inputs_of
 from bot.trader.hands import Session
@@ -62,9 +62,8 @@ class Trader:
         self._config, self._clock = config, clock or WallClock()
         self._strategies = tuple(slot.name for slot in mandate.strategies)
         self._columns = {instrument.name: k for k, instrument in enumerate(venue.instruments)}
-        self._operator = Operator(
-            self, journal, self._clock, Ladder(journal, self._clock, bounds or Bounds())
-        )
+        ladder = Ladder(journal, self._clock, bounds or Bounds())
+        self._operator = Operator(self, journal, self._clock, ladder)
         self._session: Session | None = None
         self.time_ms = 0
         self.account: AccountState | None = None  # as last looked at
@@ -225,8 +224,9 @@ class Trader:
             self._say(decision)
             account = await self._act(decision, before)
             facts = self._facts(self.time_ms, account, decision)
-            if market is None:  # a moment of its own in the books
-                facts = replace(facts, time_ms=between(self.time_ms, account.time_ms), is_cycle=False)
+            if market is None:  # a moment of its own in the books, before the next cycle's, which may be late
+                at_ms = max(self.time_ms, self.session.observer.before_next(account.time_ms))
+                facts = replace(facts, time_ms=at_ms, is_cycle=False)
             for drift in self._journal.record_cycle(facts):
                 log.error(
                     "books differ from the venue's",
@@ -339,9 +339,8 @@ class Trader:
 
     def _facts(self, time_ms: int, account: AccountState, decision: Decision) -> CycleFacts:
         session, desk, told = self.session, self.session.desk, self._untold
-        positions = session.story.tell(
-            account, decision, self._strategies, self.pairs.spoken_for(self._columns)
-        )
+        columns = self.pairs.spoken_for(self._columns)
+        positions = session.story.tell(account, decision, self._strategies, columns)
         checkpoint = self._venue.checkpoint()
         return CycleFacts(
             time_ms=time_ms,
@@ -370,10 +369,10 @@ class Trader:
 
     def summary(self) -> None:
         """Log how things stand."""
-        account = self.account
-        if account is None:
+        if (account := self.account) is None:
             return
-        log.info(
+        said = log.bind(as_last_seen=", ".join(account.stale)) if account.stale else log
+        said.info(
             "standing",
             market=utc(self.time_ms),
             equity_usd=money(account.equity_usd),
@@ -388,6 +387,7 @@ class Trader:
         """Write down that the run ends of its own accord."""
         self._journal.end_run(self._clock.now_ms())
         self.summary()
+        self.pairs.part(self.account, is_cut_off=self._cut_off)
         log.info("run ends", market=utc(self.time_ms), cycles=self.cycles)
 
     @property

@@ -17,8 +17,10 @@ from bot.errors import ConfigError
 from bot.journal.journal import Journal
 from bot.trader.trader import Trader
 from bot.venues.simulated import SimulatedVenue
+from bot.venues.sources import ReplaySource
 from tests.trader.paper import TERMS
 from tests.trader.test_trader import synthetic
+from tests.trader.two_legs import HERE, PRICE, THERE, Faults, TwoLegs, market
 
 CONFIG = """
 version = 1
@@ -78,6 +80,60 @@ def test_the_same_program_and_config_differ_in_nothing(folder: Path) -> None:
     done = ask(folder)
     assert done.exit_code == 0
     assert "50 equal, 0 different, 0 not made again" in done.output
+
+
+SPREADS = """
+version = 1
+name = "both legs"
+mode = "paper"
+[market]
+[cex.binance]
+coins = ["BTC"]
+[account]
+wallets = {{ hyperliquid = 0.5, binance = 0.5 }}
+[limits]
+max_net_leverage = 0.1
+[[spreads]]
+primary = "BTC"
+hedge = "binance:BTC"
+[[strategies]]
+plugin = "funding_carry"
+on = "spreads"
+[strategies.parameters]
+half_life_h = 1
+min_hold_h = 1
+hurdle = 0.0
+[journal]
+path = "{journal}"
+"""
+
+
+def test_decisions_on_spreads_are_made_again_by_the_config_of_their_run_and_by_the_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.toml").write_text(SPREADS.format(journal=tmp_path / "journal.sqlite"))
+    loaded = settings.load(tmp_path / "mine.toml")
+    history = 190
+    panel = market([PRICE, 1.001 * PRICE] * 100, funding=(1e-4, 1e-5))._panel
+    source = ReplaySource(panel, (HERE, THERE), history, history, {"recorded": "two legs"})
+
+    async def life(opened: Journal) -> None:
+        daemon = app.Daemon(loaded, app.daemon_mandate_of(loaded, tmp_path))
+        it = daemon.trader(TwoLegs(source, Faults()), opened)
+        await it.start()
+        for _ in range(3):
+            assert await it.cycle()
+
+    with Journal.open(tmp_path / "journal.sqlite") as opened:
+        asyncio.run(life(opened))
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM fill").fetchone()[0] > 0
+    assert facts(tmp_path, code=0)["equal"] == 3
+    assert facts(tmp_path, "--config", str(tmp_path / "mine.toml"), code=0)["equal"] == 3
+    elsewhere = SPREADS.format(journal=tmp_path / "journal.sqlite").replace("BTC", "ETH")
+    (tmp_path / "elsewhere.toml").write_text(elsewhere)
+    told = facts(tmp_path, "--config", str(tmp_path / "elsewhere.toml"), code=2)
+    assert "'ETH' is not traded here" in told["missing"][0]["why"]
 
 
 def test_another_config_shows_what_it_would_have_decided(folder: Path) -> None:

@@ -157,6 +157,16 @@ def test_an_order_and_a_trade_lead_to_their_decision_in_that_coin(
     assert story["cancels"] == []
 
 
+def test_trades_are_told_in_the_order_in_which_they_happened(
+    ether: Order, journal: Journal, path: Path
+) -> None:
+    # A venue's numbers of trades need not grow.
+    late = replace(trade(3, ether, 1), lots=1, notional_usd=Decimal("0.3"))
+    journal.record_cycle(quiet_cycle(at(3), fills=[late]))
+    assert [row["trade_id"] for row in told(path, named(0))["fills"]] == [9, 3]
+    assert [row["trade_id"] for row in told(path, "ETH")["fills"]] == [9, 3]
+
+
 def test_a_coins_story_is_its_latest_change_not_the_latest_decision(
     ether: Order, journal: Journal, path: Path
 ) -> None:
@@ -192,6 +202,23 @@ def test_what_the_venue_did_to_a_coin_since_is_told(ether: Order, journal: Journ
     story = told(path, "ETH")
     assert [(row["trade_id"], row["purpose"]) for row in story["since"]] == [(10, "stop")]
     assert [row["trade_id"] for row in story["fills"]] == [9]
+
+
+def test_of_two_decisions_of_one_moment_the_one_that_traded_last_is_a_coins_latest_change(
+    ether: Order, journal: Journal, path: Path
+) -> None:
+    # As where a venue took a leg while the first was carried out: its orders are made in turn, and known by their names.
+    first, again = decision(at(3), [[1.0, 0.0, 0.0]] * 2), decision(at(3), [[0.0, 0.0, 0.0]] * 2)
+    again = replace(again, snapshot_id=f"{first.snapshot_id}a1n1")
+    for hour, each, side in ((4, first, Side.SELL), (5, again, Side.BUY)):
+        order = Order(f"{each.snapshot_id}-ETH-leg1", "ETH", side, 30_000)
+        report = OrderReport(at(hour), hour, order, OrderStatus.FILLED, 30_000, Decimal(3000))
+        journal.record_decision(each, TradingState.ACTIVE, EQUITY)
+        journal.record_cycle(quiet_cycle(at(hour), reports=[report], fills=[trade(hour, order, hour)]))
+    story = told(path, "ETH")
+    assert story["decision"]["id"] == again.snapshot_id
+    assert [row["trade_id"] for row in story["fills"]] == [5]
+    assert story["since"] == []
 
 
 def test_a_protective_order_has_the_story_of_the_position_it_protects(

@@ -8,7 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bot.cli import cli
 from bot.errors import ConfigError, StateError
 from bot.journal.book import funding, orders, positions
 from bot.journal.journal import Journal
@@ -339,6 +341,24 @@ def test_status_tells_worth_leverage_and_what_the_rules_say_now(journal: Journal
     # The second decision repeats the first, whose finding therefore still stands.
     assert told["last_decision"]["id"] == f"{second // 1000:x}"
     assert told["findings"] == [{"rule": "concentration", "coin": "ETH", "detail": FINDING.detail}]
+
+
+def test_a_decision_of_which_nobody_has_told_what_came_of_it_is_told(journal: Journal, path: Path) -> None:
+    def told() -> tuple[str | None, str]:
+        with read(path) as reader:
+            asked = ["positions", "--journal", str(path)]
+            assert status(reader, WALL_MS)["unfinished"] == positions(reader)["unfinished"]
+            return reader.unfinished, CliRunner().invoke(cli, asked, catch_exceptions=False).output
+
+    first, second = decision(START_MS, FLAT), decision(START_MS + HOUR_MS, FLAT)
+    journal.record_decision(first, TradingState.ACTIVE, ZERO)
+    name, shown = told()
+    assert (name, "was not carried out to its end" in shown) == (first.snapshot_id, True)
+    journal.record_cycle(quiet_cycle(START_MS, equity=point("0", "0", "0")))
+    name, shown = told()
+    assert (name, "was not carried out to its end" in shown) == (None, False)
+    journal.record_decision(second, TradingState.ACTIVE, ZERO)
+    assert told()[0] == second.snapshot_id
 
 
 def test_a_new_high_within_the_cycle_is_no_drawdown(journal: Journal, path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from bot.clock import ManualClock
 from bot.journal.journal import Journal
-from bot.journal.kept import NO_INPUT, OPERATOR, kept
+from bot.journal.kept import BETWEEN, NO_INPUT, OPERATOR, kept
 from bot.journal.reader import read
 from bot.pipeline.by_hand import SLOT
 from bot.pipeline.mandate import Mandate, Style
@@ -180,6 +180,16 @@ def test_a_decision_without_input_is_said_to_be_so(copy: Path) -> None:
     change(copy, "DELETE FROM input WHERE decision_id = (SELECT min(decision_id) FROM input)")
     found = outcomes(copy)
     assert [each.why for each in found if each.verdict == NOT_MADE and each.why != OPERATOR] == [NO_INPUT]
+
+
+def test_a_decision_between_two_rows_is_said_to_be_one(copy: Path) -> None:
+    change(
+        copy,
+        "INSERT INTO decision SELECT id || 'a1n1', run_id, time_ms, state, equity_usd, 1 FROM decision"
+        " WHERE id = (SELECT min(decision_id) FROM input)",
+    )
+    found = outcomes(copy)
+    assert [each.why for each in found if each.verdict == NOT_MADE and each.why != OPERATOR] == [BETWEEN]
 
 
 def test_an_input_of_another_run_is_none_of_the_decisions(copy: Path) -> None:

@@ -41,8 +41,8 @@ def decision(because: str, *by: Sequence[int]) -> Decision:
     return Decision("x", 0, opinions, targets, targets, (), OrderPlan())
 
 
-def paid(usd: str, instrument: str = "AAA") -> FundingPayment:
-    return FundingPayment(0, instrument, 100, D(110), D("0.0001"), D(usd))
+def paid(usd: str, instrument: str = "AAA", at_ms: int = 0) -> FundingPayment:
+    return FundingPayment(at_ms, instrument, 100, D(110), D("0.0001"), D(usd))
 
 
 def told(story: Story, now: AccountState, said: Decision) -> list[tuple[str, int, int, Decimal, str]]:
@@ -59,6 +59,16 @@ def test_a_position_keeps_the_reason_it_was_opened_for_and_gathers_its_funding()
     assert told(story, account(position(150, 5)), decision("second")) == [
         ("AAA", 150, 5, D("0.75"), "carry: first of a")
     ]
+
+
+def test_what_is_paid_while_a_position_is_being_opened_is_its_own() -> None:
+    story = Story()
+    story.hear([paid("1", at_ms=5), paid("0.25", at_ms=6), paid("0.5", at_ms=9), paid("7", "BBB", 6)])
+    assert told(story, account(position(100, 5)), decision("first"))[0][3] == D("0.75")
+    story.hear([paid("1", at_ms=12)])
+    assert told(story, account(position(100, 5)), decision("first"))[0][3] == D("1.75")
+    story.hear([paid("3", at_ms=15), paid("4", at_ms=21)])
+    assert told(story, account(position(-100, 20)), decision("short"))[0][3] == D(4)
 
 
 def test_a_position_that_turned_begins_a_story_of_its_own() -> None:
