@@ -130,8 +130,20 @@ class Pairs:
         return [sheet.facts() for sheet in told]
 
     def is_uneven(self, account: AccountState) -> bool:
-        """Whether a leg is held that the other does not hedge, by a step or more, and that can be closed."""
-        return any(self._is_uneven(k, account) for k in range(len(self.legs.spreads)))
+        """Whether a leg is held that the other does not hedge, by a step or more, and that can be closed.
+
+        Not where a leg's venue could not be asked: nothing may be done about it then.
+        """
+        return any(
+            self._is_uneven(k, account) and not _blind(spread, account)
+            for k, spread in enumerate(self.legs.spreads)
+        )
+
+    def leave(self, account: AccountState) -> None:
+        """Say of spreads on venues that could not be asked that they are left as they are, once as long as it is so."""
+        for k, spread in enumerate(self.legs.spreads):
+            if blind := _blind(spread, account):
+                self._leave(k, account, f"{', '.join(blind)} can't be asked")
 
     def unhedged(self, account: AccountState) -> dict[str, float]:
         """What of `left` is still so in the account; anything may have closed it, such as a flatten."""

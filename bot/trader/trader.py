@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from bot.clock import Clock, WallClock, utc
+from bot.errors import Unavailable
 from bot.journal.journal import Journal
 from bot.journal.ledger import Holding
 from bot.journal.records import CycleFacts, RunFacts
@@ -32,7 +33,7 @@ from bot.trader.observer import Observer
 from bot.trader.operator import Operator
 from bot.trader.pairs import Pairs
 from bot.trader.reach import Reach
-from bot.trader.told import money, report
+from bot.trader.told import Findings, begins, money, report
 from bot.trader.transfer_watch import TransferWatch
 from bot.trader.watchdog import Bounds
 from bot.venues.venue import AccountState, Venue, VenueEvent
@@ -72,7 +73,7 @@ class Trader:
         self._reach = Reach(venue.instruments, journal)
         self.pairs = Pairs(mandate, venue.instruments)
         self._untold: list[VenueEvent] = []  # what the venue said that the journal does not hold yet
-        self._findings: tuple[tuple[str, str], ...] = ()
+        self._findings = Findings()
         self._cut_off = False  # a decision was not carried out to its end
         self._is_to_look = False  # at the account, before the next cycle: what rested may have traded
         self._tries = 0
@@ -127,16 +128,7 @@ class Trader:
         unprotected = desk.protection(account.view, account.mark, "start")
         self._cut_off = bool(unprotected.orders) or self._journal.was_cut_off(self.time_ms)
         self._is_to_look = self.pairs.is_uneven(account)
-        log.info(
-            "run begins" if checkpoint is None else "run goes on",
-            run=run,
-            name=self.name,
-            market=utc(self.time_ms),
-            equity_usd=money(account.equity_usd),
-            positions=len(account.positions),
-            strategies=", ".join(self._strategies),
-            history_h=len(panel),
-        )
+        begins(self.name, run, self.time_ms, account, self._strategies, len(panel), goes_on=bool(saved))
         for caution in observer.cautions():
             log.warning("caution", found=caution)
 
@@ -177,9 +169,15 @@ class Trader:
     async def _again(self) -> None:
         """Decide once more, on what is true now: the venue failed within a cycle, or the process did.
 
-        What was meant to be closed is not left open for an hour, and what was opened not without its stop.
+        What was meant to be closed is not left open for an hour, and what was opened not without its stop. Unavailable where
+        a venue can't be asked: what is decided on needs the whole account. Only legs that are seen are evened until then.
         """
         session, account = self.session, await self.looked()
+        if account.stale:
+            await self._even_out(account)
+            raise Unavailable(
+                f"{', '.join(account.stale)} can't be asked: what was decided last waits for it"
+            )
         self._tries += 1
         market = session.observer.now(account.mark)
         log.info("deciding again", because="the last decision was not carried out to its end")
@@ -193,15 +191,22 @@ class Trader:
         """
         account = await self.looked()
         self._is_to_look = False
-        self._tries += 1
-        if self.pairs.is_uneven(account):
-            suffix = f"e{self._journal.epoch}n{self._tries}"
-            await self.carry_out(self.session.desk.even_out(account.view, self.time_ms, suffix), account)
+        if await self._even_out(account):
             return
+        self._tries += 1
         suffix = f"p{self._journal.epoch}n{self._tries}"
         decision = self.session.desk.protect(account.view, account.mark, self.time_ms, suffix)
         if decision.plan:
             await self.carry_out(decision, account)
+
+    async def _even_out(self, account: AccountState) -> bool:
+        """Close what is held of one leg alone; whether there was anything."""
+        if not self.pairs.is_uneven(account):
+            return False
+        self._tries += 1
+        suffix = f"e{self._journal.epoch}n{self._tries}"
+        await self.carry_out(self.session.desk.even_out(account.view, self.time_ms, suffix), account)
+        return True
 
     async def carry_out(
         self,
@@ -221,8 +226,10 @@ class Trader:
             opened = self.pairs.opened(decision, before, self.mandate) if desk.in_turn else ()
             self._journal.record_decision(decision, desk.state, before.equity_usd, inputs, market, opened)
             was_cut_off, self._cut_off = self._cut_off, True
-            self._say(decision)
+            self._findings.say(decision)
             account = await self._act(decision, before)
+            if account.stale and desk.in_turn:  # the books can't be held against what is not seen
+                raise Unavailable(f"{', '.join(account.stale)} can't be asked what came of the decision")
             facts = self._facts(self.time_ms, account, decision)
             if market is None:  # a moment of its own in the books, before the next cycle's, which may be late
                 at_ms = max(self.time_ms, self.session.observer.before_next(account.time_ms))
@@ -288,6 +295,7 @@ class Trader:
         """The account by a fresh question."""
         account = await self._after()
         self._operator.ladder.answered(account.stale)
+        self.pairs.leave(account)
         self._transfers.look(self.time_ms, account)
         return account
 
@@ -357,15 +365,6 @@ class Trader:
             wallets=account.view.wallet_usd,
             by_strategy=by_strategy(desk.attribution, account.mark, self._strategies),
         )
-
-    def _say(self, decision: Decision) -> None:
-        """Say what the rules found, once as long as it stays the same."""
-        found = tuple((finding.rule, finding.instrument) for finding in decision.findings)
-        if found != self._findings:
-            for finding in decision.findings:
-                if (finding.rule, finding.instrument) not in self._findings:
-                    log.warning(finding.rule, coin=finding.instrument or "all", found=finding.detail)
-            self._findings = found
 
     def summary(self) -> None:
         """Log how things stand."""

@@ -16,7 +16,7 @@ from bot.model.decision import OrderPlan
 from bot.model.order import OrderReport
 from bot.model.panel import HOUR_MS
 from bot.venues.venue import AccountState
-from tests.trader.two_legs import THERE, Faults, TwoLegs, live, mandate, market
+from tests.trader.two_legs import SPREAD, THERE, Faults, TwoLegs, live, mandate, market
 
 
 @pytest.mark.parametrize("hours", [1, 3])
@@ -54,7 +54,7 @@ def test_a_leg_that_stands_alone_while_its_venue_is_silent_is_said_once_and_when
     tmp_path: Path,
 ) -> None:
     venue = TwoLegs(market(), Faults())
-    silent = False
+    silent, decisions = False, list[int]()
 
     async def account() -> AccountState:
         return replace(await TwoLegs.account(venue), stale=(THERE.venue,) if silent else ())
@@ -73,11 +73,17 @@ def test_a_leg_that_stands_alone_while_its_venue_is_silent_is_said_once_and_when
             return await real(plan)
 
         venue.send = first_leg_alone  # type: ignore[method-assign]
-        await trader.cycle()
-        for _ in range(3):
+        for _ in range(6):
             await trader.watch()
-            await trader.cycle()
+            with pytest.raises(Unavailable, match="binance can't be asked"):
+                await trader.cycle()
         trader.end()
+        with read(tmp_path / "j") as reader:
+            decisions.append(len(list(reader.each("SELECT id FROM decision"))))
+        silent, venue.send = False, real  # type: ignore[method-assign]
+        for _ in range(2):
+            await trader.cycle()
+        assert SPREAD.unhedged(*venue._ready().lots.tolist()) == 0
 
     with capture_logs() as said, Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))
@@ -86,6 +92,12 @@ def test_a_leg_that_stands_alone_while_its_venue_is_silent_is_said_once_and_when
     assert not [each for each in said if each["event"] == "legs left as they are"]
     # What that venue's part is worth now nobody knows, so that the equity told is none of one moment.
     assert [each["as_last_seen"] for each in said if each["event"] == "standing"] == ["binance"]
+    assert decisions == [
+        1
+    ]  # while nothing can be done nothing is decided, and nothing held against what is not seen
+    assert not [each for each in said if each["event"] == "books differ from the venue's"]
+    with read(tmp_path / "j") as reader:
+        assert verify(reader)["differences"] == []
 
 
 def test_a_daemon_that_ends_without_knowing_what_became_of_a_leg_says_so(tmp_path: Path) -> None:
