@@ -127,6 +127,30 @@ def test_a_payment_that_is_told_after_later_trades_is_on_what_was_held_then(is_r
     assert len(made.state()["traded"]) == 2  # what is too old to be told of again is not kept
 
 
+def test_at_one_millisecond_funding_is_paid_first_and_money_moves_last() -> None:
+    made = books()
+    made.take([trade(1, Side.BUY, "0.010", "50000", "0.25")], [], nothing)
+    told = made.take(
+        [trade(2, Side.SELL, "0.010", "50000", "0.25", after_ms=10)],
+        [line("TRANSFER", "5", 10), line("FUNDING_FEE", "-0.05", 10)],
+        lambda *_: (Decimal("0.0001"), 8),
+    )
+    assert [type(each).__name__ for each in told] == ["FundingPayment", "Fill", "Transfer"]
+    (paid, *_) = told
+    assert isinstance(paid, FundingPayment)
+    assert paid.lots == 10
+
+
+def test_an_entry_price_that_the_venue_rounds_leaves_money_that_is_no_difference() -> None:
+    made = books()
+    made.take(
+        [trade(1, Side.BUY, "100", "50000", "0"), trade(2, Side.BUY, "200", "50000.1", "0")], [], nothing
+    )
+    # 50,000.0666… for 300 coins, 15 million USD: told to the thousandth ten cents are missing, and 1.50 may be.
+    assert made.strange_usd(Decimal(1000), [held("300", "50000.067", "50000")]) == 0
+    assert made.strange_usd(Decimal("998.5"), [held("300", "50000.067", "50000")]) == Decimal("-1.6")
+
+
 def test_one_number_in_two_markets_is_two_trades_and_two_numbers_in_the_journal() -> None:
     made = books()
     fills = made.take(

@@ -192,6 +192,23 @@ def test_an_hour_is_settled_once_the_venue_tells_its_rate() -> None:
     assert scene.run(story()) == (False, True, True)
 
 
+def test_an_interval_that_is_known_is_not_forgotten_where_a_later_reply_does_not_show_it() -> None:
+    rates = settled((-8, "0.0004"), (0, "0.0008"), (8, "0.0008"))
+    scene = Scene(rates)
+
+    async def story() -> list[Any]:
+        await scene.market.history((FIRST + 8) * HOUR_MS, 9)
+        await scene.market.is_settled((FIRST + 8) * HOUR_MS)  # asks from the settlement at 0 on
+        before = scene.market.settled_rate("binance:BTC", FIRST * HOUR_MS)
+        rates[1]["fundingRate"] = (
+            "0.0009"  # told otherwise: it may not be the settlement that it was taken for
+        )
+        await scene.market.is_settled((FIRST + 8) * HOUR_MS)
+        return [before, scene.market.settled_rate("binance:BTC", FIRST * HOUR_MS)]
+
+    assert scene.run(story()) == [(Decimal("0.0008"), 8), (Decimal("0.0009"), None)]
+
+
 def test_wires_are_asked_for_what_they_hold() -> None:
     scene = Scene(settled((-8, "0.0004"), (0, "0.0008")))
     scene.history(9, 10)

@@ -173,10 +173,14 @@ def test_what_was_found_out_is_handed_out_though_a_later_order_was_not_at_first(
             sender.lost.append(Lost(k + 1, NOW_MS, NOW_MS + 5000, order, cloid))
         try:
             await client.ask("load_markets")
+            assert sender.through_nonce == 0
             with pytest.raises(OutcomeUnknown):
                 await sender.resolve()
+            assert sender.through_nonce == 1
             known[name_of(cloids[1])] = found(cloids[1], orderId=56)
-            return await sender.resolve()
+            found_out = await sender.resolve()
+            assert sender.through_nonce == 2  # what the signer counts as its own until then
+            return found_out
         finally:
             await client.close()
 

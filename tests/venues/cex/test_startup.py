@@ -11,14 +11,15 @@ import pytest
 
 from bot.devnet.start import Options, running
 from bot.errors import ConfigError, DataError, StateError, Unavailable
-from bot.model.panel import FloatArray, Panel
+from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.venues.cex.adapter import CexVenue
 from bot.venues.cex.differences import TABLE, differences_of
 from bot.venues.cex.market_data import MarketData
-from bot.venues.cex.startup import check_key, one_way
+from bot.venues.cex.startup import check_funding, check_key, one_way
 from bot.venues.cex.terms import CexTerms
 from tests.venues.cex.desk import COINS, START_MS, Desk, play
 from tests.venues.cex.scripted import client_of
+from tests.venues.cex.test_market_data import BTC, FIRST, Scene, settled
 
 
 @pytest.fixture
@@ -177,6 +178,19 @@ def test_an_adapter_that_reads_funding_wrongly_is_refused(
     monkeypatch.setattr(MarketData, "history", wrong)
     with pytest.raises(DataError, match=said):
         connected(desk)
+
+
+def test_settlements_are_held_against_the_rows_that_the_panel_has_of_them() -> None:
+    # Rows from eight hours before FIRST to fifteen after: the settlement at −8 has no hours before it there, and the one
+    # at 16 comes after the last row.
+    scene = Scene(settled(*((hour, "0.0008") for hour in (-16, -8, 0, 8, 16))))
+    terms = CexTerms("binance", "testnet", ("BTC",))
+
+    async def story() -> int:
+        panel = await scene.market.history((FIRST + 15) * HOUR_MS, 24)
+        return await check_funding(scene.client, terms, TABLE["binance"], panel, scene.market, [BTC])
+
+    assert scene.run(story()) == 2
 
 
 def test_a_checkpoint_of_another_version_is_refused(desk: Desk) -> None:
