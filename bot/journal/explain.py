@@ -24,6 +24,9 @@ SELECT decision.* FROM decision WHERE id IN (
 ORDER BY time_ms DESC LIMIT 1"""
 _NEWEST: Final = "SELECT * FROM decision ORDER BY time_ms DESC LIMIT 1"
 
+LONGEST: Final = 19
+"""Digits of a number: what the journal keeps in 63 bits."""
+
 _PARTS: Final = ("forecasts", "targets", "findings", "cancels", "orders", "fills", "liquidations")
 # The protection of what a decision opened bears the decision's id, with a + for each try; so does each order for a leg of
 # a spread, which is made from what the one before it brought.
@@ -38,12 +41,12 @@ _MINE: Final = {
     " AND (?2 IS NULL OR instrument = ?2) ORDER BY rowid",
     "fill": "SELECT fill.* FROM orders JOIN fill USING (client_id)"
     " WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '-~')"
-    " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY trade_id",
+    " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY time_ms, fill.rowid",
 }
 _SINCE: Final = """
 SELECT * FROM fill WHERE instrument = ?1 AND time_ms >= ?2
     AND client_id NOT IN (SELECT client_id FROM orders WHERE decision_id = ?3)
-    AND client_id NOT BETWEEN ?3 || '-' AND ?3 || '-~' ORDER BY trade_id"""
+    AND client_id NOT BETWEEN ?3 || '-' AND ?3 || '-~' ORDER BY time_ms, rowid"""
 
 
 def explain(reader: Reader, name: str) -> Facts:
@@ -63,10 +66,10 @@ def explain(reader: Reader, name: str) -> Facts:
     if coin is not None:
         return _of_coin(reader, coin)
     number, _, market = name.partition(":")
-    if number.isdecimal() and len(number) < 19:
+    if number.isdecimal() and len(number) <= LONGEST and int(number) < 1 << 63:
         return _of_number(reader, int(number), market)
     # Orders that the venue makes itself, such as a liquidation's, are known by their fills only.
-    fill = reader.one("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", name)
+    fill = reader.one("SELECT * FROM fill WHERE client_id = ? ORDER BY time_ms, rowid", name)
     if fill is not None:
         return _of_venue(reader, "order", name, fill)
     raise _unknown(name)
@@ -126,7 +129,7 @@ def _of_order(reader: Reader, kind: str, name: str, order: Row) -> Facts:
     if order["decision_id"] is not None:
         decision = _decision(reader, order["decision_id"])
         return _story(reader, kind, name, decision, order["instrument"])
-    fills = reader.each("SELECT * FROM fill WHERE client_id = ? ORDER BY trade_id", order["client_id"])
+    fills = reader.each("SELECT * FROM fill WHERE client_id = ? ORDER BY time_ms, rowid", order["client_id"])
     # What rests at the venue as protection names the decision that it protects the outcome of, or else belongs to the
     # change of the position that was the last one before.
     protects = order["purpose"] in {"stop", "take_profit"}
