@@ -21,6 +21,7 @@ from bot.model.money import ZERO, usd
 from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Transfer
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.wire import Booked, Held, Trade
+from bot.venues.edge import lots_of
 from bot.venues.venue import VenueEvent
 
 log = structlog.get_logger("hedgerow")
@@ -43,16 +44,6 @@ class Market:
 
 Whose = Callable[[str, int], tuple[str, Purpose]]
 """Client id and purpose of an order of an instrument, by the venue's order id."""
-
-
-def lots_of(instrument: Instrument, coins: Decimal, what: str) -> int:
-    """A size in whole lots. DataError where it lies between two."""
-    lots = instrument.lots(coins)
-    if instrument.size(lots) != coins:
-        raise DataError(
-            f"{what} of {instrument.name} is {coins}, which is not a multiple of {instrument.lot}"
-        )
-    return lots
 
 
 class Books:

@@ -20,11 +20,12 @@ from bot.model.decision import Cancel
 from bot.model.money import ZERO
 from bot.model.order import Order, OrderReport, OrderStatus, TimeInForce
 from bot.venues.attempts import Named, order_of
+from bot.venues.edge import lots_of
 from bot.venues.hyperliquid import parse_orders, signing
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
-from bot.venues.hyperliquid.orders import Register, lots_of, to_sign
+from bot.venues.hyperliquid.orders import Register, to_sign
 from bot.venues.hyperliquid.parse_account import MarginState
 from bot.venues.hyperliquid.parse_orders import Ending, Placed, StatusOf
 from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs, Whose
