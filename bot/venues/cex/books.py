@@ -63,7 +63,7 @@ class Books:
         self._untold: list[VenueEvent] = []
         self._filled: dict[str, tuple[int, Decimal, int]] = {}
         self._traded: list[tuple[int, str, int]] = []  # when, what, lots with sign; as old as is asked
-        self._events = 0  # counted since the money was last found right
+        self._events = 0  # counted since the books were opened; each may have been rounded
         self.unexplained_usd = ZERO  # the venue's money less ours, when last looked at
 
     # Opening

@@ -138,7 +138,7 @@ class MarketData:
         self.intervals_h = found
 
     async def is_settled(self, time_ms: int) -> bool:
-        """Whether the venue tells the rates of those contracts that settle at `time_ms`."""
+        """Whether the venue tells the rate of one of those contracts that settle at `time_ms`, the last of them."""
         due = [
             market
             for market in self._markets
