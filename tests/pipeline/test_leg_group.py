@@ -120,6 +120,42 @@ def test_a_first_leg_that_finds_nothing_is_left_alone() -> None:
     assert played.end.unhedged_steps == 0
 
 
+def test_a_first_leg_that_brings_less_than_a_step_is_tried_no_more_often() -> None:
+    group, held, sent = Group(ACROSS, -20, first=0), (0, 0), 0
+    while True:
+        group, told = next_move(group, Scene(held, USD_PER_LOT[ACROSS.name], EXECUTION, True))
+        if isinstance(told, End):
+            break
+        sent, held = sent + 1, (held[0] - 1, 0)  # a hundredth of a step of each order
+    assert sent == FIRST_ATTEMPTS
+    assert told == End(0, "the first leg found nothing to trade with")
+
+
+@pytest.mark.parametrize(
+    ("spread", "held", "is_so"),
+    [
+        (ACROSS, (-100, 0), True),  # one step, and less than one
+        (ACROSS, (-99, 0), False),
+        (ON_SPOT, (-15, 8), True),  # the perpetual can be closed, if not the coins
+        (ON_SPOT, (0, 8), False),
+        (ON_SPOT, (0, 10), True),
+    ],
+)
+def test_legs_are_uneven_from_a_step_on_but_for_coins_that_stand_alone_and_can_not_be_sold(
+    spread: Spread, held: tuple[int, int], is_so: bool
+) -> None:
+    assert is_uneven(spread, held, USD_PER_LOT[spread.name]) == is_so
+
+
+def test_of_legs_on_both_sides_of_what_is_wanted_each_goes_there_and_no_further() -> None:
+    played = play(ACROSS, -4, (-600, 3), everything)
+    assert [(move.leg, move.lots, move.reduce_only) for move, _ in played.moves] == [
+        (0, 200, True),
+        (1, 1, False),
+    ]
+    assert played.held == (-400, 4)
+
+
 def test_where_nothing_may_open_the_leg_that_is_too_much_goes() -> None:
     played = play(ON_SPOT, -800, (0, 300), everything, may_open=False)
     assert [(move.leg, move.lots, move.reduce_only) for move, _ in played.moves] == [(1, -300, True)]
