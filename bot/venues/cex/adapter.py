@@ -73,7 +73,7 @@ class CexVenue:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._terms, self._differences, self._signs, self._client = terms, differences, signs, client
-        self._clock, self._sleep, self._outbox = clock, sleep, outbox
+        self._clock, self._outbox = clock, outbox
         self._markets = {market.instrument.name: market for market in markets}
         self.instruments: tuple[Instrument, ...] = tuple(market.instrument for market in markets)
         self._account = account
@@ -86,7 +86,7 @@ class CexVenue:
             terms, differences, client, self._lookup, self._market, markets, self._register, self._books, clock.now_ms, sleep
         )  # fmt: skip
         self._sender = Sender(
-            terms, differences, client, self._lookup, clock, self._register, self._books, self._mark, sleep
+            terms, differences, client, self._lookup, clock, self._register, self._mark, sleep
         )
         self._teller = Teller(signs, clock, self._market, self._reader, self._sender, self._look)
         self._levered: set[str] = set()

@@ -21,7 +21,7 @@ from bot.model.order import Order, OrderReport, OrderStatus
 from bot.signer.cex_client import SignedRequest
 from bot.text import plain
 from bot.venues.attempts import Named, order_of
-from bot.venues.cex.books import Books, Market
+from bot.venues.cex.books import Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.lookup import APART, Lookup
@@ -55,13 +55,12 @@ class Sender:
         lookup: Lookup,
         clock: VenueClock,
         register: Register,
-        books: Books,
         mark: Callable[[str], str | None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._terms, self._differences = terms, differences
         self._client, self._lookup = client, lookup
-        self._clock, self._register, self._books = clock, register, books
+        self._clock, self._register = clock, register
         self._attempts, self._mark, self._sleep = register.attempts, mark, sleep
         self.lost: list[Lost] = []
         self._found: list[OrderReport] = []  # not handed out yet, since a later order is not found

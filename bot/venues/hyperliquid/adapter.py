@@ -64,7 +64,7 @@ class HyperliquidVenue:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._terms, self._signs, self._client, self._sleep = terms, signs, client, sleep
+        self._terms, self._signs, self._client = terms, signs, client
         self._account = terms.account.lower()
         self.instruments: tuple[Instrument, ...] = tuple(map(universe.instrument, terms.coins))
         self._clock = VenueClock(

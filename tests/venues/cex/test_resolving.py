@@ -13,7 +13,7 @@ from bot.model.attempt import AttemptState, Proof
 from bot.model.instrument import Instrument, MarginTier
 from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side
 from bot.venues.attempts import Attempts
-from bot.venues.cex.books import Books, Market
+from bot.venues.cex.books import Market
 from bot.venues.cex.differences import TABLE
 from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.orders import Register, name_of
@@ -77,10 +77,9 @@ def resolve(
         clock = VenueClock(time_ms, lambda: 0.0)
         clock.venue_ms = NOW_MS
         register = Register([market], attempts, row.forced)
-        books = Books("binance", "USDT", [market], row, register.whose)
         terms = CexTerms("binance", "testnet", ("BTC",), resolve_s=1, poll_s=0.5)
         lookup = Lookup(client, row, lambda: NOW_MS)
-        sender = Sender(terms, row, client, lookup, clock, register, books, lambda _: "50000", no_time)
+        sender = Sender(terms, row, client, lookup, clock, register, lambda _: "50000", no_time)
         try:
             await client.ask("load_markets")
             return await sender.place(ORDER)
@@ -165,10 +164,9 @@ def test_what_was_found_out_is_handed_out_though_a_later_order_was_not_at_first(
 
         row, clock = TABLE["binance"], VenueClock(time_ms, lambda: 0.0)
         register = Register([market], attempts, row.forced)
-        books = Books("binance", "USDT", [market], row, register.whose)
         terms = CexTerms("binance", "testnet", ("BTC",), resolve_s=1, poll_s=0.5)
         lookup = Lookup(client, row, lambda: NOW_MS)
-        sender = Sender(terms, row, client, lookup, clock, register, books, lambda _: "50000", no_time)
+        sender = Sender(terms, row, client, lookup, clock, register, lambda _: "50000", no_time)
         for k, (order, cloid) in enumerate(zip((first, second), cloids, strict=True)):
             sender.lost.append(Lost(k + 1, NOW_MS, NOW_MS + 5000, order, cloid))
         try:
