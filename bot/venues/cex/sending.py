@@ -170,9 +170,7 @@ class Sender:
         at_ms = self._clock.now_ms()
         self._attempts.ended([cloid], AttemptState.UNKNOWN, Proof.NO_ANSWER, at_ms, why[:200])
         self.lost.append(Lost(signed.nonce, signed.timestamp_ms, signed.expires_after_ms, order, cloid))
-        found = await self.resolve()
-        self.settled_nonce = max(self.settled_nonce, signed.nonce)
-        return found[-1]
+        return (await self.resolve())[-1]
 
     # What got lost
 

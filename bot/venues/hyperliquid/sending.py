@@ -241,9 +241,7 @@ class Sender:
         at_ms = self._clock.now_ms()
         self._attempts.ended(cloids, AttemptState.UNKNOWN, Proof.NO_ANSWER, at_ms, why[:200])
         self.lost.append(Lost(signed.nonce, signed.expires_after_ms or at_ms, tuple(orders), cloids))
-        reports = await self.resolve()
-        self.settled_nonce = max(self.settled_nonce, signed.nonce)
-        return reports
+        return await self.resolve()
 
     def _report(self, order: Order, placed: Placed) -> OrderReport:
         instrument = self._register.instrument(order.instrument)
