@@ -31,10 +31,10 @@ _PARTS: Final = ("forecasts", "targets", "findings", "cancels", "orders", "fills
 # The protection of what a decision opened bears the decision's id, with a + for each try; so does each order for a leg of
 # a spread, which is made from what the one before it brought.
 _MINE: Final = {
-    "forecast": "SELECT * FROM forecast WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2)"
+    "forecast": "SELECT * FROM forecast WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, ?3))"
     " ORDER BY instrument, strategy",
     "target": "SELECT * FROM target WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY instrument",
-    "finding": "SELECT * FROM finding WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, ''))"
+    "finding": "SELECT * FROM finding WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, ?3, ''))"
     " ORDER BY number",
     "cancel": "SELECT * FROM cancel WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY order_id",
     "orders": "SELECT * FROM orders WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '-~')"
@@ -43,6 +43,11 @@ _MINE: Final = {
     " WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '-~')"
     " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY time_ms, fill.rowid",
 }
+_HEDGED: Final = (
+    "SELECT json_extract(text, '$.legs[0]') AS coin FROM event WHERE kind = 'underwriting'"
+    " AND json_extract(text, '$.legs[1]') = ? ORDER BY id DESC LIMIT 1"
+)
+"""The primary leg of a spread by its hedge: opinions are about that, and what a rule cuts of it it cuts of both."""
 _SINCE: Final = """
 SELECT * FROM fill WHERE instrument = ?1 AND time_ms >= ?2
     AND client_id NOT IN (SELECT client_id FROM orders WHERE decision_id = ?3)
@@ -177,8 +182,11 @@ def _story(reader: Reader, kind: str, name: str, decision: Row | None, coin: str
     full = decision if decision["is_full"] else reader.one(WRITTEN_IN, decision["time_ms"])
     assert full is not None, "a run's first decision is always written in full"
 
+    hedged = None if coin is None else reader.one(_HEDGED, coin)
+
     def rows(table: str) -> Iterator[Row]:
-        return reader.each(_MINE[table], full["id"], coin)
+        told = (full["id"], coin, None if hedged is None else hedged["coin"])
+        return reader.each(_MINE[table], *told[: 3 if "?3" in _MINE[table] else 2])
 
     return {
         **story,
