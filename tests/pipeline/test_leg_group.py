@@ -127,6 +127,7 @@ def test_a_first_leg_that_brings_less_than_a_step_is_tried_no_more_often() -> No
         if isinstance(told, End):
             break
         sent, held = sent + 1, (held[0] - 1, 0)  # a hundredth of a step of each order
+        assert sent <= FIRST_ATTEMPTS
     assert sent == FIRST_ATTEMPTS
     assert told == End(0, "the first leg found nothing to trade with")
 
