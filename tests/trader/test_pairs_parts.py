@@ -82,7 +82,7 @@ def test_opinions_about_a_hedge_are_those_about_its_primary_leg() -> None:
     ("spread", "fields", "leg"),
     [
         (SPREAD, {"depth_usd": (2, 1), "volume_usd": (1, 2)}, 1),  # by depth
-        (SPREAD, {"depth_usd": (2, np.nan), "volume_usd": (1, 2)}, 0),  # where both are known, else by volume
+        (SPREAD, {"depth_usd": (2, np.nan), "volume_usd": (2, 1)}, 1),  # where both are known, else by volume
         (SPREAD, {"volume_usd": (2, 1)}, 1),
         (SPREAD, {}, 0),
         (ON_SPOT, {}, 1),  # else a spot market
