@@ -11,7 +11,7 @@ from bot.model.decision import AccountView, Decision, Opinion, OrderPlan, Target
 from bot.model.instrument import Instrument, MarginTier, simple_instrument, spot_instrument
 from bot.model.spread import Spread
 from bot.pipeline.mandate import Mandate, Slot
-from bot.pipeline.underwriting import Sheet, Stated, sheets, worst
+from bot.pipeline.underwriting import Sheet, Stated, Worst, sheets, worst
 from tests.pipeline.saying import Says
 
 BTC = simple_instrument("BTC", 5, 20)  # maintenance 2.5 %
@@ -103,11 +103,11 @@ THERE = Instrument("binance:BTC", 3, (MarginTier(Decimal(0), 20),), venue="binan
 def test_the_worst_of_both_legs_of_two_venues_is_theirs_alone() -> None:
     other = simple_instrument("ETH", 4, 20)
     view = replace(
-        account(0, 0), leverage=np.full(3, 5.0), wallet_usd={"hyperliquid": 20_000.0, "binance": 20_000.0}
+        account(0, 0), leverage=np.full(3, 5.0), wallet_usd={"hyperliquid": 40_000.0, "binance": 20_000.0}
     )
     told = worst(
         Spread(BTC, THERE),
-        np.array([-50_000, 500, 10_000]),
+        np.array([-50_000, 500, -200_000]),
         view,
         np.array([1e5, 1e5, 1e3]),
         (BTC, THERE, other),
@@ -144,6 +144,12 @@ def test_a_spread_that_is_opened_or_turned_is_a_new_one(held: tuple[int, int]) -
 def test_a_spread_that_grows_or_comes_to_less_than_a_step_is_none() -> None:
     assert between(-50_000, 500, held=(-30_000, 300)) == []
     assert between(-50, 0, held=(0, 0)) == []
+
+
+def test_a_leg_on_margin_of_its_own_loses_that_and_no_more() -> None:
+    view = account(0, 0, isolated_usd=np.array([0.0, np.nan]))
+    told = worst(SPREAD, np.array([-50_000, 50_000]), view, MARK, INSTRUMENTS)
+    assert told == (Worst("BTC", None, 50_000 / 5),)
 
 
 def test_where_other_margin_is_a_position_s_own_the_worst_is_not_known() -> None:
