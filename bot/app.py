@@ -313,7 +313,6 @@ def paper_cex_terms(world: World, settings: Settings, history_h: int) -> CexTerm
         live_cex_terms(name, settings, history_h),
         network="devnet",
         url=world.cex.url,
-        ws_url=world.cex.ws_url,
         pace=Pace(world.speed, min(30.0, HOUR_MS / 4000 / world.speed)),
     )
 

@@ -1,1 +1,1 @@
-"""A simulated exchange behind Hyperliquid's own wire protocol, on this computer, for any client to trade on."""
+"""A simulated exchange behind Hyperliquid's own wire protocol, and if wanted Binance's, on this computer, for any client."""

@@ -15,9 +15,9 @@ from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side, Time
 from bot.model.panel import FloatArray
 from bot.text import plain
 from bot.venues.attempts import epoch_of
+from bot.venues.edge import lots_of
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
-from bot.venues.hyperliquid.orders import lots_of
 from bot.venues.hyperliquid.parse_account import MarginState, VenuePosition
 from bot.venues.hyperliquid.parse_orders import VenueOrder
 from bot.venues.hyperliquid.signing import Holding

@@ -26,26 +26,34 @@ SELECT decision.* FROM decision WHERE id IN (
 ORDER BY time_ms DESC LIMIT 1"""
 _NEWEST: Final = "SELECT * FROM decision ORDER BY time_ms DESC LIMIT 1"
 
+LONGEST: Final = 19
+"""Digits of a number: what the journal keeps in 63 bits."""
+
 _PARTS: Final = ("forecasts", "targets", "findings", "cancels", "orders", "fills", "liquidations")
 # The protection of what a decision opened bears the decision's id, with a + for each try; so does each order for a leg of
 # a spread, which is made from what the one before it brought.
 _MINE: Final = {
-    "forecast": "SELECT * FROM forecast WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2)"
+    "forecast": "SELECT * FROM forecast WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, ?3))"
     " ORDER BY instrument, strategy",
     "target": "SELECT * FROM target WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY instrument",
-    "finding": "SELECT * FROM finding WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, ''))"
+    "finding": "SELECT * FROM finding WHERE decision_id = ?1 AND (?2 IS NULL OR instrument IN (?2, ?3, ''))"
     " ORDER BY number",
     "cancel": "SELECT * FROM cancel WHERE decision_id = ?1 AND (?2 IS NULL OR instrument = ?2) ORDER BY order_id",
     "orders": "SELECT * FROM orders WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '-~')"
     " AND (?2 IS NULL OR instrument = ?2) ORDER BY rowid",
     "fill": "SELECT fill.* FROM orders JOIN fill USING (client_id)"
     " WHERE (decision_id = ?1 OR client_id BETWEEN ?1 || '+' AND ?1 || '-~')"
-    " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY fill.time_ms, trade_id",
+    " AND (?2 IS NULL OR orders.instrument = ?2) ORDER BY time_ms, fill.rowid",
 }
+_HEDGED: Final = (
+    "SELECT json_extract(text, '$.legs[0]') AS coin FROM event WHERE kind = 'underwriting'"
+    " AND json_extract(text, '$.legs[1]') = ? ORDER BY id DESC LIMIT 1"
+)
+"""The primary leg of a spread by its hedge: opinions are about that, and what a rule cuts of it it cuts of both."""
 _SINCE: Final = """
 SELECT * FROM fill WHERE instrument = ?1 AND time_ms >= ?2
     AND client_id NOT IN (SELECT client_id FROM orders WHERE decision_id = ?3)
-    AND client_id NOT BETWEEN ?3 || '-' AND ?3 || '-~' ORDER BY time_ms, trade_id"""
+    AND client_id NOT BETWEEN ?3 || '-' AND ?3 || '-~' ORDER BY time_ms, rowid"""
 
 
 def explain(reader: Reader, name: str) -> Facts:
@@ -65,10 +73,10 @@ def explain(reader: Reader, name: str) -> Facts:
     if coin is not None:
         return _of_coin(reader, coin)
     number, _, market = name.partition(":")
-    if number.isdecimal() and len(number) < 19:
+    if number.isdecimal() and len(number) <= LONGEST and int(number) < 1 << 63:
         return _of_number(reader, int(number), market)
     # Orders that the venue makes itself, such as a liquidation's, are known by their fills only.
-    fill = reader.one("SELECT * FROM fill WHERE client_id = ? ORDER BY time_ms, trade_id", name)
+    fill = reader.one("SELECT * FROM fill WHERE client_id = ? ORDER BY time_ms, rowid", name)
     if fill is not None:
         return _of_venue(reader, "order", name, fill)
     raise _unknown(name)
@@ -129,9 +137,7 @@ def _of_order(reader: Reader, kind: str, name: str, order: Row) -> Facts:
     if order["decision_id"] is not None:
         decision = _decision(reader, order["decision_id"])
         return _story(reader, kind, name, decision, order["instrument"])
-    fills = reader.each(
-        "SELECT * FROM fill WHERE client_id = ? ORDER BY time_ms, trade_id", order["client_id"]
-    )
+    fills = reader.each("SELECT * FROM fill WHERE client_id = ? ORDER BY time_ms, rowid", order["client_id"])
     # What rests at the venue as protection names the decision that it protects the outcome of, or else belongs to the
     # change of the position that was the last one before.
     protects = order["purpose"] in {"stop", "take_profit"}
@@ -179,8 +185,11 @@ def _story(reader: Reader, kind: str, name: str, decision: Row | None, coin: str
     full = decision if decision["is_full"] else reader.one(WRITTEN_IN, decision["time_ms"])
     assert full is not None, "a run's first decision is always written in full"
 
+    hedged = None if coin is None else reader.one(_HEDGED, coin)
+
     def rows(table: str) -> Iterator[Row]:
-        return reader.each(_MINE[table], full["id"], coin)
+        told = (full["id"], coin, None if hedged is None else hedged["coin"])
+        return reader.each(_MINE[table], *told[: 3 if "?3" in _MINE[table] else 2])
 
     return {
         **story,

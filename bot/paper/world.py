@@ -52,7 +52,6 @@ class CexWorld:
     """Where the simulated central exchange and its signer answer."""
 
     url: str
-    ws_url: str
     signer: Path
 
 
@@ -119,7 +118,7 @@ async def put_up(wanted: Surroundings, fail: Callable[[BaseException], None]) ->
                 account.agent, wanted.cex_coins, cex.cex_listed(face["url"]), wanted.bounds, wanted.speed
             )
             path = await signers.start("cex-signer", "cex.sock", text, account.keystore, account.password)
-            there = CexWorld(face["url"], face["ws"], path)
+            there = CexWorld(face["url"], path)
         yield World(url, paper.account, signer, wanted.speed, there)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import structlog
 
-from bot.errors import Refused, StateError
+from bot.errors import Refused
 from bot.model.account import Account, MarginMode
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
@@ -25,6 +25,7 @@ from bot.sim.bar_market import BarMarket
 from bot.sim.bars import Bar, Frictions, bar_of
 from bot.sim.exchange import Exchange, Rules
 from bot.sim.funding import FundingRound, made_out
+from bot.venues.edge import check_version
 from bot.venues.sources import Row, Source
 from bot.venues.venue import AccountState, Condition, HeldPosition, Observation, VenueEvent
 
@@ -73,11 +74,7 @@ class SimulatedVenue:
 
     async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
         """Open the account, or restore it with its orders and the bar that was in progress."""
-        if checkpoint is not None and checkpoint.get("version") != STATE_VERSION:
-            raise StateError(
-                f"the journal's checkpoint is of version {checkpoint.get('version')!r}, this program reads "
-                f"{STATE_VERSION}; start a new journal"
-            )
+        check_version(checkpoint, STATE_VERSION)
         panel = self._source.begin(None if checkpoint is None else checkpoint["source"])
         if checkpoint is None:
             terms = self._terms

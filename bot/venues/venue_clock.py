@@ -1,14 +1,19 @@
-"""What time it is at the venue, between two of its answers."""
+"""What time it is at the venue, between two of its answers, and which of its full hours can be seen."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from bot.errors import Unavailable
+from bot.model.panel import HOUR_MS, FloatArray, Panel
+
+log = structlog.get_logger("hedgerow")
 
 STEADY: Final = 0.25
 """A rate this close to 1 is 1: what differs is the network, not the clock."""
@@ -101,3 +106,53 @@ class VenueClock:
             if stands:
                 longest_s = min(longest_s, self._pace.stopped_sleep_s)
             await self._sleep(min(max(left_s, SHORTEST_SLEEP_S), longest_s))
+
+
+class Hours:
+    """The full hours of a venue. `is_settled` and `history` ask its market, as they do there.
+
+    A settlement is waited for `settle_s`; `history_h` is how many hours of the past are asked for at most.
+    """
+
+    def __init__(
+        self,
+        clock: VenueClock,
+        is_settled: Callable[[int], Awaitable[bool]],
+        history: Callable[[int, int], Awaitable[Panel]],
+        sleep: Callable[[float], Awaitable[None]],
+        settle_s: float,
+        history_h: int,
+    ) -> None:
+        self._clock, self._is_settled, self._history, self._sleep = clock, is_settled, history, sleep
+        self._settle_s, self._history_h = settle_s, max(history_h, 1)
+        self.told_ms = self._settled_ms = 0  # the newest that was told, and whose settlement was waited for
+
+    async def begin(self) -> Panel:
+        """The history up to the newest full hour, which is told by it."""
+        self.told_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
+        return await self._history(self.told_ms, self._history_h)
+
+    async def due(self) -> None:
+        """When the next full hour has come by the venue's clock and its funding is settled."""
+        time_ms = await self._clock.until(self.told_ms + HOUR_MS) // HOUR_MS * HOUR_MS
+        waited_s, wait_s = 0.0, min(1.0, max(0.02, 1.0 / self._clock.speed))
+        while self._settled_ms < time_ms and not await self._is_settled(time_ms):
+            if waited_s >= self._settle_s:
+                log.warning("no settlement yet", waited_s=round(waited_s, 1))
+                break
+            await self._sleep(wait_s)
+            waited_s, wait_s = (
+                waited_s + wait_s,
+                wait_s * 1.5,
+            )  # each look costs of what may be asked in a minute
+        self._settled_ms = time_ms
+
+    async def newest(self) -> tuple[int, tuple[tuple[int, Mapping[str, FloatArray]], ...]]:
+        """The newest full hour, and the rows after the one told last and before it, unknown where history has none."""
+        time_ms = await self._clock.look() // HOUR_MS * HOUR_MS
+        hours = (time_ms - self.told_ms) // HOUR_MS - 1
+        if hours < 1:
+            return time_ms, ()
+        log.warning("hours passed unobserved", hours=hours)
+        past = await self._history(time_ms - HOUR_MS, min(hours, self._history_h))
+        return time_ms, past.moments()

@@ -167,6 +167,27 @@ def test_trades_are_told_in_the_order_in_which_they_happened(
     assert [row["trade_id"] for row in told(path, "ETH")["fills"]] == [9, 3]
 
 
+@pytest.mark.parametrize("number", [10**18, (1 << 63) - 101])
+def test_a_trade_is_found_by_as_long_a_number_as_the_journal_gives(
+    number: int, ether: Order, journal: Journal, path: Path
+) -> None:
+    # Trades at central exchanges are numbered by 63 bits of a hash: most of them have nineteen digits.
+    journal.record_cycle(quiet_cycle(at(3), fills=[trade(number, ether, 2)]))
+    story = told(path, str(number))
+    assert (story["kind"], story["decision"]["id"]) == ("trade", named(0))
+    for longer in (str(1 << 63), "9" * 20, "9" * 5000):
+        with pytest.raises(ConfigError, match="knows no decision, order, trade or coin"):
+            told(path, longer)
+
+
+def test_fills_are_told_in_the_order_in_which_they_happened_whatever_their_numbers(
+    ether: Order, journal: Journal, path: Path
+) -> None:
+    journal.record_cycle(quiet_cycle(at(3), fills=[trade(10**18, ether, 1), trade(5, ether, 2)]))
+    for name in (named(0), "ETH", ether.client_id):
+        assert [row["trade_id"] for row in told(path, name)["fills"]] == [9, 10**18, 5]
+
+
 def test_a_coins_story_is_its_latest_change_not_the_latest_decision(
     ether: Order, journal: Journal, path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +72,19 @@ def test_a_move_that_kills_one_leg_leaves_the_other_alone() -> None:
     assert outcome.after.equity_usd - ON_SPOT.equity_usd == pytest.approx(total, abs=1e-6)
 
 
+def test_a_wallet_that_dies_on_the_way_has_moved_and_paid_so_far_alone() -> None:
+    # Up 40 % the short loses 20,000 and, at 0.1 % for 8 hours on 60,000 in the middle, pays 480. Dead after a share s of
+    # the way, 20,000 − 20,480 s = (50,000 + 20,000 s) × 2.5 %.
+    outcome = play(ON_SPOT, scenario(0.4, funding_per_h=-0.001, hours=8.0))
+    (called,) = outcome.called
+    share = 18_750 / 20_980
+    assert called.at == pytest.approx(share)
+    assert called.equity_usd == outcome.lost_margin_usd == pytest.approx(20_000 - 20_480 * share)
+    assert called.marks == {"BTC": pytest.approx(100_000 * (1 + 0.4 * share))}
+    assert outcome.funding_usd == pytest.approx(-480 * share)
+    assert outcome.price_usd == pytest.approx(20_000 - 20_000 * share)  # with what the coins have gained
+
+
 def test_a_move_that_kills_nothing_leaves_the_sum_as_it_was() -> None:
     outcome = play(ON_SPOT, scenario(-0.25, funding_per_h=-0.001, hours=8.0))
     assert not outcome.called
@@ -83,6 +97,42 @@ def test_a_move_that_kills_nothing_leaves_the_sum_as_it_was() -> None:
 def test_a_token_that_comes_off_its_coin_costs_what_it_is_worth_less() -> None:
     outcome = play(ON_SPOT, Scenario({}, {"UBTC/USDC": -0.03}))
     assert outcome.price_usd == pytest.approx(-0.03 * 50_000)
+
+
+def test_a_move_and_a_depeg_come_one_upon_the_other() -> None:
+    told = Scenario({"": 0.5, "BTC": 0.1}, {"UBTC/USDC": -0.03})
+    assert told.move(SPOT) == pytest.approx(1.1 * 0.97 - 1)
+    assert told.move(BTC) == pytest.approx(0.1)
+    assert told.move(PEPE) == pytest.approx(0.5)
+
+
+def test_what_no_price_can_kill_is_told_as_the_price_that_it_never_reaches() -> None:
+    rich = {"hyperliquid": 1e9}
+    (long,) = deaths(Book((Held(BTC, 0.5, 100_000, 100_000),), rich))
+    (short,) = deaths(Book((Held(BTC, -0.5, 100_000, 100_000),), rich))
+    assert (long.move, long.price) == (float("inf"), 0.0)
+    assert (short.move, short.price) == (float("inf"), float("inf"))
+
+
+def test_a_rich_wallet_is_called_beyond_a_doubled_price_and_all_that_it_holds_is_told() -> None:
+    held = (
+        Held(BTC, -0.5, 100_000, 100_000),
+        Held(replace(SPOT, venue="hyperliquid"), 0.1, 100_000, 100_000),
+    )
+    (perp,) = margins(Book(held[:1], {"hyperliquid": 200_000.0}))
+    assert perp.up == pytest.approx((200_000 - 1_250) / 51_250)
+    coins = margins(Book(held, {"hyperliquid": 20_000.0, "hyperliquid spot": 10_000.0}))[1]
+    assert (coins.wallet, coins.gross_usd, coins.maintenance_usd) == ("hyperliquid spot", 10_000.0, 0.0)
+
+
+def test_the_largest_imbalance_comes_first_and_an_account_without_a_price_is_no_book() -> None:
+    ether = simple_instrument("ETH", 4, 20)
+    held = (Held(ether, 1.0, 1_000, 1_000), Held(BTC, -0.5, 100_000, 100_000))
+    assert [each.underlying for each in deltas(held)] == ["BTC", "ETH"]
+    lots, wallets = np.array([1, 1]), {"hyperliquid": 1.0}
+    assert Book.of_account((ether, BTC), lots, np.array([1_000.0, 0.0]), wallets, 1.0) is None
+    assert Book.of_account((ether, BTC), lots, np.array([1_000.0, np.nan]), wallets, 1.0) is None
+    assert Book.of_account((ether, BTC), lots, np.array([1_000.0, 1.0]), wallets, 1.0) is not None
 
 
 def test_with_a_venue_down_the_rest_can_be_closed_and_what_is_there_stands_alone() -> None:
@@ -104,6 +154,18 @@ def test_what_brings_a_wallet_back_to_a_distance() -> None:
     richer = replace(ON_SPOT, wallets={**ON_SPOT.wallets, "hyperliquid": 20_000 + rescue.transfer_usd + 0.01})
     assert not rescues(richer, 0.5)
     assert deaths(richer)[0].move == pytest.approx(0.5, abs=1e-5)
+
+
+def test_what_brings_a_wallet_of_two_positions_back_counts_both_and_each_on_its_side() -> None:
+    long = Book((Held(THERE, 0.5, 100_000, 100_000),), {"binance": 20_000.0})
+    # At −50 % 25,000 are lost, and 0.4 % of 25,000 needed.
+    assert rescues(long, 0.5)[0].transfer_usd == pytest.approx(25_100 - 20_000)
+    ether = simple_instrument("ETH", 4, 20)
+    both = Book((*ON_SPOT.held[:1], Held(ether, 50.0, 1_000, 1_000)), {"hyperliquid": 20_000.0})
+    # The short alone moves: 25,000 lost, 1,875 needed for it and 1,250 for the other.
+    (rescue,) = rescues(both, 0.5)
+    assert rescue.transfer_usd == pytest.approx(8_125)
+    assert rescue.shrink_to == pytest.approx(20_000 / 28_125)
 
 
 def test_winners_with_high_leverage_are_first_in_line_to_be_closed_for_others() -> None:

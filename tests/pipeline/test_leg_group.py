@@ -120,6 +120,77 @@ def test_a_first_leg_that_finds_nothing_is_left_alone() -> None:
     assert played.end.unhedged_steps == 0
 
 
+def test_a_first_leg_that_brings_less_than_a_step_is_tried_no_more_often() -> None:
+    group, held, sent = Group(ACROSS, -20, first=0), (0, 0), 0
+    while True:
+        group, told = next_move(group, Scene(held, USD_PER_LOT[ACROSS.name], EXECUTION, True))
+        if isinstance(told, End):
+            break
+        sent, held = sent + 1, (held[0] - 1, 0)  # a hundredth of a step of each order
+        assert sent <= FIRST_ATTEMPTS
+    assert sent == FIRST_ATTEMPTS
+    assert told == End(0, "the first leg found nothing to trade with")
+
+
+@pytest.mark.parametrize(
+    ("spread", "held", "is_so"),
+    [
+        (ACROSS, (-100, 0), True),  # one step, and less than one
+        (ACROSS, (-99, 0), False),
+        (ON_SPOT, (-15, 8), True),  # the perpetual can be closed, if not the coins
+        (ON_SPOT, (0, 8), False),
+        (ON_SPOT, (0, 10), True),
+    ],
+)
+def test_legs_are_uneven_from_a_step_on_but_for_coins_that_stand_alone_and_can_not_be_sold(
+    spread: Spread, held: tuple[int, int], is_so: bool
+) -> None:
+    assert is_uneven(spread, held, USD_PER_LOT[spread.name]) == is_so
+
+
+def test_of_legs_on_both_sides_of_what_is_wanted_each_goes_there_and_no_further() -> None:
+    played = play(ACROSS, -4, (-600, 3), everything)
+    assert [(move.leg, move.lots, move.reduce_only) for move, _ in played.moves] == [
+        (0, 200, True),
+        (1, 1, False),
+    ]
+    assert played.held == (-400, 4)
+
+
+def first_move(
+    spread: Spread, steps: int, held: tuple[int, int], *, first: int = 1, cap_usd: float = 1000.0
+) -> tuple[int, int]:
+    """Leg and lots."""
+    execution = Execution(max_unhedged_usd=cap_usd, hedge_attempts=3, slippage_bps=10.0)
+    _, told = next_move(Group(spread, steps, first), Scene(held, USD_PER_LOT[spread.name], execution, True))
+    assert isinstance(told, Move)
+    return told.leg, told.lots
+
+
+def test_the_coins_are_bought_first_whichever_leg_is_thinner_and_sold_in_its_turn() -> None:
+    assert first_move(ON_SPOT, -2500, (0, 0), first=0) == (1, 1000)
+    assert first_move(ON_SPOT, 0, (-2500, 2500), first=0) == (0, 1000)
+    assert first_move(ACROSS, -20, (0, 0), first=0) == (0, -1000)
+
+
+def test_a_piece_counts_what_one_leg_is_ahead_already() -> None:
+    assert first_move(ON_SPOT, -2500, (0, 8)) == (
+        1,
+        992,
+    )  # eight dollars are too few to be hedged by themselves
+
+
+def test_what_is_left_after_a_piece_is_enough_for_an_order_of_its_own() -> None:
+    # Eleven dollars and one for the fee are the least of a piece.
+    played = play(ON_SPOT, -1005, (0, 0), everything)
+    assert [abs(move.lots) for move, _ in played.moves] == [993, 993, 12, 12]
+    assert first_move(ON_SPOT, -20, (0, 0), cap_usd=15.0) == (1, 15)  # and no piece is beyond the cap for it
+
+
+def test_what_closes_goes_by_the_smallest_piece_where_that_is_more_than_the_cap() -> None:
+    assert first_move(ACROSS, 0, (-500, 5), cap_usd=50.0) == (1, -1)
+
+
 def test_where_nothing_may_open_the_leg_that_is_too_much_goes() -> None:
     played = play(ON_SPOT, -800, (0, 300), everything, may_open=False)
     assert [(move.leg, move.lots, move.reduce_only) for move, _ in played.moves] == [(1, -300, True)]

@@ -87,6 +87,28 @@ def test_where_nothing_is_held_nothing_is_to_be_moved() -> None:
     assert transfers(Book((), {"hyperliquid": 10.0, "binance": 1e6}), LEVERAGE, LIMITS) == []
 
 
+def test_a_long_is_in_need_where_prices_fall() -> None:
+    # 15 % down, 42,500 USD have a margin of 8,500, and their wallet 17,000 − 7,500 = 9,500: a rule cuts above 8,360.
+    (told,) = transfers(across(40_000, 17_000), LEVERAGE, LIMITS)
+    assert (told.source, told.target) == ("hyperliquid", "binance")
+    assert told.needed_usd == pytest.approx(8_500 / 0.8 - 9_500)
+    assert told.because == "if prices move -15% its initial margin would have positions cut"
+
+
+def test_what_is_so_already_is_said_to_be_now() -> None:
+    # At 20x: 9.1 % away with 2.5 % of it needed there is 5,909 USD.
+    (told,) = transfers(across(5_000, 40_000), {**LEVERAGE, "BTC": 20.0}, LIMITS)
+    assert told.because == "now a liquidation would be near enough to have positions cut"
+
+
+def test_it_comes_from_the_wallet_that_can_spare_most_and_is_worth_a_person_s_while() -> None:
+    three = Book(across(0, 0).held, {"hyperliquid": 21_871, "bybit": 500, "binance": 40_000, "okx": 400})
+    (told,) = transfers(three, LEVERAGE, LIMITS, {"hyperliquid"})
+    assert told.source == "binance"
+    assert told.usd == 10
+    assert told.needed_usd == pytest.approx(4)
+
+
 @given(st.floats(1_000, 60_000), st.floats(1_000, 60_000))
 def test_what_is_moved_ends_the_need_and_makes_no_other(here: float, there: float) -> None:
     for told in transfers(across(here, there), LEVERAGE, LIMITS):

@@ -65,6 +65,22 @@ def ends(path: Path) -> tuple[str, str]:
     return names[0].partition("-")[0], names[-1].partition("-")[0]
 
 
+def test_a_trade_of_the_hedge_has_the_opinion_about_the_leg_that_it_hedges(path: Path) -> None:
+    with read(path) as reader:
+        trades = {
+            row["instrument"]: row["trade_id"]
+            for row in reader.each("SELECT * FROM fill ORDER BY rowid DESC")
+        }
+        for leg in (HERE, THERE):
+            story = explain(reader, f"{trades[leg.name]}:{leg.name}")
+            assert [(each["coin"], each["because"]) for each in story["forecasts"]] == [
+                (HERE.name, "1.0% expected")
+            ]
+            assert {each["coin"] for part in ("targets", "orders", "fills") for each in story[part]} == {
+                leg.name
+            }
+
+
 def test_what_was_expected_is_written_down_with_the_decision_that_opens(path: Path) -> None:
     opened, _ = ends(path)
     with read(path) as reader:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 from structlog.testing import capture_logs
 
@@ -72,6 +73,19 @@ def test_it_is_written_down_again_where_the_amount_has_changed(tmp_path: Path) -
     first, *_, last = written(path)
     # 3 % up: 20,600 USD, and 7,400 in the wallet; 15 % from there 23,690, 4,738 of margin that take 5,922.50, and 4,310.
     assert (first[0]["usd"], last[0]["usd"]) == (750.0, 1_612.5)
+
+
+@pytest.mark.parametrize(
+    ("rises", "amounts"),
+    # Each per cent up asks for 287.50 more: less than a tenth of 750 is not worth a row.
+    [(1.0025, [750.0]), (1.0028, [750.0, 830.5])],
+)
+def test_an_amount_that_has_hardly_changed_is_not_written_down_again(
+    tmp_path: Path, rises: float, amounts: list[float]
+) -> None:
+    path = tmp_path / "j"
+    lives(path, Apart(market([PRICE] * 16 + [rises * PRICE] * 44), Faults()), told(), 12)
+    assert [each["usd"] for (each,) in written(path)] == amounts
 
 
 def test_it_ends_with_the_spread(tmp_path: Path) -> None:

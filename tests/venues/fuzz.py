@@ -29,6 +29,7 @@ from bot.errors import OutcomeUnknown, Refused, Unavailable
 from bot.model.instrument import simple_instrument
 from bot.model.panel import FloatArray
 from bot.venues.attempts import Attempts
+from bot.venues.edge import as_unavailable
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.budget import WeightBudget
 from bot.venues.hyperliquid.client import Client
@@ -38,7 +39,6 @@ from bot.venues.hyperliquid.heard import Heard
 from bot.venues.hyperliquid.market_data import MarketData
 from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.parse_meta import Universe
-from bot.venues.hyperliquid.words import as_unavailable
 from bot.venues.outbox import MemoryOutbox
 from tests.venues.hyperliquid.fuzz_frames import resident_mib
 from tests.venues.hyperliquid.shapes import ME, Shape, made, recorded

@@ -4,10 +4,13 @@ import asyncio
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from bot.errors import Unavailable
-from bot.venues.venue_clock import Pace, VenueClock
+from bot.model.panel import HOUR_MS, Grid, Panel
+from bot.venues.venue_clock import Hours, Pace, VenueClock
 
 DAY_MS = 86_400_000
 START_MS = 1_780_000_000_000
@@ -112,5 +115,68 @@ def test_a_fast_clock_is_followed_at_its_rate() -> None:
             await told.clock.look()
         assert told.clock.rate == pytest.approx(100)
         assert told.clock.now_ms() == START_MS + 3 * 100_000 + 50_000  # told in the middle of the question
+
+    asyncio.run(scene())
+
+
+class Market:
+    """Settles each hour at the `settles`th question, and knows every past."""
+
+    def __init__(self, settles: int) -> None:
+        self.settles, self.asked = settles, list[int]()
+
+    async def is_settled(self, time_ms: int) -> bool:
+        self.asked.append(time_ms)
+        return len(self.asked) >= self.settles
+
+    async def history(self, end_ms: int, rows: int) -> Panel:
+        grid = Grid(end_ms // HOUR_MS - rows + 1, rows)
+        return Panel(grid, ("BTC",), {"mark": np.full((rows, 1), 1.0)})
+
+
+@pytest.mark.parametrize(
+    ("settles", "asked", "said"), [(1, 1, []), (3, 3, []), (99, 4, ["no settlement yet"])]
+)
+def test_an_hour_is_due_once_it_has_come_and_is_settled_and_no_later_than_is_waited_for(
+    settles: int, asked: int, said: list[str]
+) -> None:
+    first_ms = START_MS // HOUR_MS * HOUR_MS
+
+    async def scene() -> list[int]:
+        told, market = (
+            Told([first_ms + 60_000, first_ms + HOUR_MS - 4_000, first_ms + HOUR_MS]),
+            Market(settles),
+        )
+        hours = Hours(told.clock, market.is_settled, market.history, told.sleep, 4.0, 24)
+        await told.clock.look()
+        await hours.begin()
+        await hours.due()
+        # One second, one and a half and two and a quarter are more than the four.
+        assert len(market.asked) == asked
+        told.answers.append(first_ms + HOUR_MS + 1)
+        await hours.due()  # of what was waited for once nothing is asked again
+        assert len(market.asked) == asked
+        return market.asked
+
+    with capture_logs() as logs:
+        assert set(asyncio.run(scene())) == {first_ms + HOUR_MS}
+    assert [each["event"] for each in logs] == said
+
+
+@pytest.mark.parametrize(("slept_h", "kept_h", "missed"), [(1, 24, []), (4, 24, [1, 2, 3]), (4, 2, [2, 3])])
+def test_hours_that_were_slept_through_are_told_as_far_as_is_asked(
+    slept_h: int, kept_h: int, missed: list[int]
+) -> None:
+    first_ms = START_MS // HOUR_MS * HOUR_MS
+
+    async def scene() -> None:
+        told, market = Told([first_ms + 60_000]), Market(1)
+        hours = Hours(told.clock, market.is_settled, market.history, told.sleep, 4.0, kept_h)
+        await told.clock.look()
+        assert (await hours.begin()).grid.end_ms == first_ms
+        told.answers += [first_ms + slept_h * HOUR_MS + 5_000] * 2
+        time_ms, rows = await hours.newest()
+        assert time_ms == first_ms + slept_h * HOUR_MS
+        assert [(at_ms - first_ms) // HOUR_MS for at_ms, _ in rows] == missed
 
     asyncio.run(scene())

@@ -1,1 +1,1 @@
-"""Central exchanges behind the port of venues: what differs between them, and what is read from them."""
+"""Central exchanges behind the port of venues: one adapter by the client library, and one table of what differs between them."""

@@ -24,7 +24,7 @@ from bot.model.order import OrderReport
 from bot.signer.cex_client import Holding
 from bot.text import plain
 from bot.venues.cex import wire
-from bot.venues.cex.books import Books, Market, lots_of
+from bot.venues.cex.books import Books, Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences, Reply
 from bot.venues.cex.lookup import Lookup
@@ -32,6 +32,7 @@ from bot.venues.cex.market_data import MarketData
 from bot.venues.cex.orders import FORGOTTEN_MS, Register
 from bot.venues.cex.terms import CexTerms
 from bot.venues.cex.wire import CONDITIONAL, Booked, Held, Trade
+from bot.venues.edge import lots_of
 from bot.venues.venue import AccountState, HeldPosition, VenueEvent
 
 log = structlog.get_logger("hedgerow")

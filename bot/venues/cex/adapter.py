@@ -18,7 +18,7 @@ from bot.model.attempt import Proof
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.order import FundingPayment, Order, OrderReport, Purpose
-from bot.model.panel import HOUR_MS, FloatArray, Panel
+from bot.model.panel import HOUR_MS, Panel
 from bot.text import plain
 from bot.venues.attempts import Attempts
 from bot.venues.cex import exchange as exchanges
@@ -45,9 +45,10 @@ from bot.venues.cex.startup import (
 )
 from bot.venues.cex.telling import Teller, signer_problem
 from bot.venues.cex.terms import CexTerms
+from bot.venues.edge import as_unavailable, check_version
 from bot.venues.polarity import PaidFunding, check_polarity
 from bot.venues.venue import AccountState, Condition, Observation, Outbox, VenueEvent
-from bot.venues.venue_clock import VenueClock
+from bot.venues.venue_clock import Hours, VenueClock
 
 log = structlog.get_logger("hedgerow")
 
@@ -72,7 +73,7 @@ class CexVenue:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._terms, self._differences, self._signs, self._client = terms, differences, signs, client
-        self._clock, self._sleep, self._outbox = clock, sleep, outbox
+        self._clock, self._outbox = clock, outbox
         self._markets = {market.instrument.name: market for market in markets}
         self.instruments: tuple[Instrument, ...] = tuple(market.instrument for market in markets)
         self._account = account
@@ -85,13 +86,14 @@ class CexVenue:
             terms, differences, client, self._lookup, self._market, markets, self._register, self._books, clock.now_ms, sleep
         )  # fmt: skip
         self._sender = Sender(
-            terms, differences, client, self._lookup, clock, self._register, self._books, self._mark, sleep
+            terms, differences, client, self._lookup, clock, self._register, self._mark, sleep
         )
         self._teller = Teller(signs, clock, self._market, self._reader, self._sender, self._look)
         self._levered: set[str] = set()
         self._distrust = ""  # why funding is not what the adapter takes it for
         self._events: list[VenueEvent] = []
-        self._row_ms = self._settled_ms = 0
+        market = self._market
+        self._hours = Hours(clock, market.is_settled, market.history, sleep, terms.settle_s, terms.history_h)
 
     @classmethod
     async def connect(
@@ -116,7 +118,7 @@ class CexVenue:
         exchange = exchanges.made(terms, differences, signer, clock.now_ms)
         client = Client(exchange, differences, clock.look)
         try:
-            with _as_unavailable():
+            with as_unavailable():
                 check_whose(signer, terms)  # first, since it needs no network
                 await reached(clock, terms, exchange)
                 markets = await find_markets(client, terms, differences)
@@ -149,12 +151,8 @@ class CexVenue:
 
     async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
         """Read the account, going on from a checkpoint's cursors, and the market's history up to the full hour."""
-        if checkpoint is not None and checkpoint.get("version") != STATE_VERSION:
-            raise StateError(
-                f"the journal's checkpoint is of version {checkpoint.get('version')!r}, this program reads "
-                f"{STATE_VERSION}; start a new journal"
-            )
-        with _as_unavailable():
+        check_version(checkpoint, STATE_VERSION)
+        with as_unavailable():
             await self._clock.look()
             self._books.overlap_ms = int(OVERLAP_MS * self._clock.speed)
             await self._market.refresh()
@@ -169,8 +167,7 @@ class CexVenue:
             known = [*self._attempts.at_venue(), *self._outbox.since(since_ms)]
             self._register.take_up(known, goes_on=checkpoint is not None)
             self._sender.take_up()
-            self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
-            panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
+            panel = await self._hours.begin()
             self._tell(await self._sender.resolve())
             for name, order_id in earlier:
                 await self._take_up_open(name, order_id)
@@ -206,40 +203,19 @@ class CexVenue:
     async def due(self) -> None:
         """When the next full hour has come by the venue's clock and its funding is settled."""
         with _looking():
-            venue_ms = await self._clock.until(self._row_ms + HOUR_MS)
-            await self._await_settlement(venue_ms // HOUR_MS * HOUR_MS)
-
-    async def _await_settlement(self, time_ms: int) -> None:
-        waited_s, wait_s = 0.0, min(1.0, max(0.02, 1.0 / self._clock.speed))
-        while self._settled_ms < time_ms and not await self._market.is_settled(time_ms):
-            if waited_s >= self._terms.settle_s:
-                log.warning("no settlement yet", waited_s=round(waited_s, 1))
-                break
-            await self._sleep(wait_s)
-            waited_s, wait_s = waited_s + wait_s, wait_s * 1.5
-        self._settled_ms = time_ms
+            await self._hours.due()
 
     async def observe(self) -> Observation | None:
         """The newest full hour; hours slept through are told as far as the venue's history knows them."""
         await self.due()
         with _looking():
-            venue_ms = await self._clock.look()
-            time_ms = venue_ms // HOUR_MS * HOUR_MS
-            missed = await self._missed(time_ms)
+            time_ms, missed = await self._hours.newest()
             row = await self._market.row(time_ms)
             self._tell(await self._sender.resolve())
             await self._look(with_ledger=True)
             state = self._reader.state()
-        self._row_ms = time_ms
+        self._hours.told_ms = time_ms
         return Observation(time_ms, row, state, self.take_events(), missed)
-
-    async def _missed(self, time_ms: int) -> tuple[tuple[int, Mapping[str, FloatArray]], ...]:
-        hours = (time_ms - self._row_ms) // HOUR_MS - 1
-        if hours < 1:
-            return ()
-        log.warning("hours passed unobserved", hours=hours)
-        past = await self._market.history(time_ms - HOUR_MS, min(hours, max(self._terms.history_h, 1)))
-        return past.moments()
 
     async def _look(self, *, with_ledger: bool = False) -> None:
         events = await self._reader.look(with_ledger=with_ledger)
@@ -379,19 +355,10 @@ class CexVenue:
 
 
 @contextmanager
-def _as_unavailable() -> Iterator[None]:
-    """What can't be read is not known, and a later look may find it readable: never taken for an answer."""
-    try:
-        yield
-    except DataError as error:
-        raise Unavailable(f"the venue's word could not be used: {error}") from None
-
-
-@contextmanager
 def _looking() -> Iterator[None]:
-    """The same, and a question that is refused (a ban, a key that is gone) has no answer either, while the run lasts."""
+    """As `as_unavailable`; and a question that is refused (a ban, a key that is gone) has no answer either, while the run lasts."""
     try:
-        with _as_unavailable():
+        with as_unavailable():
             yield
     except Refused as refusal:
         raise Unavailable(f"the venue can't be asked: {refusal}") from None

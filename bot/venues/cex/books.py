@@ -21,6 +21,7 @@ from bot.model.money import ZERO, usd
 from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Side, Transfer
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.wire import Booked, Held, Trade
+from bot.venues.edge import lots_of
 from bot.venues.venue import VenueEvent
 
 log = structlog.get_logger("hedgerow")
@@ -45,16 +46,6 @@ Whose = Callable[[str, int], tuple[str, Purpose]]
 """Client id and purpose of an order of an instrument, by the venue's order id."""
 
 
-def lots_of(instrument: Instrument, coins: Decimal, what: str) -> int:
-    """A size in whole lots. DataError where it lies between two."""
-    lots = instrument.lots(coins)
-    if instrument.size(lots) != coins:
-        raise DataError(
-            f"{what} of {instrument.name} is {coins}, which is not a multiple of {instrument.lot}"
-        )
-    return lots
-
-
 class Books:
     """Of one account, since they were opened."""
 
@@ -72,7 +63,7 @@ class Books:
         self._untold: list[VenueEvent] = []
         self._filled: dict[str, tuple[int, Decimal, int]] = {}
         self._traded: list[tuple[int, str, int]] = []  # when, what, lots with sign; as old as is asked
-        self._events = 0  # counted since the money was last found right
+        self._events = 0  # counted since the books were opened; each may have been rounded
         self.unexplained_usd = ZERO  # the venue's money less ours, when last looked at
 
     # Opening

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from decimal import localcontext
 from typing import Any, Final
 
-from bot.errors import DataError, HedgerowError, OutcomeUnknown, Refused, Unavailable
+from bot.errors import HedgerowError, OutcomeUnknown, Refused, Unavailable
 from bot.signer.cex_client import Denied, Locked, SignerGone
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.exchange import BeforeLeaving
@@ -108,10 +108,3 @@ class Client:
         except Exception as error:  # noqa: BLE001 - the library's own parsers fail in many ways on what they don't expect
             what = f"{method}: the answer could not be read ({type(error).__name__})"
             raise (OutcomeUnknown(what) if is_order else NoAnswer(what)) from None
-
-
-def wanted(found: Any, what: str) -> Any:
-    """What a reply must hold. DataError where it does not."""
-    if found is None:
-        raise DataError(f"{what} is missing")
-    return found

@@ -25,6 +25,7 @@ from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.intervals import INTERVALS_H, binance_intervals, changes, rate_per_hour
 from bot.venues.cex.past import Past
+from bot.venues.edge import all_of
 
 log = structlog.get_logger("hedgerow")
 
@@ -139,7 +140,7 @@ class MarketData:
         self.intervals_h = found
 
     async def is_settled(self, time_ms: int) -> bool:
-        """Whether the venue tells the rates of those contracts that settle at `time_ms`."""
+        """Whether the venue tells the rate of one of those contracts that settle at `time_ms`, the last of them."""
         due = [
             market
             for market in self._markets
@@ -191,7 +192,7 @@ class MarketData:
             if now.predicted is not None:
                 row["predicted_funding"][column] = rate_per_hour(float(now.predicted), interval_h)
 
-        await _all(
+        await all_of(
             self._in_turn(one(k, market))
             for k, market in enumerate(self._markets)
             if not market.instrument.is_delisted
@@ -230,7 +231,7 @@ class MarketData:
                 wanted,
             )
 
-        await _all(self._in_turn(one(k, market)) for k, market in enumerate(self._markets))
+        await all_of(self._in_turn(one(k, market)) for k, market in enumerate(self._markets))
         return Panel(grid, tuple(market.instrument.name for market in self._markets), fields)
 
     async def _in_turn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -354,13 +355,3 @@ def _put_bar(fields: Mapping[str, FloatArray], at: Any, bar: Sequence[Decimal]) 
     for name, value in zip(BAR_FIELDS, bar, strict=False):
         fields[name][at] = float(value)
     fields["volume_usd"][at] = float(bar[4] * (bar[1] + bar[2] + bar[3]) / 3)
-
-
-async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All at once; the first failure ends the others and is raised as itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None

@@ -21,9 +21,10 @@ from bot.model.order import (
 from bot.text import plain
 from bot.venues.attempts import Attempts, epoch_of
 from bot.venues.cex import wire
-from bot.venues.cex.books import Market, lots_of
+from bot.venues.cex.books import Market
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.wire import Shown
+from bot.venues.edge import lots_of
 
 TAKER_SLIPPAGE: Final = Decimal("0.005")
 FORGOTTEN_MS: Final = 120_000

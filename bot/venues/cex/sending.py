@@ -21,7 +21,7 @@ from bot.model.order import Order, OrderReport, OrderStatus
 from bot.signer.cex_client import SignedRequest
 from bot.text import plain
 from bot.venues.attempts import Named, order_of
-from bot.venues.cex.books import Books, Market
+from bot.venues.cex.books import Market
 from bot.venues.cex.client import Client
 from bot.venues.cex.differences import Differences
 from bot.venues.cex.lookup import APART, Lookup
@@ -55,13 +55,12 @@ class Sender:
         lookup: Lookup,
         clock: VenueClock,
         register: Register,
-        books: Books,
         mark: Callable[[str], str | None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._terms, self._differences = terms, differences
         self._client, self._lookup = client, lookup
-        self._clock, self._register, self._books = clock, register, books
+        self._clock, self._register = clock, register
         self._attempts, self._mark, self._sleep = register.attempts, mark, sleep
         self.lost: list[Lost] = []
         self._waited_for = -1  # the nonce of an order that was waited for already, in vain
@@ -172,9 +171,7 @@ class Sender:
         at_ms = self._clock.now_ms()
         self._attempts.ended([cloid], AttemptState.UNKNOWN, Proof.NO_ANSWER, at_ms, why[:200])
         self.lost.append(Lost(signed.nonce, signed.timestamp_ms, signed.expires_after_ms, order, cloid))
-        found = await self.resolve()
-        self.settled_nonce = max(self.settled_nonce, signed.nonce)
-        return found[-1]
+        return (await self.resolve())[-1]
 
     # What got lost
 

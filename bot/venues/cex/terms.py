@@ -28,7 +28,6 @@ class CexTerms:
     coins: tuple[str, ...]
     service: str = "demo"
     url: str | None = None
-    ws_url: str | None = None
     settle: str = "USDT"
     leverage: int = 3
     margin_mode: MarginMode = MarginMode.CROSS

@@ -22,11 +22,12 @@ from bot.model.instrument import Instrument, Kind
 from bot.model.money import ZERO, usd
 from bot.model.order import OrderReport
 from bot.text import plain
+from bot.venues.edge import lots_of
 from bot.venues.hyperliquid.balances import SpotState
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
-from bot.venues.hyperliquid.orders import FORGOTTEN_MS, Register, lots_of
+from bot.venues.hyperliquid.orders import FORGOTTEN_MS, Register
 from bot.venues.hyperliquid.parse_account import (
     LedgerRow,
     MarginState,

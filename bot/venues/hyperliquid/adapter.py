@@ -10,13 +10,13 @@ from typing import Any, Final, Self
 
 import structlog
 
-from bot.errors import StateError
 from bot.model.attempt import Proof
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument, Kind
 from bot.model.order import Order, OrderReport, OrderStatus
-from bot.model.panel import HOUR_MS, FloatArray, Panel
+from bot.model.panel import HOUR_MS, Panel
 from bot.venues.attempts import Attempts
+from bot.venues.edge import as_unavailable, check_version
 from bot.venues.hyperliquid import feed as feeds
 from bot.venues.hyperliquid.account_reader import AHEAD_MS, AccountReader, Setting
 from bot.venues.hyperliquid.books import OVERLAP_MS, Books
@@ -38,9 +38,9 @@ from bot.venues.hyperliquid.signing import Signs
 from bot.venues.hyperliquid.switch import Switch
 from bot.venues.hyperliquid.telling import Teller
 from bot.venues.hyperliquid.terms import Terms
-from bot.venues.hyperliquid.words import as_unavailable, subscriptions, until
+from bot.venues.hyperliquid.words import subscriptions, until
 from bot.venues.venue import AccountState, Condition, Observation, Outbox, VenueEvent
-from bot.venues.venue_clock import VenueClock
+from bot.venues.venue_clock import Hours, VenueClock
 
 log = structlog.get_logger("hedgerow")
 
@@ -64,7 +64,7 @@ class HyperliquidVenue:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._terms, self._signs, self._client, self._sleep = terms, signs, client, sleep
+        self._terms, self._signs, self._client = terms, signs, client
         self._account = terms.account.lower()
         self.instruments: tuple[Instrument, ...] = tuple(map(universe.instrument, terms.coins))
         self._clock = VenueClock(
@@ -94,7 +94,9 @@ class HyperliquidVenue:
         self._events: list[VenueEvent] = []
         self._heard_fills: list[VenueFill] = []  # by the feed, not counted yet
         self._heard_fundings: list[VenueFunding] = []
-        self._row_ms = self._seen_ms = self._settled_ms = 0
+        market, clock = self._market, self._clock
+        self._hours = Hours(clock, market.is_settled, market.history, sleep, terms.settle_s, terms.history_h)
+        self._seen_ms = 0
         self._actions_left = ACTIONS_KEPT + 1
         self.feed = feeds.Feed(
             client.url,
@@ -158,11 +160,7 @@ class HyperliquidVenue:
 
     async def open(self, checkpoint: Mapping[str, Any] | None) -> Panel:
         """Read the account, going on from a checkpoint's cursors, and the market's history up to the full hour."""
-        if checkpoint is not None and checkpoint.get("version") != STATE_VERSION:
-            raise StateError(
-                f"the journal's checkpoint is of version {checkpoint.get('version')!r}, this program reads "
-                f"{STATE_VERSION}; start a new journal"
-            )
+        check_version(checkpoint, STATE_VERSION)
         with as_unavailable():
             self._signs.clock(await self._clock.look())
             await self._market.refresh()
@@ -182,8 +180,7 @@ class HyperliquidVenue:
             await self._look()
             await self._settlements_and_transfers()
             self._others.meet_a_twin(adopts=self._terms.adopts)
-            self._row_ms = self._settled_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
-            panel = await self._market.history(self._row_ms, max(self._terms.history_h, 1))
+            panel = await self._hours.begin()
         await check_funding(self._client, self.instruments, panel)
         self.feed.start()
         return panel
@@ -196,41 +193,19 @@ class HyperliquidVenue:
     async def due(self) -> None:
         """When the next full hour has come by the venue's clock and its funding is settled."""
         with as_unavailable():
-            venue_ms = await self._clock.until(self._row_ms + HOUR_MS)
-            await self._await_settlement(venue_ms // HOUR_MS * HOUR_MS)
+            await self._hours.due()
 
     async def observe(self) -> Observation | None:
         """The newest full hour; hours slept through are told as far as the venue's history knows them."""
         await self.due()
         with as_unavailable():
-            venue_ms = await self._clock.look()
-            time_ms = venue_ms // HOUR_MS * HOUR_MS
-            missed = await self._missed(time_ms)
+            time_ms, missed = await self._hours.newest()
             row = await self._market.row(time_ms)
             await self._look()
             await self._settlements_and_transfers()
             state = self._reader.state()
-        self._row_ms = time_ms
+        self._hours.told_ms = time_ms
         return Observation(time_ms, row, state, self.take_events(), missed)
-
-    async def _missed(self, time_ms: int) -> tuple[tuple[int, Mapping[str, FloatArray]], ...]:
-        """Rows after the last one observed and before `time_ms`; what history does not tell of them is unknown."""
-        hours = (time_ms - self._row_ms) // HOUR_MS - 1
-        if hours < 1:
-            return ()
-        log.warning("hours passed unobserved", hours=hours)
-        past = await self._market.history(time_ms - HOUR_MS, min(hours, max(self._terms.history_h, 1)))
-        return past.moments()
-
-    async def _await_settlement(self, time_ms: int) -> None:
-        waited_s, wait_s = 0.0, min(1.0, max(0.02, 1.0 / self._clock.speed))
-        while self._settled_ms < time_ms and not await self._market.is_settled(time_ms):
-            if waited_s >= self._terms.settle_s:
-                log.warning("no settlement yet", waited_s=round(waited_s, 1))
-                break
-            await self._sleep(wait_s)
-            waited_s, wait_s = waited_s + wait_s, wait_s * 1.5  # each look costs a coin's worth of the budget
-        self._settled_ms = time_ms
 
     async def send(self, plan: OrderPlan) -> Sequence[OrderReport]:
         """Cancels, then orders. OutcomeUnknown where the venue can't be brought to say what became of one."""

@@ -17,7 +17,8 @@ from bot.errors import DataError
 from bot.model.instrument import Instrument, Kind
 from bot.model.money import ZERO, usd
 from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Transfer
-from bot.venues.hyperliquid.orders import Register, lots_of
+from bot.venues.edge import lots_of
+from bot.venues.hyperliquid.orders import Register
 from bot.venues.hyperliquid.parse_account import LedgerRow, VenueFill, VenueFunding
 from bot.venues.hyperliquid.tokens import Tokens, whole_lots
 from bot.venues.venue import VenueEvent

@@ -12,9 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import (
     Callable,
-    Coroutine,
     Hashable,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -30,6 +28,7 @@ from bot.errors import ConfigError, DataError, Refused
 from bot.model.instrument import Instrument, Kind
 from bot.model.panel import HOUR_MS, FloatArray, Grid, Panel
 from bot.text import printable
+from bot.venues.edge import all_of
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.contexts import COLUMNS, Contexts
 from bot.venues.hyperliquid.heard import Heard
@@ -279,7 +278,7 @@ class MarketData:
             done.add(coin)
 
         log.info("reading the history", coins=len(self._columns) - len(done), hours=rows)
-        await _all(one(column, coin) for coin, column in self._columns.items() if coin not in done)
+        await all_of(one(column, coin) for coin, column in self._columns.items() if coin not in done)
         self._begin(None)
         return Panel(grid, tuple(self._columns), fields)
 
@@ -316,13 +315,13 @@ class MarketData:
                 for each in await self._bars(coin, time_ms):
                     _put_bar(row, column, each)
 
-        await _all(rate(column, coin) for coin, column in self._funded.items())
+        await all_of(rate(column, coin) for coin, column in self._funded.items())
         if self._pairs:
             row["funding_rate"][list(self._pairs.values())] = 0.0
             row["depth_usd"] = unknown.copy()
-            await _all(depth(column, coin) for coin, column in self._trading.items())
+            await all_of(depth(column, coin) for coin, column in self._trading.items())
         # Last, since with each second more of the feed's bars are known to be whole.
-        await _all(bar(column, coin) for coin, column in self._trading.items())
+        await all_of(bar(column, coin) for coin, column in self._trading.items())
         row["spread_bps"] = np.array(
             [self.heard.spread_bps(self._wire(coin), time_ms) for coin in self._columns]
         )
@@ -363,13 +362,3 @@ def _put_bar(fields: Mapping[str, FloatArray], at: Any, bar: Candle) -> None:
 def _put_rate(fields: Mapping[str, FloatArray], at: Any, row: Settlement) -> None:
     fields["funding_rate"][at] = float(row.rate)
     fields["premium"][at] = np.nan if row.premium is None else float(row.premium)
-
-
-async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All at once; the first failure ends the others and is raised as itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from bot.errors import DataError
 from bot.model.attempt import Attempt
 from bot.model.instrument import Instrument, Kind
 from bot.model.money import ZERO
@@ -22,6 +21,7 @@ from bot.model.order import (
 )
 from bot.text import plain
 from bot.venues.attempts import Attempts, epoch_of
+from bot.venues.edge import lots_of
 from bot.venues.hyperliquid import signing
 from bot.venues.hyperliquid.parse_orders import Ending, StatusOf, VenueOrder
 
@@ -37,14 +37,6 @@ STATUS: Final = {
     Ending.CANCELED: OrderStatus.CANCELED,
     Ending.REJECTED: OrderStatus.REJECTED,
 }
-
-
-def lots_of(instrument: Instrument, size: Decimal, what: str) -> int:
-    """A size in whole lots. DataError where it lies between two."""
-    lots = instrument.lots(size)
-    if instrument.size(lots) != size:
-        raise DataError(f"{what} of {instrument.name} is {size}, which is not a multiple of {instrument.lot}")
-    return lots
 
 
 def to_sign(order: Order, instrument: Instrument, mark: Decimal, cloid: str) -> signing.Order:

@@ -11,9 +11,9 @@ import numpy as np
 
 from bot.model.instrument import Instrument, Kind
 from bot.model.panel import HOUR_MS, Panel
+from bot.venues.edge import as_unavailable
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.parse_market import Settlement
-from bot.venues.hyperliquid.words import as_unavailable
 from bot.venues.polarity import SettledRate, check_adapter
 
 COINS: Final = 3  # looked at; all are read by the same lines

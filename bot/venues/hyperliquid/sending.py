@@ -20,11 +20,12 @@ from bot.model.decision import Cancel
 from bot.model.money import ZERO
 from bot.model.order import Order, OrderReport, OrderStatus, TimeInForce
 from bot.venues.attempts import Named, order_of
+from bot.venues.edge import lots_of
 from bot.venues.hyperliquid import parse_orders, signing
 from bot.venues.hyperliquid.books import Books
 from bot.venues.hyperliquid.client import Client
 from bot.venues.hyperliquid.market_data import MarketData
-from bot.venues.hyperliquid.orders import Register, lots_of, to_sign
+from bot.venues.hyperliquid.orders import Register, to_sign
 from bot.venues.hyperliquid.parse_account import MarginState
 from bot.venues.hyperliquid.parse_orders import Ending, Placed, StatusOf
 from bot.venues.hyperliquid.signing import LARGEST_BATCH, NotSigned, Signed, Signs, Whose
@@ -240,9 +241,7 @@ class Sender:
         at_ms = self._clock.now_ms()
         self._attempts.ended(cloids, AttemptState.UNKNOWN, Proof.NO_ANSWER, at_ms, why[:200])
         self.lost.append(Lost(signed.nonce, signed.expires_after_ms or at_ms, tuple(orders), cloids))
-        reports = await self.resolve()
-        self.settled_nonce = max(self.settled_nonce, signed.nonce)
-        return reports
+        return await self.resolve()
 
     def _report(self, order: Order, placed: Placed) -> OrderReport:
         instrument = self._register.instrument(order.instrument)

@@ -1,12 +1,10 @@
-"""The venue's words: which are asked for, which are of a moment already looked at, and those that can't be read."""
+"""The venue's words: which are asked for, and which are of a moment already looked at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from bot.errors import DataError, Unavailable
 from bot.model.instrument import Instrument
 from bot.venues.hyperliquid.parse_account import LedgerRow, VenueFill, VenueFunding
 
@@ -31,12 +29,3 @@ def until(rows: Sequence[Timed], time_ms: int) -> tuple[list[Timed], list[Timed]
     return [each for each in rows if each.time_ms <= time_ms], [
         each for each in rows if each.time_ms > time_ms
     ]
-
-
-@contextmanager
-def as_unavailable() -> Iterator[None]:
-    """What can't be read is not known, and a later look may find it readable: never taken for an answer."""
-    try:
-        yield
-    except DataError as error:
-        raise Unavailable(f"the venue's word could not be used: {error}") from None

@@ -1,6 +1,7 @@
 """The books by hand: every trade, payment and transfer once, and money held against what the venue states."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from bot.errors import DataError
 from bot.model.account import MarginMode
 from bot.model.instrument import Instrument, MarginTier
-from bot.model.order import Fill, FundingPayment, Purpose, Side, Transfer
+from bot.model.order import Fill, FundingPayment, Liquidation, Purpose, Side, Transfer
 from bot.venues.cex.books import Books, Market
 from bot.venues.cex.differences import TABLE
 from bot.venues.cex.wire import Booked, Held, Trade
+from bot.venues.venue import VenueEvent
 
 T = 1_790_000_000_000
 BTC = Market(
@@ -135,6 +137,30 @@ def test_books_that_were_kept_before_trades_were_go_on() -> None:
     assert again.state()["traded"] == []
 
 
+def test_at_one_millisecond_funding_is_paid_first_and_money_moves_last() -> None:
+    made = books()
+    made.take([trade(1, Side.BUY, "0.010", "50000", "0.25")], [], nothing)
+    told = made.take(
+        [trade(2, Side.SELL, "0.010", "50000", "0.25", after_ms=10)],
+        [line("TRANSFER", "5", 10), line("FUNDING_FEE", "-0.05", 10)],
+        lambda *_: (Decimal("0.0001"), 8),
+    )
+    assert [type(each).__name__ for each in told] == ["FundingPayment", "Fill", "Transfer"]
+    (paid, *_) = told
+    assert isinstance(paid, FundingPayment)
+    assert paid.lots == 10
+
+
+def test_an_entry_price_that_the_venue_rounds_leaves_money_that_is_no_difference() -> None:
+    made = books()
+    made.take(
+        [trade(1, Side.BUY, "100", "50000", "0"), trade(2, Side.BUY, "200", "50000.1", "0")], [], nothing
+    )
+    # 50,000.0666… for 300 coins, 15 million USD: told to the thousandth ten cents are missing, and 1.50 may be.
+    assert made.strange_usd(Decimal(1000), [held("300", "50000.067", "50000")]) == 0
+    assert made.strange_usd(Decimal("998.5"), [held("300", "50000.067", "50000")]) == Decimal("-1.6")
+
+
 def test_one_number_in_two_markets_is_two_trades_and_two_numbers_in_the_journal() -> None:
     made = books()
     fills = made.take(
@@ -193,6 +219,101 @@ def test_what_was_there_when_the_books_were_opened_is_in_the_opening_equity() ->
     assert isinstance(closes, Fill)
     assert closes.closed_pnl_usd == 10
     assert made.strange_usd(Decimal("1009.76"), ()) == 0
+
+
+def taken(side: Side, coins: str, price: str) -> tuple[Books, list[VenueEvent]]:
+    """Half of a position of 0.010 coins bought at 50,000 is taken by the venue, or all of it."""
+    made = Books(
+        "binance", "USDT", [BTC, ETH], TABLE["binance"],
+        lambda _, order: ("autoclose-1", Purpose.LIQUIDATION) if order == 8 else ("o", Purpose.ENTRY),
+    )  # fmt: skip
+    made.begin(T, Decimal(1000), (), (), ())
+    made.take([trade(1, Side.BUY, "0.010", "50000", "0")], [], nothing)
+    return made, made.take([trade(2, side, coins, price, "0", 5, order_id=8)], [], nothing)
+
+
+@pytest.mark.parametrize(("coins", "kind"), [("0.004", "partial"), ("0.010", "full")])
+def test_a_liquidation_is_told_with_what_it_took_of_the_position(coins: str, kind: str) -> None:
+    made, (fill, took) = taken(Side.SELL, coins, "40000")
+    lots = int(Decimal(coins) * 1000)
+    assert isinstance(fill, Fill)
+    assert fill.purpose is Purpose.LIQUIDATION
+    assert took == Liquidation(T + 5, "binance:BTC", lots, Decimal(40_000), kind)  # a long was taken
+    # What the fund had to add, or kept, is neither a fee nor a withdrawal.
+    (kept,) = made.take([], [line("INSURANCE_CLEAR", "-3", 6)], nothing)
+    assert kept == Liquidation(T + 6, "binance:BTC", 0, Decimal(0), "fee", forfeited_usd=Decimal(3))
+    account = made.account
+    assert (account.deposits_usd, account.fees_usd) == (Decimal(1000), Decimal(0))
+    assert account.cash_usd == 1000 - 500 + lots * 40 - 3
+
+
+def test_a_position_that_turns_was_opened_when_it_did() -> None:
+    made = books()
+    made.take(
+        [
+            trade(1, Side.BUY, "0.010", "50000", "0"),
+            trade(2, Side.SELL, "0.004", "50000", "0", after_ms=5),
+            trade(3, Side.SELL, "0.010", "50000", "0", after_ms=9),
+        ],
+        [],
+        nothing,
+    )
+    assert made.account.positions["binance:BTC"].opened_ms == T + 9
+
+
+def test_after_a_row_that_can_not_be_read_it_is_asked_again_and_what_came_before_is_told_once() -> None:
+    made = books()
+    good, bad = trade(1, Side.BUY, "0.010", "50000", "0.25"), trade(2, Side.BUY, "0.0105", "50000", "0", 5)
+    with pytest.raises(DataError, match="not a multiple"):
+        made.take([good, bad], [], nothing)
+    mended = trade(2, Side.BUY, "0.011", "50000", "0", 5)
+    told = made.take([good, mended], [], nothing)
+    assert [each.lots for each in told if isinstance(each, Fill)] == [10, 11]
+    assert made.take([good, mended], [], nothing) == []
+
+
+def test_what_an_order_has_filled_is_known_while_it_may_be_asked_for() -> None:
+    made = books()
+    made.take(
+        [
+            trade(1, Side.BUY, "0.010", "50000", "0"),
+            trade(2, Side.BUY, "0.030", "50100", "0"),
+            trade(3, Side.BUY, "0.001", "50000", "0", order_id=9),
+        ],
+        [],
+        nothing,
+    )
+    assert made.filled("binance:BTC", 7) == (40, Decimal(50_075))
+    made.completed(T + 2 + made.overlap_ms, [("binance:BTC", 9)])
+    assert made.filled("binance:BTC", 7) == (0, Decimal(0))
+    assert made.filled("binance:BTC", 9) == (1, Decimal(50_000))  # it is open still
+
+
+def test_what_is_older_than_is_asked_for_is_not_counted_again_once_it_was_forgotten() -> None:
+    made, old = books(), trade(1, Side.BUY, "0.010", "50000", "0")
+    assert made.from_ms() == T - made.overlap_ms
+    made.take([old], [], nothing)
+    made.completed(T + 2 + made.overlap_ms, ())
+    made.overlap_ms *= 2  # which does not take it back
+    made.completed(T, ())
+    assert made.from_ms() == T + 2
+    assert made.complete_ms == T + 2 + books().overlap_ms
+    assert made.take([old], [], nothing) == []
+
+
+def test_a_position_that_nothing_explains_is_taken_at_the_venue_s_entry() -> None:
+    made = books()
+    made.take_as_it_is({"binance:BTC": 10}, Decimal(0), [held("0.010", "50000", "50000")], T + 1)
+    (sold,) = made.take([trade(1, Side.SELL, "0.010", "51000", "0")], [], nothing)
+    assert isinstance(sold, Fill)
+    assert sold.closed_pnl_usd == 10
+
+
+def test_what_is_booked_in_another_currency_moves_nothing() -> None:
+    made = books()
+    told = [replace(line("TRANSFER", "5"), currency="BNB"), replace(line("FUNDING_FEE", "5"), currency="BNB")]
+    assert made.take([], told, nothing) == []
+    assert (made.account.deposits_usd, made.account.cash_usd) == (Decimal(1000), Decimal(1000))
 
 
 def test_a_fee_in_another_currency_is_said_and_not_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,13 @@ def test_an_interval_that_is_none_is_unknown_and_so_is_its_rate(hours: object) -
     assert isnan(rate_per_hour(0.0001, found))
 
 
+@pytest.mark.parametrize("hours", [1, 2, 4, 8])
+def test_every_interval_that_exchanges_have_is_known(hours: int) -> None:
+    assert binance_intervals([{"symbol": "AUSDT", "fundingIntervalHours": hours}], ["AUSDT"]) == {
+        "AUSDT": hours
+    }
+
+
 def test_two_rows_that_differ_are_refused() -> None:
     rows = [{"symbol": "AUSDT", "fundingIntervalHours": hours} for hours in (4, 8)]
     with pytest.raises(DataError, match="twice"):

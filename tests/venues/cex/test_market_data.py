@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -50,7 +51,8 @@ class Scene:
     def __init__(self, rates: Sequence[dict[str, Any]], info: Sequence[dict[str, Any]] = ()) -> None:
         def funding(params: dict[str, str]) -> Any:
             low, high = int(params["startTime"]), int(params.get("endTime", "9" * 13))
-            return [row for row in rates if low <= row["fundingTime"] <= high]
+            found = [row for row in rates if low <= row["fundingTime"] <= high]
+            return found[: int(params.get("limit", len(found)))]
 
         bars = [candle(hour) for hour in range(-40, 40)]
 
@@ -152,6 +154,45 @@ def test_a_contract_that_goes_over_to_four_hours_is_read_by_the_new_interval() -
     assert column(panel, "funding_interval_h") == [8.0] * 4 + [4.0] * 5
 
 
+def test_a_contract_that_went_over_to_eight_hours_is_read_by_the_old_interval_before() -> None:
+    panel = Scene(settled((-4, "0.0004"), (0, "0.0004"), (8, "0.0004"), (16, "0.0004"))).history(16, 17)
+    # Until the first of eight hours is told, a settlement may be missing at four.
+    np.testing.assert_array_equal(column(panel, "funding_interval_h"), [4.0] * 4 + [np.nan] * 4 + [8.0] * 9)
+
+
+def test_where_the_interval_was_shortened_since_two_gaps_of_the_old_one_are_believed() -> None:
+    now = [{"symbol": "BTCUSDT", "fundingIntervalHours": 4}]
+    panel = Scene(settled((-16, "0.0008"), (-8, "0.0008"), (0, "0.0008")), now).history(1, 9)
+    assert column(panel, "funding_interval_h") == [8.0] * 9
+    # One alone may be two of four hours with one missing between.
+    alone = Scene(settled((-8, "0.0008"), (0, "0.0008")), now).history(1, 2)
+    assert np.isnan(column(alone, "funding_interval_h")).all()
+
+
+def test_a_settlement_that_is_told_a_little_before_its_hour_is_of_that_hour() -> None:
+    rates = settled((-8, "0.0004"), (0, "0.0008"))
+    rates[1]["fundingTime"] -= 1_000
+    panel = Scene(rates).history(1, 2)
+    assert column(panel, "settled_funding") == pytest.approx([0.0008, 0.0])
+
+
+def test_more_settlements_than_one_reply_has_are_asked_for_in_turn() -> None:
+    scene = Scene(settled(*((hour, "0.0008") for hour in range(-16, 17, 8))))
+    scene.market = MarketData(scene.client, [BTC], replace(TABLE["binance"], rates_per_reply=2))
+    assert column(scene.history(16, 17), "funding_interval_h") == [8.0] * 17
+
+
+def test_what_is_decided_on_a_row_has_the_prices_of_its_end() -> None:
+    scene = Scene(settled((-8, "0.0004"), (0, "0.0008")))
+    answers: Any = scene.wire.answers
+    (told,) = answers["/fapi/v1/premiumIndex"]
+    marks = iter(("50010", "50020"))
+    answers["/fapi/v1/premiumIndex"] = lambda _: [{**told, "markPrice": next(marks)}]
+    row = scene.run(scene.market.row(FIRST * HOUR_MS))
+    assert row["mark"][0] == 50_010
+    assert scene.market.marks == {"binance:BTC": 50_020}
+
+
 def test_where_a_settlement_is_missing_nothing_is_known_until_the_one_after_the_next() -> None:
     panel = Scene(settled((-8, "0.0008"), (0, "0.0008"), (16, "0.0008"), (24, "0.0008"))).history(25, 26)
     rate = column(panel, "funding_rate")
@@ -202,6 +243,7 @@ def test_a_changed_interval_is_said_aloud() -> None:
         ("/fapi/v1/openInterest", {"symbol": "ETHUSDT", "openInterest": "1", "time": FIRST * HOUR_MS}),
         ("/fapi/v1/openInterest", {"symbol": "BTCUSDT", "openInterest": "-1", "time": FIRST * HOUR_MS}),
         ("/fapi/v1/fundingRate", settled((0, "0.9"))),
+        ("/fapi/v1/fundingRate", settled((0, "-0.9"))),
         ("/fapi/v1/fundingRate", settled((0, "NaN"))),
         ("/fapi/v1/klines", [candle(-1, high="100")]),
     ],
@@ -234,6 +276,23 @@ def test_an_hour_is_settled_once_the_venue_tells_its_rate() -> None:
         return before, after, await scene.market.is_settled((FIRST + 3) * HOUR_MS)
 
     assert scene.run(story()) == (False, True, True)
+
+
+def test_an_interval_that_is_known_is_not_forgotten_where_a_later_reply_does_not_show_it() -> None:
+    rates = settled((-8, "0.0004"), (0, "0.0008"), (8, "0.0008"))
+    scene = Scene(rates)
+
+    async def story() -> list[Any]:
+        await scene.market.history((FIRST + 8) * HOUR_MS, 9)
+        await scene.market.is_settled((FIRST + 8) * HOUR_MS)  # asks from the settlement at 0 on
+        before = scene.market.settled_rate("binance:BTC", FIRST * HOUR_MS)
+        rates[1]["fundingRate"] = (
+            "0.0009"  # told otherwise: it may not be the settlement that it was taken for
+        )
+        await scene.market.is_settled((FIRST + 8) * HOUR_MS)
+        return [before, scene.market.settled_rate("binance:BTC", FIRST * HOUR_MS)]
+
+    assert scene.run(story()) == [(Decimal("0.0008"), 8), (Decimal("0.0009"), None)]
 
 
 def test_wires_are_asked_for_what_they_hold() -> None:

@@ -256,3 +256,11 @@ def test_a_limit_is_never_rounded_beyond_what_was_asked() -> None:
     for side, worst in ((Side.BUY, "50000.0"), (Side.SELL, "50000.1")):
         order = Order("d1-x", "v:BTC", side, 10, Decimal("50000.05"))
         assert worst_price(order, market, Decimal(50_000)) == Decimal(worst)
+
+
+def test_a_stop_is_no_take_profit_and_what_only_reduces_takes_any_price(tmp_path: Path) -> None:
+    market = Trial(tmp_path, "binance").market
+    for name, key in (("stops", "stopLossPrice"), ("takes profit", "takeProfitPrice")):
+        params = asked(ORDERS[name], market, TABLE["binance"], CLOID, MarginMode.CROSS, None)[-1]
+        assert params.keys() & {"stopLossPrice", "takeProfitPrice"} == {key}
+    assert worst_price(ORDERS["closes at the market"], market, Decimal(50_000)) is None

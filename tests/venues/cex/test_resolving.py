@@ -13,7 +13,7 @@ from bot.model.attempt import AttemptState, Proof
 from bot.model.instrument import Instrument, MarginTier
 from bot.model.order import Order, OrderReport, OrderStatus, Purpose, Side
 from bot.venues.attempts import Attempts
-from bot.venues.cex.books import Books, Market
+from bot.venues.cex.books import Market
 from bot.venues.cex.differences import TABLE
 from bot.venues.cex.lookup import Lookup
 from bot.venues.cex.orders import Register, name_of
@@ -40,7 +40,11 @@ def found(cloid: str, **other: Any) -> dict[str, Any]:
 
 
 def resolve(
-    answers: Mapping[str, Answer], venue_ms: int, *, reply: Answer = BAD_GATEWAY
+    answers: Mapping[str, Answer],
+    venue_ms: int,
+    *,
+    reply: Answer = BAD_GATEWAY,
+    senders: list[Sender] | None = None,
 ) -> tuple[OrderReport | None, MemoryOutbox, int]:
     """The order is placed, its reply is `reply`; then the venue answers and says that it is `venue_ms`."""
     outbox, row = MemoryOutbox(), TABLE["binance"]
@@ -77,10 +81,11 @@ def resolve(
         clock = VenueClock(time_ms, lambda: 0.0)
         clock.venue_ms = NOW_MS
         register = Register([market], attempts, row.forced)
-        books = Books("binance", "USDT", [market], row, register.whose)
         terms = CexTerms("binance", "testnet", ("BTC",), resolve_s=1, poll_s=0.5)
         lookup = Lookup(client, row, lambda: NOW_MS)
-        sender = Sender(terms, row, client, lookup, clock, register, books, lambda _: "50000", no_time)
+        sender = Sender(terms, row, client, lookup, clock, register, lambda _: "50000", no_time)
+        if senders is not None:
+            senders.append(sender)
         try:
             await client.ask("load_markets")
             return await sender.place(ORDER)
@@ -107,6 +112,34 @@ def test_not_known_before_its_time_is_over_nothing_is_concluded() -> None:
     assert report is None
     assert [each.state for each in outbox.since(0)] == [AttemptState.UNKNOWN]
     assert sent == 1
+
+
+@pytest.mark.parametrize(
+    ("beyond_ms", "state"), [(10_000, AttemptState.UNKNOWN), (10_001, AttemptState.EXPIRED)]
+)
+def test_it_has_expired_ten_seconds_after_the_window_and_no_sooner(
+    beyond_ms: int, state: AttemptState
+) -> None:
+    _, outbox, _ = resolve({"/fapi/v1/order": UNKNOWN}, NOW_MS + 5_000 + beyond_ms)
+    assert [each.state for each in outbox.since(0)] == [state]
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "is_settled"),
+    [
+        (found("0x" + "0" * 32), UNKNOWN, True),  # the reply says it
+        ((400, {"code": -2019, "msg": "Margin is insufficient."}), UNKNOWN, True),
+        (BAD_GATEWAY, "found", True),
+        (BAD_GATEWAY, UNKNOWN, False),
+    ],
+)
+def test_the_signer_is_told_up_to_which_order_every_outcome_is_known(
+    reply: Any, answer: Any, is_settled: bool
+) -> None:
+    senders: list[Sender] = []
+    _, outbox, _ = resolve({"/fapi/v1/order": answer}, BEFORE_MS, reply=reply, senders=senders)
+    (attempt,) = outbox.since(0)
+    assert (senders[0].through_nonce >= attempt.nonce) == is_settled
 
 
 def test_not_known_by_two_sources_after_its_time_it_has_expired() -> None:
@@ -175,21 +208,24 @@ def test_what_was_found_out_is_handed_out_though_a_later_order_was_not_at_first(
 
         row, clock = TABLE["binance"], VenueClock(time_ms, lambda: 0.0)
         register = Register([market], attempts, row.forced)
-        books = Books("binance", "USDT", [market], row, register.whose)
         terms = CexTerms("binance", "testnet", ("BTC",), resolve_s=1, poll_s=0.5)
         lookup = Lookup(client, row, lambda: NOW_MS)
-        sender = Sender(terms, row, client, lookup, clock, register, books, lambda _: "50000", no_time)
+        sender = Sender(terms, row, client, lookup, clock, register, lambda _: "50000", no_time)
         for k, (order, cloid) in enumerate(zip((first, second), cloids, strict=True)):
-            sender.lost.append(Lost(k + 1, NOW_MS, NOW_MS + 5000, order, cloid))
+            sender.lost.append(Lost(2 * k + 1, NOW_MS, NOW_MS + 5000, order, cloid))
         try:
             await client.ask("load_markets")
+            sender.settled_nonce = 2  # of an order between the two
+            assert sender.through_nonce == 0
             for waited in (2, 0):  # a second, by half of one; then no more
                 waits.clear()
                 with pytest.raises(OutcomeUnknown):
                     await sender.resolve()
-                assert len(waits) == waited
+                assert (len(waits), sender.through_nonce) == (waited, 2)
             known[name_of(cloids[1])] = found(cloids[1], orderId=56)
-            return await sender.resolve()
+            found_out = await sender.resolve()
+            assert sender.through_nonce == 3  # what comes later the signer counts as its own
+            return found_out
         finally:
             await client.close()
 

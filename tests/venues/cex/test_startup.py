@@ -11,14 +11,15 @@ import pytest
 
 from bot.devnet.start import Options, running
 from bot.errors import ConfigError, DataError, StateError, Unavailable
-from bot.model.panel import FloatArray, Panel
+from bot.model.panel import HOUR_MS, FloatArray, Panel
 from bot.venues.cex.adapter import CexVenue
 from bot.venues.cex.differences import TABLE, differences_of
 from bot.venues.cex.market_data import MarketData
-from bot.venues.cex.startup import check_key, one_way
+from bot.venues.cex.startup import check_funding, check_key, one_way
 from bot.venues.cex.terms import CexTerms
 from tests.venues.cex.desk import COINS, START_MS, Desk, play
 from tests.venues.cex.scripted import client_of
+from tests.venues.cex.test_market_data import BTC, FIRST, Scene, candle, settled
 
 
 @pytest.fixture
@@ -177,6 +178,54 @@ def test_an_adapter_that_reads_funding_wrongly_is_refused(
     monkeypatch.setattr(MarketData, "history", wrong)
     with pytest.raises(DataError, match=said):
         connected(desk)
+
+
+def held_against_the_record(scene: Scene, last: int, rows: int) -> int:
+    """How many settlements agree with the panel of so many rows up to `last` hours after FIRST."""
+
+    async def story() -> int:
+        panel = await scene.market.history((FIRST + last) * HOUR_MS, rows)
+        terms = CexTerms("binance", "testnet", ("BTC",))
+        return await check_funding(scene.client, terms, TABLE["binance"], panel, scene.market, [BTC])
+
+    agree: int = scene.run(story())
+    return agree
+
+
+@pytest.mark.parametrize(
+    ("hours", "last", "agree"),
+    [
+        # Rows from eight hours before FIRST on: the settlement at −8 has no hours before it there.
+        ((-16, -8, 0, 8, 16), 15, 2),  # and the one at 16 comes after the last row
+        ((-16, -8, 0, 8), 8, 2),
+        ((-16, -8, 8), 15, 0),  # one is missing, so that nothing is known of the next
+    ],
+)
+def test_settlements_are_held_against_the_rows_that_the_panel_has_of_them(
+    hours: tuple[int, ...], last: int, agree: int
+) -> None:
+    scene = Scene(settled(*((hour, "0.0008") for hour in hours)))
+    assert held_against_the_record(scene, last, last + 9) == agree
+
+
+@pytest.mark.parametrize("turns_at", [8, -40])
+def test_the_sign_of_a_rate_is_held_against_the_premium_of_the_hours_before_it(turns_at: int) -> None:
+    scene = Scene(settled(*((hour, "0.0008") for hour in (-16, -8, 0, 8))))
+
+    def marks(params: dict[str, str]) -> Any:
+        low, high = int(params["startTime"]), int(params["endTime"])
+        prices = {hour: "50500" if hour < turns_at else "49600" for hour in range(-40, 40)}
+        bars = [candle(hour, open=told, high=told, low=told, close=told) for hour, told in prices.items()]
+        return [bar for bar in bars if low <= bar[0] <= high]
+
+    scene.wire.answers["/fapi/v1/markPriceKlines"] = (
+        marks  # above the index of 50,050, and from then on below it
+    )
+    if turns_at == 8:
+        assert held_against_the_record(scene, 15, 24) == 2
+    else:
+        with pytest.raises(DataError, match="may be turned"):
+            held_against_the_record(scene, 15, 24)
 
 
 def test_a_checkpoint_of_another_version_is_refused(desk: Desk) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bot.errors import DataError
+from bot.model.account import MarginMode
 from bot.venues.cex import wire
 
 NOW_MS = 1_790_000_000_000
@@ -94,3 +95,75 @@ def test_an_order_that_waits_apart_has_a_number_apart_and_says_what_came_of_it()
 def test_no_number_of_ours_exceeds_what_a_journal_holds() -> None:
     for told in ("9" * 18, "a" * 64, "e0cbe81d-0f18-5866-9415-cf319b5dab3b"):
         assert 0 <= wire.id_number(told, "") + wire.CONDITIONAL < 1 << 63
+
+
+def test_sizes_are_in_coins_whatever_a_contract_is_of() -> None:
+    hundredth = Decimal("0.01")
+    assert wire.trade({**TRADE, "cost": None}, SYMBOL, ID, hundredth).notional == 5
+    shown = wire.order(ORDER, SYMBOL, ID, hundredth, NOW_MS)
+    assert (shown.coins, shown.filled) == (Decimal("0.0001"), Decimal("0.00004"))
+    held = wire.position(POSITION, hundredth)
+    assert held is not None
+    assert (held.coins, held.notional_usd) == (Decimal("-0.0001"), Decimal("-5.1"))
+
+
+def test_what_can_not_be_is_refused_at_either_end() -> None:
+    assert wire.number("-1e15", "") == -(10**15)
+    for told in ("1.1e15", "-1.1e15"):
+        with pytest.raises(DataError, match="can't be"):
+            wire.number(told, "x")
+    for at_ms in (wire.EARLIEST_MS - 1, wire.LATEST_MS + 1):
+        with pytest.raises(DataError, match="can't be"):
+            wire.moment(at_ms, "x")
+    assert [wire.optional(told, "") for told in ("0", "-1", "", None, "2")] == [
+        None,
+        None,
+        None,
+        None,
+        Decimal(2),
+    ]
+    with pytest.raises(DataError, match="can't be 0"):
+        wire.price("0", "x")
+
+
+def test_a_number_that_is_too_long_is_named_by_its_hash() -> None:
+    assert wire.id_number("9" * 18, "") == 10**18 - 1
+    assert wire.id_number("9" * 19, "") < 1 << 48
+
+
+def test_an_order_is_as_the_venue_last_said() -> None:
+    told = {
+        "lastUpdateTimestamp": NOW_MS + 5,
+        "reduceOnly": True,
+        "status": "canceling",
+        "takeProfitPrice": "1",
+    }
+    shown = order({**ORDER, **told})
+    assert (shown.time_ms, shown.reduce_only, shown.status) == (NOW_MS + 5, True, wire.OPEN)
+    assert shown.is_take_profit
+    assert not order(ORDER).is_take_profit
+    assert order({**ORDER, "timestamp": None}).time_ms == NOW_MS
+
+
+def test_a_position_is_one_of_one_side_in_its_own_margin_or_the_account_s() -> None:
+    assert position(POSITION).margin_mode is MarginMode.CROSS
+    assert position({**POSITION, "marginMode": "isolated"}).margin_mode is MarginMode.ISOLATED
+    assert position({**POSITION, "side": "long"}).coins == Decimal("0.01")
+    assert position({**POSITION, "contracts": "0"}) is None
+    with pytest.raises(DataError, match="one-way"):
+        position({**POSITION, "hedged": True})
+
+
+def test_a_line_is_known_by_all_that_tells_it_from_others() -> None:
+    of_trade = {**LINE, "info": {"symbol": ID, "tradeId": "4"}, "direction": "in"}
+    assert line(of_trade).usd == Decimal("0.5")
+    others = (LINE, of_trade, {**LINE, "info": {"symbol": "ETHUSDT"}}, {**LINE, "id": "8"})
+    assert len({*(line(each).key for each in others), wire.booked(LINE, "COMMISSION").key}) == 5
+
+
+def test_only_the_maker_is_one() -> None:
+    assert [trade({**TRADE, "takerOrMaker": told}).is_maker for told in ("maker", "taker", None)] == [
+        True,
+        False,
+        False,
+    ]
