@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -91,15 +91,16 @@ class Daemon:
                 there = [(cex_terms, world.cex.signer)]
             async with connected(here, there, journal) as venue:
                 runs = settings.market.source != "mirror"
-                yield Running(venue, world.run_clock if runs else None)
+                yield Running(venue, world.run_clock, world.slowed) if runs else Running(venue)
 
 
 @dataclass(frozen=True)
 class Running:
-    """A venue to trade on, and how to let its time pass or stand where that is ours to say."""
+    """A venue to trade on, and how to let its time pass or stand, or go slowly, where that is ours to say."""
 
     venue: Venue
     run_clock: RunClock | None = None
+    slowed: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
 
 def daemon_of(settings: Settings, folder: Path | None = None) -> Daemon:

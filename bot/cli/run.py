@@ -72,7 +72,9 @@ async def _live(daemon: Daemon, journal: Journal, cycles: int | None, pulse: Pul
 
     schedule = Schedule(cycles, pulse)
     async with daemon.venue(journal, schedule.fail) as running:
-        await schedule.run(daemon.trader(running.venue, journal), running.run_clock)
+        trader = daemon.trader(running.venue, journal)
+        trader.pairs.slowed = running.slowed
+        await schedule.run(trader, running.run_clock)
 
 
 def _confirm(loaded: Settings) -> None:

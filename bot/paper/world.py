@@ -47,6 +47,9 @@ class Surroundings:
     cex_coins: tuple[str, ...] = ()
 
 
+TRADING_SPEED: Final = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class CexWorld:
     """Where the simulated central exchange and its signer answer."""
@@ -68,6 +71,21 @@ class World:
     async def run_clock(self, *, runs: bool) -> None:
         """Let the market's time pass, or stand."""
         await asyncio.to_thread(post, self.url, "/devnet/clock", {"speed": self.speed, "paused": not runs})
+
+    @asynccontextmanager
+    async def slowed(self) -> AsyncIterator[None]:
+        """Let the market go at a minute a second meanwhile, where it goes faster.
+
+        What takes a second to trade would else be traded over an hour of it, which no market is like.
+        """
+        if self.speed <= TRADING_SPEED:
+            yield
+            return
+        await asyncio.to_thread(post, self.url, "/devnet/clock", {"speed": TRADING_SPEED})
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(post, self.url, "/devnet/clock", {"speed": self.speed})
 
 
 @asynccontextmanager

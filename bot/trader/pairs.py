@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
@@ -81,6 +82,8 @@ class Pairs:
         self._taken_before: frozenset[str] = (
             frozenset()
         )  # the decision that is carried out, and since the one before
+        self.slowed: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+        """In which a made-up market that runs faster than anybody can trade goes slowly: from the first order to the last."""
         self.is_ending = False
         """Once set, what is under way is hedged and nothing new is begun."""
         heard = all(leg.venue == HYPERLIQUID for spread in mandate.spreads for leg in spread.legs)
@@ -214,42 +217,47 @@ class Pairs:
             Turn(k, Group(spread, self._steps(k, wanted, account), thinner(spread, panel)))
             for k, spread in enumerate(self.legs.spreads)
         ]
-        while turns:
-            turn = self._most_urgent(turns, account, may_open)
-            spread = turn.group.spread
-            if self.taken & {leg.name for leg in spread.legs}:
-                turns.remove(turn)
-                continue
-            if blind := _blind(spread, account):
-                # Its positions are those of an earlier look: a move by them could double what an order has done since.
-                self._leave(turn.k, account, f"{', '.join(blind)} can't be asked")
-                turns.remove(turn)
-                continue
-            scene = self._scene(turn, account, may_open)
-            group, told = next_move(turn.group, scene)
-            if isinstance(told, Move) and not told.hedges and (self.is_ending or self.taken):
-                told = End(0, "the daemon is to end" if self.is_ending else "a leg of another was taken")
-            if isinstance(told, End):
-                self._ended(spread, told, scene, turn.moves, turn.problem)
-                turns.remove(turn)
-                continue
-            if not (told.hedges or turn.has_waited) and await venue.room():
-                turn.has_waited = True
-                account = await look()  # prices, and what is allowed, are those of before the wait
-                continue
-            turn.group, turn.moves, turn.has_waited = group, turn.moves + 1, False
-            order = self._order(spread, told, scene, decision_id, turn.moves)
-            try:
-                await venue.send(OrderPlan((), (order,), urgent=told.hedges))
-            except Unavailable as error:
-                # It may have been raised after the order was placed, by what came next.
-                turn.problem = str(error)
-                log.warning(
-                    "a leg's venue can't be reached", coin=order.instrument, reason=turn.problem[:200]
-                )
-            account = await self._looked(look, spread.legs[told.leg].venue)
-            if self._held(turn.k, account.view.lots) == scene.held:
-                await self._sleep(FIRST_PAUSE_S * max(1, turn.group.attempts + turn.group.tries))
+        is_slow = False
+        async with AsyncExitStack() as stack:
+            while turns:
+                turn = self._most_urgent(turns, account, may_open)
+                spread = turn.group.spread
+                if self.taken & {leg.name for leg in spread.legs}:
+                    turns.remove(turn)
+                    continue
+                if blind := _blind(spread, account):
+                    # Its positions are those of an earlier look: a move by them could double what an order has done since.
+                    self._leave(turn.k, account, f"{', '.join(blind)} can't be asked")
+                    turns.remove(turn)
+                    continue
+                scene = self._scene(turn, account, may_open)
+                group, told = next_move(turn.group, scene)
+                if isinstance(told, Move) and not told.hedges and (self.is_ending or self.taken):
+                    told = End(0, "the daemon is to end" if self.is_ending else "a leg of another was taken")
+                if isinstance(told, End):
+                    self._ended(spread, told, scene, turn.moves, turn.problem)
+                    turns.remove(turn)
+                    continue
+                if not (told.hedges or turn.has_waited) and await venue.room():
+                    turn.has_waited = True
+                    account = await look()  # prices, and what is allowed, are those of before the wait
+                    continue
+                turn.group, turn.moves, turn.has_waited = group, turn.moves + 1, False
+                order = self._order(spread, told, scene, decision_id, turn.moves)
+                if not is_slow:
+                    await stack.enter_async_context(self.slowed())
+                    is_slow = True
+                try:
+                    await venue.send(OrderPlan((), (order,), urgent=told.hedges))
+                except Unavailable as error:
+                    # It may have been raised after the order was placed, by what came next.
+                    turn.problem = str(error)
+                    log.warning(
+                        "a leg's venue can't be reached", coin=order.instrument, reason=turn.problem[:200]
+                    )
+                account = await self._looked(look, spread.legs[told.leg].venue)
+                if self._held(turn.k, account.view.lots) == scene.held:
+                    await self._sleep(FIRST_PAUSE_S * max(1, turn.group.attempts + turn.group.tries))
         return account
 
     def _steps(self, k: int, wanted: LotsArray, account: AccountState) -> int:

@@ -4,7 +4,7 @@ import json
 import signal
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -84,6 +84,25 @@ def info(server: Server, **body: Any) -> Any:
     return reply.json()
 
 
+def longest_bare_s(folder: Path, hedge_of: Mapping[str, str]) -> float:
+    """Seconds of the market that one leg was ahead of the other by more than a step, at the longest."""
+    sizes = dict(rows(folder, "SELECT name, size_decimals FROM instrument"))
+    primary_of = {hedge: primary for primary, hedge in hedge_of.items()}
+    held: dict[str, D] = defaultdict(D)
+    since: dict[str, int] = {}
+    longest_ms = 0
+    for at_ms, name, side, lots in rows(
+        folder, "SELECT time_ms, instrument, side, lots FROM fill ORDER BY time_ms, rowid"
+    ):
+        primary = primary_of.get(name, name)
+        held[primary] += D(lots).scaleb(-sizes[name]) * (1 if side == "buy" else -1)
+        if abs(held[primary]) <= D("0.01"):
+            longest_ms = max(longest_ms, at_ms - since.pop(primary, at_ms))
+        else:
+            since.setdefault(primary, at_ms)
+    return longest_ms / 1000
+
+
 def positions_at_hyperliquid(server: Server, account: str) -> dict[str, D]:
     perps = info(server, type="clearinghouseState", user=account)["assetPositions"]
     return {each["position"]["coin"]: D(each["position"]["szi"]) for each in perps}
@@ -152,6 +171,8 @@ def test_perpetuals_of_two_venues_hold_each_other_and_the_books_are_both_venues_
     last = cycles[max(cycles)]
     both_on = [coin for coin in coins if last.get(coin, 0) and last.get(f"binance:{coin}", 0)]
     assert both_on
+    # An hour passes every half second, but not while legs are traded: else each was bare for an hour of the market.
+    assert 0 < longest_bare_s(tmp_path, {coin: f"binance:{coin}" for coin in coins}) < 1200
     received = dict(rows(tmp_path, "SELECT instrument, sum(usd) FROM funding GROUP BY 1"))
     assert {name.partition(":")[2] or name for name in received} == set(both_on)
     assert any(name.startswith("binance:") for name in received)

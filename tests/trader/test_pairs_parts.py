@@ -1,7 +1,8 @@
 """Spreads being carried out, a part at a time: when to look, what a venue took, what counts as left, prices on the way."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -153,6 +154,34 @@ class Desk:
         asyncio.run(
             self.pairs.bring(wanted, account(*self.lots), "d1", panel, venue, self.look, lambda: True)
         )
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_market_of_ones_own_goes_slowly_from_the_first_order_to_the_last(fails: bool) -> None:
+    desk = Desk()
+
+    @asynccontextmanager
+    async def slowed() -> AsyncIterator[None]:
+        desk.done.append("slow")
+        try:
+            yield
+        finally:
+            desk.done.append("quick")
+
+    desk.pairs.slowed = slowed
+    desk.bring(0, 0)
+    assert desk.done == []  # where nothing is traded its time is not touched
+    if fails:
+        desk.blind_looks = 9
+        with pytest.raises(Unavailable):
+            desk.bring(-2, 0)
+    else:
+        desk.bring(-2, 0)
+        assert desk.done.count("look") == len(desk.sent)
+    first = desk.done.index("slow")
+    assert desk.done[: first + 1] == ["room", "slow"]
+    assert desk.done[-1] == "quick"
+    assert (desk.done.count("slow"), desk.done.count("quick")) == (1, 1)
 
 
 def test_a_first_leg_waits_for_room_and_is_reckoned_anew_and_what_hedges_it_waits_for_nothing() -> None:
