@@ -61,7 +61,14 @@ def protection_cautions(settings: Settings, mandate: Mandate) -> tuple[str, ...]
             "no stop rests on a leg of a spread: while the daemon is down the legs hold each other, and where a venue takes "
             "one nobody closes the other"
         )
-        return (sentence,)
+        piece, most = Decimal(str(settings.execution.max_unhedged_usd)), settings.policy.max_order_usd
+        if settings.mode != "paper" or piece <= most:
+            return (sentence,)
+        refused = (
+            f"execution.max_unhedged_usd = {piece:f}, what a spread is opened by at once, is above policy.max_order_usd = "
+            f"{most:f}, and such a piece is refused; lower the one or raise the other"
+        )
+        return (sentence, refused)
     if settings.cex.keys() == {"okx"} and settings.venue is None:
         return (
             "no stop can rest at OKX, whose algo orders are not signed: nothing protects what is held while the daemon is down",

@@ -125,6 +125,14 @@ def _refused(account: Account, settings: Settings, told: Mapping[str, Any]) -> l
 
 def _tighter(account: Account, settings: Settings, told: Mapping[str, Any]) -> Iterator[str]:
     """Where the policy's dollars are fewer than the config's: the daemon would be denied at its largest."""
+    piece = Decimal(str(settings.execution.max_unhedged_usd))
+    for coin in account.coins if settings.has_spreads else ():
+        limits = told["limits"].get(_named(account, coin))
+        if limits and Decimal(limits["max_order_usd"]) < piece:
+            yield (
+                f"execution.max_unhedged_usd = {piece:f}, what a spread is opened by at once, is above max_order_usd = "
+                f"{limits['max_order_usd']} of {coin} in the policy, and such a piece is refused; lower the one or raise the other"
+            )
     wanted = settings.limits.max_position_usd
     if wanted is None:
         yield "the config has no limits.max_position_usd, so that orders may be denied by the policy's dollars; set one below them"

@@ -248,7 +248,8 @@ class Pairs:
                     await stack.enter_async_context(self.slowed())
                     is_slow = True
                 try:
-                    await venue.send(OrderPlan((), (order,), urgent=told.hedges))
+                    for said in await venue.send(OrderPlan((), (order,), urgent=told.hedges)):
+                        turn.problem = said.reason or turn.problem
                 except Unavailable as error:
                     # It may have been raised after the order was placed, by what came next.
                     turn.problem = str(error)
@@ -309,7 +310,8 @@ class Pairs:
         self._say(spread, end, scene)
         if moves:
             log.info(
-                "spread", name=spread.name, primary=scene.held[0], hedge=scene.held[1], orders=moves, because=end.why
+                "spread", name=spread.name, primary=scene.held[0], hedge=scene.held[1], orders=moves, because=end.why,
+                **({"reason": problem[:200]} if end.why and problem else {}),
             )  # fmt: skip
 
     def _leave(self, k: int, account: AccountState, why: str) -> None:

@@ -203,6 +203,25 @@ def test_a_hedge_that_is_tried_again_at_worse_prices_is_held_against_the_policys
     assert "slippage_bps = 30, up to 4 times it, allows prices that collar_bps = 100 of BTC refuses" in said
 
 
+def test_a_piece_of_a_spread_is_held_against_the_policys_largest_order() -> None:
+    settings = Settings.model_validate(tomllib.loads(Path(config("binance-demo")).read_text()))
+    on_spreads = settings.model_copy(update={"find_spreads": True})
+    limits = {"max_position_usd": "1000000", "max_order_usd": "4999.99"}
+    told = {"limits": {"BTCUSDT": limits}}
+    account = replace(accounts_of(settings)[0], coins=("BTC",))
+
+    def said(of: Settings, most_usd: str) -> list[str]:
+        limits["max_order_usd"] = most_usd
+        return [each for each in signers._tighter(account, of, told) if "max_unhedged_usd" in each]
+
+    (sentence,) = said(on_spreads, "4999.99")
+    assert (
+        "max_unhedged_usd = 5000.0, what a spread is opened by at once, is above max_order_usd = 4999.99 of BTC"
+        in sentence
+    )
+    assert said(on_spreads, "5000") == said(settings, "4999.99") == []
+
+
 def test_a_position_larger_than_the_policys_is_a_warning(tmp_path: Path, cheap: None) -> None:
     with signing(tmp_path, "binance-demo") as signer:
         here = ["--set", f"cex.binance.signer={signer.socket}", "--set", "limits.max_position_usd=1501"]

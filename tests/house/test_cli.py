@@ -330,6 +330,22 @@ def test_positions_that_no_stop_would_save_are_cautioned_of(
     assert told is None or told in facts["cautions"][0]
 
 
+def test_pieces_of_spreads_that_the_signer_would_refuse_are_cautioned_of() -> None:
+    def cautions(most_usd: int) -> list[str]:
+        asked = ["--json", "--set", f"policy.max_order_usd={most_usd}"]
+        told = CliRunner().invoke(
+            cli, ["config", "check", str(REPOSITORY / "config/paper-carry-cross.toml"), *asked]
+        )
+        return list(json.loads(told.output)["cautions"])
+
+    assert len(cautions(5000)) == 1
+    (_, said) = cautions(4999)
+    assert (
+        "max_unhedged_usd = 5000.0, what a spread is opened by at once, is above policy.max_order_usd = 4999"
+        in said
+    )
+
+
 SECRETIVE = """
 from collections.abc import Mapping
 from dataclasses import dataclass
