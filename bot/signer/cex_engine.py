@@ -104,8 +104,8 @@ class CexEngine(Engine):
             raise Refusal("action", ",".join(sorted(self._cex.allow)), kind)
         if request.is_cross and not self._policy.cross:
             raise Refusal("cross", None, request.symbol)
-        # A query may be of any symbol: it changes nothing.
-        if request.symbol is not None and kind != "query":
+        # Of a query too: what looks at a symbol's orders at Binance can be sent to where they are cancelled.
+        if request.symbol is not None:
             rules = limits.coin(request.symbol)
             if request.leverage is not None and not 1 <= request.leverage <= rules.max_leverage:
                 raise Refusal("leverage", rules.max_leverage, request.leverage)

@@ -129,6 +129,14 @@ def test_what_is_not_in_the_table_is_denied(tmp_path: Path) -> None:
     assert rule(desk.ask("fence", nonce=1)) == "unknown_request"
 
 
+@pytest.mark.parametrize("path", ["/fapi/v1/openOrders", "/fapi/v1/userTrades", "/fapi/v1/openAlgoOrders"])
+def test_what_looks_at_one_symbol_is_signed_for_the_policys_symbols_alone(tmp_path: Path, path: str) -> None:
+    desk = CexDesk(tmp_path, "binance")
+    assert rule(desk.cex("GET", path, symbol="BTCUSDT")) == "ok"
+    assert rule(desk.cex("GET", path, symbol="DOGEUSDT")) == "coin"
+    assert rule(desk.cex("GET", path)) == "ok"
+
+
 def test_looks_without_end_do_not_fill_the_log(tmp_path: Path) -> None:
     desk = CexDesk(tmp_path, "binance")
     for _ in range(1000):
