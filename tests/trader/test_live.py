@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from bot.devnet.server import Server
 from bot.devnet.start import Options, running
@@ -59,30 +63,39 @@ def set_up(folder: Path, devnet: Server) -> None:
     assert made.returncode == 0, said
 
 
-def test_a_newcomers_keys_sign_what_the_daemon_decides_on_a_venue(tmp_path: Path) -> None:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One whose path leaves room for a socket's, however many runs pytest has counted on this machine."""
+    with tempfile.TemporaryDirectory(prefix="hedgerow-") as made:
+        yield Path(made)
+
+
+def test_a_newcomers_keys_sign_what_the_daemon_decides_on_a_venue(folder: Path) -> None:
     hour_ms = 3_600_000
     start_ms = 1_790_000_000_000 // hour_ms * hour_ms - 1_800_000
     options = Options(coins=("BTC", "ETH"), history_h=1500, start_ms=start_ms, speed=1.0, agent_days=180)
-    (tmp_path / "r").mkdir(mode=0o700)
+    (folder / "r").mkdir(mode=0o700)
     with running(options) as devnet:
-        set_up(tmp_path, devnet)
+        set_up(folder, devnet)
         password = piped(PASSWORD)
-        (keystore,) = (tmp_path / "keys").glob("*.json")
+        (keystore,) = (folder / "keys").glob("*.json")
         signer = command(
-            tmp_path, "signer", "run", "signer-policy-devnet.toml", "--keystore", str(keystore),
+            folder, "signer", "run", "signer-policy-devnet.toml", "--keystore", str(keystore),
             "--password-fd", str(password), secrets=(password,),
         )  # fmt: skip
         os.close(password)
         assert signer.stdout is not None
-        while not (line := signer.stdout.readline()).startswith("ready:"):
-            assert line, "the signer ended"
-        daemon = command(tmp_path, "run", "hyperliquid-devnet.toml")
-        journal = tmp_path / "state" / "hyperliquid-devnet.sqlite"
+        lines = [""]
+        while not lines[-1].startswith("ready:"):
+            lines.append(signer.stdout.readline())
+            assert lines[-1], "".join(lines)
+        daemon = command(folder, "run", "hyperliquid-devnet.toml")
+        journal = folder / "state" / "hyperliquid-devnet.sqlite"
         deadline = time.monotonic() + TIMEOUT_S
         while not journal_rows(journal, "SELECT 1 FROM checkpoint"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        traded = hedgerow(tmp_path, "trade", "BTC", "buy", "300", "--tp", "4%", "hyperliquid-devnet.toml")
+        traded = hedgerow(folder, "trade", "BTC", "buy", "300", "--tp", "4%", "hyperliquid-devnet.toml")
         assert traded.returncode == 0, traded.stdout + traded.stderr
         assert "entry buy" in traded.stdout
         assert "take_profit sell" in traded.stdout
@@ -98,4 +111,4 @@ def test_a_newcomers_keys_sign_what_the_daemon_decides_on_a_venue(tmp_path: Path
         assert account.positions["BTC"].lots == lots
         ((kept,),) = journal_rows(journal, "SELECT count(*) FROM attempt WHERE state = 'acked'")
         assert kept >= 1  # the take-profit rests, though the daemon is gone
-        assert hedgerow(tmp_path, "ledger", "verify", "hyperliquid-devnet.toml").returncode == 0
+        assert hedgerow(folder, "ledger", "verify", "hyperliquid-devnet.toml").returncode == 0
