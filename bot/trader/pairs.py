@@ -79,9 +79,8 @@ class Pairs:
         self._watched, self._could_sign = 0, True
         self.taken: set[str] = set()
         """Legs that a venue has taken, wholly or by part, since the last decision: what it wanted of them is no longer so."""
-        self._taken_before: frozenset[str] = (
-            frozenset()
-        )  # the decision that is carried out, and since the one before
+        self._taken_before: frozenset[str] = frozenset()
+        """Before the decision that is carried out, and since the last one that was carried out to its end."""
         self.slowed: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         """In which a made-up market that runs faster than anybody can trade goes slowly: from the first order to the last."""
         self.is_ending = False
@@ -118,9 +117,13 @@ class Pairs:
 
     def apart(self, decision: Decision) -> Decision:
         """The decision without orders for legs, which `bring` makes; what has been taken until now it knows of."""
-        self._taken_before = frozenset(self.taken)
+        self._taken_before |= self.taken
         self.taken.clear()
         return without_leg_orders(decision, self._names)
+
+    def carried_out(self) -> None:
+        """The decision was, to its end: the next may grow again what had been taken before it."""
+        self._taken_before = frozenset()
 
     def hear(self, events: Sequence[VenueEvent]) -> None:
         """Take note of legs that were liquidated, closed to cover another's loss, or settled."""

@@ -244,6 +244,8 @@ class Trader:
                 )
         told, self._untold = self._untold, []
         self.account = account
+        if desk.in_turn:
+            self.pairs.carried_out()
         self._cut_off = (desk.in_turn and bool(self.pairs.taken)) or (was_cut_off and not desk.is_whole)
         bare = desk.protection(account.view, account.mark, decision.snapshot_id).orders
         self._operator.ladder.look(

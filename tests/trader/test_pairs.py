@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bot.errors import ConfigError, Unavailable
+from bot.errors import ConfigError, OutcomeUnknown, Unavailable
 from bot.journal.journal import Journal
 from bot.journal.reader import read
 from bot.journal.verify import verify
@@ -340,6 +340,33 @@ def test_a_part_of_a_leg_that_was_taken_before_the_hours_decision_may_grow_again
         assert SPREAD.unhedged(*venue._ready().lots.tolist()) == 0
         await trader.cycle()
         assert venue._ready().lots.tolist() == pytest.approx(held, rel=0.01)
+
+    with Journal.open(tmp_path / "j") as journal:
+        asyncio.run(story(journal))
+
+
+@pytest.mark.parametrize("leg", [HERE, THERE])
+def test_a_part_of_a_leg_that_was_taken_is_not_bought_again_by_a_decision_that_is_made_once_more(
+    tmp_path: Path, leg: Instrument
+) -> None:
+    venue = TwoLegs(market(), Faults())
+    sent = biting(venue, leg, 0)
+
+    async def story(journal: Journal) -> None:
+        trader = await live(journal, venue, mandate(-1.0), 3)
+        number = len(sent)
+        venue.bite(leg, 6 * leg.lots_per_coin // 100)
+        venue.faults = Faults({venue.numbered + 1: "lost_request"})
+        with pytest.raises(OutcomeUnknown):
+            await trader.cycle()
+        assert trader.is_to_finish
+        await trader.cycle()
+        assert not trader.is_to_finish
+        assert len(sent) > number
+        assert all(order.reduce_only for order in sent[number:])
+        assert SPREAD.unhedged(*venue._ready().lots.tolist()) == 0
+        await trader.cycle()
+        assert not all(order.reduce_only for order in sent[number:])  # the next hour's may grow it again
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))
