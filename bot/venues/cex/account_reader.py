@@ -7,7 +7,7 @@ the venue is asked again a little later; where they differ for good, its word is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -76,6 +76,7 @@ class AccountReader:
         self._by_symbol = {each.symbol: each for each in markets}
         self._now_ms, self._sleep = now_ms, sleep
         self._taken: list[VenueEvent] = []  # counted already, and not returned yet
+        self._before: Mapping[str, Any] | None = None  # the books as they were before these
         self._strange_since_ms: tuple[Any, int] | None = None
         self.held: tuple[Held, ...] = ()
         self.seen_ms = 0
@@ -194,6 +195,7 @@ class AccountReader:
 
     async def look(self, *, with_ledger: bool = False) -> list[VenueEvent]:
         """Read all until it agrees; what is new. What is new of a look that fails is returned by the next."""
+        self._before = self._before or self._books.state()
         read, lots, apart = await self._agreeing(with_ledger=with_ledger)
         if lots or apart:
             self._bear(lots, apart, read)
@@ -206,8 +208,12 @@ class AccountReader:
         for key in gone:
             self._taken += await self._became(key)
         self._register.untouch()
-        events, self._taken = self._taken, []
+        events, self._taken, self._before = self._taken, [], None
         return events
+
+    def books(self) -> Mapping[str, Any]:
+        """The books' state for a checkpoint: without what was counted and not returned, which a restart would never hear of."""
+        return self._before or self._books.state()
 
     async def _agreeing(self, *, with_ledger: bool) -> tuple[_Read, dict[str, int], Decimal]:
         """What was read at last, and by how many lots and dollars it still is another than our books."""

@@ -323,6 +323,33 @@ def test_a_restart_goes_on_from_its_checkpoint_and_counts_nothing_twice(desk: De
     play(desk, scene)
 
 
+def test_a_checkpoint_holds_nothing_that_a_look_has_counted_and_not_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> Decimal:
+        if "binance:HYPE" in desk.venue._books.account.positions:
+            raise Unavailable("the venue went away after its trades were read")
+        return Decimal(0)
+
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 2_000))
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.venue._books, "strange_usd", away)
+            with contextlib.suppress(Unavailable):
+                await desk.send(desk.order("HYPE", Side.SELL, 1_000))
+            with pytest.raises(Unavailable):
+                await desk.look()
+        desk.hear()
+        assert [fill.instrument for fill in desk.of(Fill)] == ["binance:BTC"]
+        checkpoint = desk.venue.checkpoint()
+        await desk.venue.close()
+        await desk.connect(checkpoint)
+        assert [fill.instrument for fill in desk.of(Fill)] == ["binance:BTC", "binance:HYPE"]
+        desk.agree(await desk.look())
+
+    play(desk, scene)
+
+
 def test_an_order_that_an_earlier_run_did_not_hear_of_is_found_at_the_next_start(desk: Desk) -> None:
     async def scene(desk: Desk) -> None:
         await desk.send(desk.order("BTC", Side.BUY, 500))
