@@ -86,6 +86,7 @@ class AccountReader:
             int, tuple[int, int]
         ] = {}  # order id → lots that it has filled by the venue's word, and until when
         self._taken: list[VenueEvent] = []  # counted already, and not returned yet
+        self._before: Mapping[str, Any] | None = None  # the books as they were before these
         self._pairs = tuple(i for i in instruments if i.kind is Kind.SPOT)
         self.margin: MarginState | None = None
         self.spot: SpotState | None = None  # None where no pair is traded
@@ -153,6 +154,7 @@ class AccountReader:
         `earlier` are orders of an earlier run that were open then. What is new of a look that fails is returned by the next.
         """
         problem, tokens = "", self._books.tokens
+        self._before = self._before or self._books.state()
         for wait_s in WAITS_S:
             if wait_s:
                 await self._sleep(wait_s)
@@ -179,8 +181,12 @@ class AccountReader:
         became = {order_id: await self._status(order_id) for order_id in sorted(gone)}
         self.margin, self.spot = margin, spot
         self.shown, self.listed = shown, self._register.see(shown)
-        events, self._taken = self._taken, []
+        events, self._taken, self._before = self._taken, [], None
         return events, became
+
+    def books(self) -> Mapping[str, Any]:
+        """The books' state for a checkpoint: without what was counted and not returned, which a restart would never hear of."""
+        return self._before or self._books.state()
 
     async def _status(self, order_id: int) -> StatusOf | None:
         """What the venue says of one order; None where it doesn't know it."""
@@ -205,6 +211,7 @@ class AccountReader:
     async def await_fills(self, now_ms: Callable[[], int], patience_s: float) -> list[VenueEvent]:
         """The venue answers before its record of fills does: wait a while for what it said was filled."""
         waited_s, wait_s = 0.0, 0.05
+        self._before = self._before or self._books.state()
         while self._still_owed(now_ms()):
             self._taken += self._books.take_fills(
                 await self.fills(self._books.from_ms(), now_ms() + AHEAD_MS, urgent=True)
@@ -215,7 +222,7 @@ class AccountReader:
             waited_s, wait_s = waited_s + wait_s, wait_s * 2
         if self._owed:
             log.warning("fills not told yet", orders=len(self._owed))
-        events, self._taken = self._taken, []
+        events, self._taken, self._before = self._taken, [], None
         return events
 
     # What came in pages: a reply that is full is asked for again in two halves, since venues differ in which end they keep

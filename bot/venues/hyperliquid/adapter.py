@@ -293,7 +293,7 @@ class HyperliquidVenue:
         """Cursors and totals; what was sent is in the outbox."""
         return {
             "version": STATE_VERSION,
-            "books": self._books.state(),
+            "books": self._reader.books(),
             "orders": self._register.state(),
             "settled_nonce": self._sender.settled_nonce,
         }

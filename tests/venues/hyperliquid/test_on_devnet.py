@@ -15,6 +15,7 @@ import pytest
 
 from bot.devnet.server import Server
 from bot.devnet.start import Options, running
+from bot.errors import Unavailable
 from bot.model.account import MarginMode
 from bot.model.decision import Cancel, OrderPlan
 from bot.model.instrument import Instrument
@@ -325,6 +326,34 @@ def test_a_restart_between_order_and_fill_goes_on_with_the_same_books(devnet: Se
         desk.agree(state)
 
     play(desk, scene)
+
+
+def test_a_checkpoint_holds_nothing_that_a_look_has_counted_and_not_told(
+    devnet: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(desk: Desk) -> None:
+        await desk.send(desk.order("BTC", Side.BUY, 2_000))
+        reader = desk.venue._reader
+        real = reader._still_owed
+
+        def away(now_ms: int) -> bool:
+            if "ETH" in reader._books.opened_ms:
+                raise Unavailable("the venue went away after its fills were read")
+            return real(now_ms)
+
+        monkeypatch.setattr(reader, "_still_owed", away)
+        with pytest.raises(Unavailable):
+            await desk.send(desk.order("ETH", Side.SELL, 1_000))
+        with pytest.raises(Unavailable):
+            await desk.account()
+        desk.hear()
+        assert {fill.instrument for fill in desk.of(Fill)} == {"BTC"}
+        saved = desk.venue.checkpoint()
+        await desk.venue.close()
+        await desk.connect(saved)
+        desk.agree(await desk.account())
+
+    play(Desk(devnet), scene)
 
 
 @pytest.mark.slow
