@@ -242,7 +242,7 @@ TABLE: Final[Mapping[str, Differences]] = {
         interval_source="rate",
         interest_per_reply=200,
         forced_trade=_bybit_forced,
-        trades_apart=({"execType": "BustTrade"}, {"execType": "AdlTrade"}, {"execType": "Settle"}),
+        trades_apart=tuple({"execType": kind} for kind in _BYBIT_FORCED),
     ),
     "okx": Differences(
         ccxt_class="okx",

@@ -348,12 +348,18 @@ TAKEN = {
         "BustTrade": Purpose.LIQUIDATION,
         "AdlTrade": Purpose.LIQUIDATION,
         "Settle": Purpose.SETTLEMENT,
+        "Delivery": Purpose.SETTLEMENT,
     },
-    "okx": {"107": Purpose.LIQUIDATION, "128": Purpose.LIQUIDATION, "113": Purpose.SETTLEMENT},
+    "okx": {
+        "107": Purpose.LIQUIDATION,
+        "128": Purpose.LIQUIDATION,
+        "112": Purpose.SETTLEMENT,
+        "113": Purpose.SETTLEMENT,
+    },
 }
 
 
-@pytest.mark.parametrize("k", range(3))
+@pytest.mark.parametrize("k", range(4))
 def test_what_the_venue_takes_is_seen_at_the_next_look_and_is_no_order_of_ours(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, k: int
 ) -> None:
