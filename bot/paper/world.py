@@ -81,8 +81,8 @@ class World:
         if self.speed <= TRADING_SPEED:
             yield
             return
-        await asyncio.to_thread(post, self.url, "/devnet/clock", {"speed": TRADING_SPEED})
         try:
+            await asyncio.to_thread(post, self.url, "/devnet/clock", {"speed": TRADING_SPEED})
             yield
         finally:
             await asyncio.to_thread(post, self.url, "/devnet/clock", {"speed": self.speed})
