@@ -361,7 +361,6 @@ def test_a_part_of_a_leg_that_was_taken_is_not_bought_again_by_a_decision_that_i
             await trader.cycle()
         assert trader.is_to_finish
         await trader.cycle()
-        assert not trader.is_to_finish
         assert len(sent) > number
         assert all(order.reduce_only for order in sent[number:])
         assert SPREAD.unhedged(*venue._ready().lots.tolist()) == 0
