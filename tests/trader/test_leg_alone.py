@@ -36,13 +36,17 @@ def test_a_leg_that_is_taken_after_an_hour_has_ended_is_booked_before_that_hours
         venue.take_away(THERE.name)
         venue.account = late  # type: ignore[method-assign]
         await trader.watch()
+        cycles = trader.cycles
         await trader.cycle()
-        assert venue._ready().lots.tolist() == [0, 0]
+        assert (trader.cycles, venue._ready().lots.tolist()) == (cycles, [0, 0])
         venue.account = now  # type: ignore[method-assign]
         for _ in range(hours - 1):  # of these nothing is told any more
             await venue.observe()
         await trader.cycle()
         assert trader.time_ms == hour_ms + hours * HOUR_MS
+        with read(tmp_path / "j") as reader:
+            told = [row["time_ms"] for row in reader.each("SELECT time_ms FROM equity ORDER BY time_ms")]
+        assert told[-2:] == [hour_ms + max(1, hours - 1) * HOUR_MS - 1, trader.time_ms]
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))

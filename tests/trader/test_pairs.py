@@ -16,10 +16,9 @@ from bot.journal.verify import verify
 from bot.model.decision import OrderPlan
 from bot.model.instrument import Instrument
 from bot.model.order import Order, OrderReport
-from bot.model.panel import HOUR_MS
 from bot.model.spread import Spread
 from bot.trader.trader import Trader
-from bot.venues.venue import AccountState, Condition
+from bot.venues.venue import Condition
 from tests.trader.test_ladder import answers, put
 from tests.trader.two_legs import (
     CAP_USD,
@@ -241,36 +240,6 @@ def test_a_leg_that_could_not_be_hedged_without_a_signer_is_looked_at_as_soon_as
 
     with Journal.open(tmp_path / "j") as journal:
         asyncio.run(story(journal))
-
-
-def test_what_is_done_before_an_hour_is_decided_on_is_booked_before_it(tmp_path: Path) -> None:
-    # The leg that is left is closed when the next hour has come already and its cycle has not.
-    venue = TwoLegs(market(), Faults())
-
-    async def story(journal: Journal) -> None:
-        trader = await live(journal, venue, mandate(-1.0), 3)
-        venue.take_away(THERE.name)
-        real = venue.account
-
-        async def late() -> AccountState:
-            account = await real()
-            return replace(account, time_ms=trader.time_ms + HOUR_MS + 137_000)
-
-        venue.account = late  # type: ignore[method-assign]
-        await trader.watch()
-        cycles = trader.cycles
-        await trader.cycle()
-        assert (trader.cycles, venue._ready().lots.tolist()) == (cycles, [0, 0])
-        venue.account = real  # type: ignore[method-assign]
-        await trader.cycle()
-        assert trader.cycles == cycles + 1
-
-    with Journal.open(tmp_path / "j") as journal:
-        asyncio.run(story(journal))
-    with read(tmp_path / "j") as reader:
-        assert verify(reader)["differences"] == []
-        times = [row["time_ms"] for row in reader.each("SELECT time_ms FROM equity ORDER BY time_ms")]
-    assert times[-1] - times[-2] == 1
 
 
 def biting(venue: TwoLegs, leg: Instrument, number: int) -> list[Order]:
